@@ -1,0 +1,75 @@
+/*
+ * Documents, one after the other, from any number of files: plain text (one document a line) or JSONL, as they are or
+ * compressed with gzip or zstd (told by their first bytes, not by their names), or standard input ("-").
+ *
+ * Memory does not depend on the corpus: one document is held at a time.
+ */
+#ifndef CONTEXTURE_CORPUS_H
+#define CONTEXTURE_CORPUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "contexture/error.h"
+
+enum cx_corpus_format { CX_CORPUS_AUTO, CX_CORPUS_TEXT, CX_CORPUS_JSONL }; /* AUTO: by file name (.jsonl, .ndjson, .json, before .gz or .zst), else text */
+
+struct cx_corpus_options {
+    const char *const *paths; /* files, globs, or "-"; a glob stands for its matches in byte order */
+    size_t path_count;
+    enum cx_corpus_format format;
+    const char *text_field; /* JSONL; default "text" */
+    const char *id_field;   /* default "id"; a document without one is called by its number in the corpus, from 0 */
+    const char *pair_field; /* NULL: none */
+    uint64_t skip;          /* documents left out at the beginning */
+    uint64_t limit;         /* at most so many after that; 0: all */
+    size_t longest_line;    /* bytes; a longer line is a bad document. 0: 64 MiB */
+};
+
+/* One document. The memory belongs to the corpus and holds until the next call. */
+struct cx_document {
+    uint64_t number; /* in the whole corpus, from 0; skipped and bad ones count, blank lines do not */
+    size_t source;   /* index of the file, see cx_corpus_source() */
+    uint64_t line;   /* in the file, from 1 */
+    const char *id;
+    size_t id_length;
+    const char *text; /* NULL if input_ids are given; may be invalid UTF-8 in plain text files */
+    size_t text_length;
+    const char *pair; /* NULL: none */
+    size_t pair_length;
+    const int32_t *input_ids;      /* NULL: none */
+    const int32_t *token_type_ids; /* NULL: all 0 */
+    size_t input_count;
+    uint64_t content_hash; /* XXH3-64 of the line as it stands in the file */
+};
+
+struct cx_corpus;
+
+/* Expands the globs, opens every file once to see that it can be read, and starts before the first document. */
+CX_MUST_USE enum cx_status cx_corpus_open(const struct cx_corpus_options *options, struct cx_corpus **corpus, struct cx_error *error);
+void cx_corpus_close(struct cx_corpus *corpus);
+
+/*
+ * The next document. CX_END after the last. CX_ERROR_DOCUMENT: this line is no usable document (the sentence says file, line and
+ * why); `document` still has number, source, line and content_hash, and the next call goes on behind it. Anything else ends the reading.
+ * Lines of white space alone are no documents, in either format. A line ends in LF or CR LF; a byte order mark at a file's start is dropped.
+ */
+CX_MUST_USE enum cx_status cx_corpus_next(struct cx_corpus *corpus, struct cx_document *document, struct cx_error *error);
+
+/* Passes over `count` documents without parsing them, as fast as lines can be found. */
+CX_MUST_USE enum cx_status cx_corpus_pass_over(struct cx_corpus *corpus, uint64_t count, struct cx_error *error);
+
+/* Paths after expanding globs. */
+size_t cx_corpus_source_count(const struct cx_corpus *corpus);
+const char *cx_corpus_source(const struct cx_corpus *corpus, size_t source);
+
+/* Bytes read so far of the files as they are on disk, and their total (0: unknown, as for standard input). For the progress bar. */
+uint64_t cx_corpus_bytes_read(const struct cx_corpus *corpus);
+uint64_t cx_corpus_bytes_total(const struct cx_corpus *corpus);
+
+/* 32 hexadecimal digits of XXH3-128 over the files' contents as they are on disk and the options that choose documents; "stdin" if standard input is among
+ * them. */
+CX_MUST_USE enum cx_status cx_corpus_fingerprint(const struct cx_corpus_options *options, char fingerprint[33], struct cx_error *error);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * A Transformer encoder as the compute part sees it: shapes, and views of its weights.
+ *
+ * Nothing here knows of files. checkpoint.h fills these structures from a Hugging Face directory; tests and benchmarks fill
+ * them with random numbers.
+ */
+#ifndef CONTEXTURE_MODEL_H
+#define CONTEXTURE_MODEL_H
+
+#include <stddef.h>
+
+enum cx_dtype { CX_FLOAT32, CX_FLOAT16, CX_BFLOAT16 };
+
+/* Bytes of one element: 4, 2, 2. */
+size_t cx_dtype_size(enum cx_dtype dtype);
+
+enum cx_activation {
+    CX_GELU,      /* u Φ(u), with the error function */
+    CX_GELU_TANH, /* the tanh approximation: gelu_new, gelu_pytorch_tanh */
+    CX_RELU,
+    CX_SILU, /* u sigmoid(u) */
+};
+
+/* Shapes and constants. All sizes are at least 1, and heads * head_size == hidden_size. */
+struct cx_model_config {
+    size_t layers;
+    size_t heads;
+    size_t head_size;
+    size_t hidden_size;
+    size_t intermediate_size;
+    size_t vocabulary_size;
+    size_t max_positions;
+    size_t token_types;
+    double norm_epsilon;
+    enum cx_activation activation;
+};
+
+/*
+ * A view of one tensor, row-major, in Hugging Face's layout: a dense layer's weight is [out, in], so y = x W^T + b, and
+ * `rows` is the output width. A vector has rows == 1. The memory belongs to whoever made the view.
+ */
+struct cx_weight {
+    const char *name;
+    const void *data;
+    enum cx_dtype dtype;
+    size_t rows;
+    size_t columns;
+};
+
+/* One post-LN layer, as BERT names its parts (d = hidden_size, f = intermediate_size). */
+struct cx_layer_weights {
+    struct cx_weight query, query_bias;                          /* [d, d], [d] */
+    struct cx_weight key, key_bias;                              /* [d, d], [d] */
+    struct cx_weight value, value_bias;                          /* [d, d], [d] */
+    struct cx_weight attention_output, attention_output_bias;    /* [d, d], [d]: W_O, b_O */
+    struct cx_weight attention_norm_scale, attention_norm_shift; /* [d]: γ1, β1 */
+    struct cx_weight intermediate, intermediate_bias;            /* [f, d], [f]: W1, b1 */
+    struct cx_weight output, output_bias;                        /* [d, f], [d]: W2, b2 */
+    struct cx_weight output_norm_scale, output_norm_shift;       /* [d]: γ2, β2 */
+};
+
+struct cx_model_weights {
+    struct cx_weight word_embedding;                             /* [vocabulary_size, d] */
+    struct cx_weight position_embedding;                         /* [max_positions, d] */
+    struct cx_weight token_type_embedding;                       /* [token_types, d] */
+    struct cx_weight embedding_norm_scale, embedding_norm_shift; /* [d] */
+    struct cx_layer_weights *layers;                             /* [layers] */
+};
+
+/* Writes `weight` as float32 into out[rows * columns]. */
+void cx_weight_to_float(const struct cx_weight *weight, float *out);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * What the model is given of a document: one sequence of tokens, or several windows over a long one, with where every token came from.
+ */
+#ifndef CONTEXTURE_SEQUENCE_H
+#define CONTEXTURE_SEQUENCE_H
+
+#include <stdint.h>
+
+#include "contexture/corpus.h"
+#include "contexture/error.h"
+#include "contexture/tokenizer.h"
+
+enum cx_too_long { CX_TOO_LONG_TRUNCATE, CX_TOO_LONG_WINDOW, CX_TOO_LONG_SKIP };
+
+/* Bits of cx_sequence.flags; stored as /seq/flags. */
+enum {
+    CX_SEQUENCE_TRUNCATED = 1, /* tokens at the end were left out */
+    CX_SEQUENCE_WINDOW = 2,    /* one of several windows over a document */
+    CX_SEQUENCE_REPAIRED = 4,  /* invalid UTF-8 was replaced by U+FFFD */
+    CX_SEQUENCE_PAIR = 8,      /* two texts */
+    CX_SEQUENCE_IDS = 16,      /* ready input_ids; there is no text, and all offsets are 0 */
+};
+
+/* One sequence; owns its memory. Release with cx_sequence_free(). */
+struct cx_sequence {
+    char *id;          /* UTF-8, zero-terminated: the document's id; windows 1, 2, … add "#1", "#2", … (window 0 adds nothing) */
+    uint64_t document; /* number in the corpus */
+    uint32_t source;   /* index of the file */
+    uint64_t line;
+    uint32_t window; /* 0, 1, … */
+    uint32_t flags;
+    size_t tokens;      /* n */
+    int32_t *input_ids; /* [n] */
+    int32_t *token_type_ids;
+    int32_t *position_ids;
+    uint32_t *char_start, *char_end; /* [n], in characters of the text the token came from */
+    uint8_t *special;                /* [n] 0 or 1 */
+    int32_t *word_ids;               /* [n] -1: none */
+    int8_t *text_index;              /* [n] 0 first text, 1 second, -1 neither */
+    char *text;                      /* the (repaired) text; for windows too: the whole text. Empty string if there is none. */
+    size_t text_length;
+    char *pair; /* second text or NULL */
+    size_t pair_length;
+};
+
+/* A growing list of sequences; start zeroed. */
+struct cx_sequence_list {
+    struct cx_sequence *items;
+    size_t count, capacity;
+};
+
+struct cx_sequence_options {
+    size_t longest; /* tokens a sequence may have: the model's max_positions or less */
+    enum cx_too_long too_long;
+    size_t window_stride;    /* tokens by which neighbouring windows overlap; 0: a quarter of the longest */
+    int32_t vocabulary_size; /* of the model: an id outside is a bad document */
+    int32_t token_types;
+};
+
+/*
+ * Appends the sequences of one document. CX_ERROR_DOCUMENT (nothing appended) if it cannot be used: too long with CX_TOO_LONG_SKIP,
+ * no token, an id outside the vocabulary … Truncation follows Hugging Face: the longest text first loses tokens at its end
+ * ("longest_first"); special tokens stay. `tokenizer` may be NULL if the document carries ids. `scratch` is working memory, start zeroed.
+ */
+CX_MUST_USE enum cx_status cx_sequence_append(const struct cx_document *document, const struct cx_tokenizer *tokenizer,
+                                              const struct cx_sequence_options *options, struct cx_encoding *scratch, struct cx_sequence_list *list,
+                                              struct cx_error *error);
+
+void cx_sequence_free(struct cx_sequence *sequence);
+void cx_sequence_list_clear(struct cx_sequence_list *list); /* frees the sequences, keeps the list's memory */
+void cx_sequence_list_free(struct cx_sequence_list *list);
+
+#endif

@@ -1,0 +1,127 @@
+/*
+ * The output folder: immutable HDF5 parts, one per shard, a manifest that says which are whole, and run.h5 that joins them.
+ * DESIGN.md, section 3, has the schema; dataset names are a contract.
+ *
+ * One thread makes all HDF5 calls; compression runs on `threads` threads inside cx_part_append(). HDF5 appears only in the files behind this header.
+ */
+#ifndef CONTEXTURE_STORE_H
+#define CONTEXTURE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "contexture/decompose.h"
+#include "contexture/error.h"
+#include "contexture/sequence.h"
+
+#define CX_FORMAT_VERSION 1
+
+enum cx_map_type { CX_MAP_FLOAT32, CX_MAP_FLOAT16 };
+
+/* What every part of a run has in common. */
+struct cx_store_options {
+    const char *directory;
+    unsigned maps; /* see stage.h */
+    bool per_head, hidden_states;
+    size_t layers;               /* of the model */
+    const size_t *stored_layers; /* [stored_layer_count], rising */
+    size_t stored_layer_count;   /* L */
+    const size_t *vector_layers; /* [vector_layer_count] */
+    size_t vector_layer_count;   /* V */
+    unsigned vector_stages;      /* a set of stages */
+    size_t heads, hidden_size;
+    enum cx_map_type map_type;
+    int kept_mantissa_bits; /* of maps, round to nearest even; 23: all */
+    int compression_level;  /* deflate 0 (none) to 9 */
+    int threads;
+    /* root attributes, as they are */
+    const char *model_fingerprint, *corpus_fingerprint, *pair_precision, *backend, *program_version;
+};
+
+struct cx_part;
+
+/* Begins parts/shard-NNNNNN.h5 as a .tmp file in the same folder. */
+CX_MUST_USE enum cx_status cx_part_create(const struct cx_store_options *options, uint64_t shard, struct cx_part **part, struct cx_error *error);
+
+/* Appends `count` sequences and their results, in this order. Nothing is kept of the arguments after the call. */
+CX_MUST_USE enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
+                                          struct cx_error *error);
+
+/* What the manifest says of a finished part. */
+struct cx_part_summary {
+    uint64_t shard, first_document, documents, skipped; /* documents: in the shard's range, skipped ones included */
+    uint64_t sequences, tokens, pairs, bytes;           /* bytes of the file */
+    uint64_t content_hash;                              /* of the documents' lines, from cx_document.content_hash, in order */
+    uint32_t file_crc32;
+    float completeness_error; /* the largest */
+    double seconds;           /* wall clock spent on the shard; no part of any comparison */
+};
+
+/*
+ * Closes the file, fsyncs it, opens it again and reads every dataset back against checksums kept in memory, renames it to its name and
+ * fsyncs the folder. Fills sequences, tokens, pairs, bytes, file_crc32 and completeness_error of `summary`. The part is freed, whatever happens.
+ */
+CX_MUST_USE enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_summary *summary, struct cx_error *error);
+
+/* Closes and removes the .tmp file. NULL is allowed. */
+void cx_part_abandon(struct cx_part *part);
+
+/* Bytes a part needs for these sequences before compression; for `plan`. */
+uint64_t cx_store_bytes(const struct cx_store_options *options, const uint64_t *sequence_tokens, size_t count);
+
+/* --- the manifest --- */
+
+/* A document that was left out, and why. */
+struct cx_skipped_document {
+    uint64_t document, line;
+    const char *source, *reason;
+};
+
+struct cx_manifest;
+
+/*
+ * Opens or begins `directory`/manifest.json: line 1 is the header, a JSON object with format version, program version, configuration and
+ * fingerprints; every further line one finished shard; each line ends in its CRC-32, and a torn last line is ignored and cut off.
+ * `identity_json` is a canonical JSON object (sorted keys) of everything that decides the datasets' values; if the folder was begun with another,
+ * CX_ERROR_CONFLICT names the first key that differs, with both values. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
+ */
+CX_MUST_USE enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest, struct cx_error *error);
+void cx_manifest_close(struct cx_manifest *manifest);
+
+/* The finished shard of that number, or NULL. */
+const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard);
+size_t cx_manifest_count(const struct cx_manifest *manifest);
+
+/* Appends the line of a finished part and of the documents it left out, and fsyncs. */
+CX_MUST_USE enum cx_status cx_manifest_add(struct cx_manifest *manifest, const struct cx_part_summary *part, const struct cx_skipped_document *skipped,
+                                           size_t skipped_count, struct cx_error *error);
+
+/* Marks the run as complete: `shards` is their number. */
+CX_MUST_USE enum cx_status cx_manifest_complete(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error);
+
+/* --- the whole run --- */
+
+/* Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names), as tmp, fsync, rename. */
+CX_MUST_USE enum cx_status cx_store_join(const char *directory, struct cx_error *error);
+
+/* What cx_store_verify() found. */
+struct cx_verify_report {
+    uint64_t shards, sequences, tokens;
+    uint64_t damaged; /* shards */
+    float completeness_error;
+    bool complete; /* the manifest says that the run has ended */
+};
+
+/*
+ * Re-checks a folder without changing it: manifest CRCs, every part's file CRC, every dataset readable with its checksums, offsets rising and in range,
+ * maps finite and not negative, completeness errors below `completeness_bound`. Calls `complain` once per fault with a sentence. CX_ERROR_DAMAGED if there was
+ * any.
+ */
+CX_MUST_USE enum cx_status cx_store_verify(const char *directory, double completeness_bound, void (*complain)(void *context, const char *sentence),
+                                           void *context, struct cx_verify_report *report, struct cx_error *error);
+
+/* The manifest's header line of a folder, as a new string (release with free()); for `info`. */
+CX_MUST_USE enum cx_status cx_store_describe(const char *directory, char **json, struct cx_error *error);
+
+#endif
