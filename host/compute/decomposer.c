@@ -1,0 +1,67 @@
+#include "decomposer.h"
+
+#include <stdlib.h>
+
+#include "contexture/memory.h"
+
+static enum cx_status copy_choice(const bool *chosen, bool otherwise, size_t layers, bool **copy, struct cx_error *error) {
+    enum cx_status status = cx_allocate(layers, sizeof **copy, "the choice of layers", copy, error);
+    for (size_t layer = 0; status == CX_OK && layer < layers; layer++)
+        (*copy)[layer] = chosen ? chosen[layer] : otherwise;
+    return status;
+}
+
+enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_model_weights *weights, const struct cx_decompose_options *options,
+                                  struct cx_decomposer **decomposer, struct cx_error *error) {
+    const size_t layers = backend->config.layers;
+    enum cx_status status = cx_allocate(1, sizeof **decomposer, "the decomposer", decomposer, error);
+    if (status)
+        return status;
+    struct cx_decomposer *self = *decomposer;
+    self->backend = backend;
+    self->weights = weights;
+    self->options = *options;
+    if ((status = copy_choice(options->layers, true, layers, &self->layers, error)) ||
+        (status = copy_choice(options->vector_layers, false, layers, &self->vector_layers, error)) ||
+        (status = cx_allocate(layers, sizeof *self->tensors, "the layers' tensors", &self->tensors, error)) ||
+        (status = vector_upload(backend, &weights->embedding_norm_scale, &self->embedding_norm_scale, error)) ||
+        (status = vector_upload(backend, &weights->embedding_norm_shift, &self->embedding_norm_shift, error)))
+        goto cleanup;
+    self->options.layers = self->layers;
+    self->options.vector_layers = self->vector_layers;
+    self->workspace.heads_wanted = options->per_head;
+    self->layers_needed = options->hidden_states ? layers : 0;
+    for (size_t layer = 0; layer < layers; layer++) {
+        if (self->layers[layer] || self->vector_layers[layer])
+            self->layers_needed = layer + 1 > self->layers_needed ? layer + 1 : self->layers_needed;
+    }
+    for (size_t layer = 0; layer < self->layers_needed; layer++) {
+        self->layer_count += self->layers[layer];
+        self->workspace.vectors_wanted |= self->vector_layers[layer];
+        if ((status = layer_tensors_create(backend, &weights->layers[layer], &self->tensors[layer], error)))
+            goto cleanup;
+    }
+
+cleanup:
+    if (status) {
+        cx_decomposer_close(self);
+        *decomposer = NULL;
+    }
+    return status;
+}
+
+void cx_decomposer_close(struct cx_decomposer *decomposer) {
+    if (!decomposer)
+        return;
+    struct cx_backend *backend = decomposer->backend;
+    workspace_destroy(backend, &decomposer->workspace);
+    for (size_t layer = 0; decomposer->tensors && layer < backend->config.layers; layer++)
+        layer_tensors_destroy(backend, &decomposer->tensors[layer]);
+    backend->operations->tensor_destroy(backend, decomposer->embedding_norm_shift);
+    backend->operations->tensor_destroy(backend, decomposer->embedding_norm_scale);
+    free(decomposer->staging);
+    free(decomposer->tensors);
+    free(decomposer->vector_layers);
+    free(decomposer->layers);
+    free(decomposer);
+}
