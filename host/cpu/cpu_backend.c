@@ -1,0 +1,231 @@
+#include "cpu_backend.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "contexture/memory.h"
+#include "cpu_blas.h"
+
+enum { vector_alignment = 64, huge_page = 2 << 20 };
+
+static const struct cx_backend_operations cpu_operations = {
+    .name = "cpu",
+    .close = cpu_close,
+    .describe = cpu_describe,
+    .tensor_create = cpu_tensor_create,
+    .tensor_destroy = cpu_tensor_destroy,
+    .write = cpu_write,
+    .read = cpu_read,
+    .matrix_create = cpu_matrix_create,
+    .matrix_destroy = cpu_matrix_destroy,
+    .pair_matrix_create = cpu_pair_matrix_create,
+    .pair_matrix_destroy = cpu_pair_matrix_destroy,
+    .batch_begin = cpu_batch_begin,
+    .embed = cpu_embed,
+    .norm = cpu_norm,
+    .linear = cpu_linear,
+    .attend = cpu_attend,
+    .activate = cpu_activate,
+    .add = cpu_add,
+    .broadcast = cpu_broadcast,
+    .norm_linear = cpu_norm_linear,
+    .ff_bias = cpu_ff_bias,
+    .head_sources = cpu_head_sources,
+    .gram = cpu_gram,
+    .attention_norms = cpu_attention_norms,
+    .attention_parts = cpu_attention_parts,
+    .attention_mean = cpu_attention_mean,
+    .head_norms = cpu_head_norms,
+    .ff_sources = cpu_ff_sources,
+    .ff_pair_norms = cpu_ff_pair_norms,
+    .stage_summary = cpu_stage_summary,
+    .part_vectors = cpu_part_vectors,
+};
+
+enum cx_status cpu_allocate(size_t count, size_t size, const char *purpose, void *memory_pointer, struct cx_error *error) {
+    void *memory = NULL;
+    size_t bytes, padded;
+    memcpy(memory_pointer, &memory, sizeof memory);
+    if (!cx_multiply(count, size, &bytes) || !cx_add(bytes, huge_page, &padded))
+        return cx_fail_memory(error, purpose, SIZE_MAX);
+    bool large = bytes >= 2 * (size_t)huge_page;
+    if (posix_memalign(&memory, large ? huge_page : vector_alignment, bytes + vector_alignment) != 0)
+        return cx_fail_memory(error, purpose, bytes);
+#ifdef MADV_HUGEPAGE
+    /* Advice only: without huge pages everything works, with more TLB misses. Whole pages only, so that no neighbour is touched. */
+    if (large && madvise(memory, bytes / huge_page * huge_page, MADV_HUGEPAGE) != 0)
+        large = false;
+#endif
+    memset(memory, 0, bytes);
+    memcpy(memory_pointer, &memory, sizeof memory);
+    return CX_OK;
+}
+
+enum cx_status cpu_scratch_reserve(struct cpu_backend *backend, size_t bytes, struct cx_error *error) {
+    if (bytes <= backend->scratch_bytes)
+        return CX_OK;
+    size_t rounded;
+    if (!cx_add(bytes, vector_alignment - 1, &rounded))
+        return cx_fail_memory(error, "the threads' working memory", SIZE_MAX);
+    rounded -= rounded % vector_alignment;
+    free(backend->scratch);
+    backend->scratch_bytes = 0;
+    enum cx_status status = cpu_allocate((size_t)backend->threads, rounded, "the threads' working memory", &backend->scratch, error);
+    if (status == CX_OK)
+        backend->scratch_bytes = rounded;
+    return status;
+}
+
+enum cx_status cpu_check(const struct cx_tensor *tensor, enum cx_element element, size_t count, const char *operation, const char *argument,
+                         struct cx_error *error) {
+    if (!tensor)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: argument %s is missing", operation, argument);
+    if (tensor->element != element)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: argument %s has the wrong element type", operation, argument);
+    if (tensor->count < count)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: argument %s: expected at least %zu elements, found %zu", operation, argument, count, tensor->count);
+    return CX_OK;
+}
+
+enum cx_status cpu_check_batch(const struct cpu_backend *backend, const char *operation, struct cx_error *error) {
+    if (!backend->batch)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: no batch was begun", operation);
+    return CX_OK;
+}
+
+enum cx_status cpu_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
+                                struct cx_error *error) {
+    struct cpu_backend *cpu;
+    *backend = NULL;
+    if (options->threads < 0)
+        return cx_fail(error, CX_ERROR_USAGE, "the number of threads must be 0 (all cores) or more, not %d", options->threads);
+    enum cx_status status = cx_allocate(1, sizeof *cpu, "the CPU backend", &cpu, error);
+    if (status != CX_OK)
+        return status;
+    cpu->base.operations = &cpu_operations;
+    cpu->base.config = *config;
+    cpu->threads = options->threads > 0 ? options->threads : omp_get_num_procs();
+    cpu->pair_precision = options->pair_precision;
+    cpu->kernels = cpu_kernels_select();
+    cpu_blas_use_one_thread();
+    *backend = &cpu->base;
+    return CX_OK;
+}
+
+void cpu_close(struct cx_backend *backend) {
+    struct cpu_backend *cpu = cpu_backend_of(backend);
+    free(cpu->scratch);
+    free(cpu->token_sequence);
+    free(cpu);
+}
+
+void cpu_describe(const struct cx_backend *backend, char *text, size_t size) {
+    cpu_backend_describe(((const struct cpu_backend *)backend)->threads, text, size);
+}
+
+enum cx_status cpu_tensor_create(struct cx_backend *backend, enum cx_element element, size_t count, struct cx_tensor **tensor, struct cx_error *error) {
+    struct cx_tensor *created = NULL;
+    (void)backend;
+    *tensor = NULL;
+    enum cx_status status = cx_allocate(1, sizeof *created, "a tensor", &created, error);
+    if (status != CX_OK)
+        return status;
+    created->element = element;
+    created->count = count;
+    if (element == CX_ELEMENT_FLOAT)
+        status = cpu_allocate(count, sizeof(float), "a tensor's numbers", &created->values, error);
+    else
+        status = cpu_allocate(count, sizeof(double), "a tensor's numbers", &created->doubles, error);
+    if (status != CX_OK) {
+        free(created);
+        return status;
+    }
+    *tensor = created;
+    return CX_OK;
+}
+
+void cpu_tensor_destroy(struct cx_backend *backend, struct cx_tensor *tensor) {
+    (void)backend;
+    if (!tensor)
+        return;
+    free(tensor->values);
+    free(tensor->doubles);
+    free(tensor);
+}
+
+enum cx_status cpu_write(struct cx_backend *backend, struct cx_tensor *tensor, size_t count, const float *values, struct cx_error *error) {
+    (void)backend;
+    enum cx_status status = cpu_check(tensor, CX_ELEMENT_FLOAT, count, "write", "tensor", error);
+    if (status == CX_OK && count > 0)
+        memcpy(tensor->values, values, count * sizeof *values);
+    return status;
+}
+
+enum cx_status cpu_read(struct cx_backend *backend, const struct cx_tensor *tensor, size_t first, size_t count, void *values, struct cx_error *error) {
+    (void)backend;
+    if (first > tensor->count || count > tensor->count - first)
+        return cx_fail(error, CX_ERROR_INTERNAL, "read: elements %zu to %zu of a tensor of %zu", first, first + count, tensor->count);
+    if (count == 0)
+        return CX_OK;
+    if (tensor->element == CX_ELEMENT_FLOAT)
+        memcpy(values, tensor->values + first, count * sizeof(float));
+    else
+        memcpy(values, tensor->doubles + first, count * sizeof(double));
+    return CX_OK;
+}
+
+enum cx_status cpu_matrix_create(struct cx_backend *backend, const struct cx_weight *weight, struct cx_matrix **matrix, struct cx_error *error) {
+    struct cx_matrix *created = NULL;
+    size_t count;
+    (void)backend;
+    *matrix = NULL;
+    if (!cx_multiply(weight->rows, weight->columns, &count))
+        return cx_fail_memory(error, "a dense layer's weight", SIZE_MAX);
+    enum cx_status status = cx_allocate(1, sizeof *created, "a matrix", &created, error);
+    if (status != CX_OK)
+        return status;
+    created->out = weight->rows;
+    created->in = weight->columns;
+    /* A view into a mapped file need not be aligned to its elements. */
+    if (weight->dtype == CX_FLOAT32 && (uintptr_t)weight->data % sizeof(float) == 0) {
+        created->weight = weight->data;
+    } else {
+        status = cpu_allocate(count, sizeof(float), "a dense layer's weight", &created->copy, error);
+        if (status != CX_OK) {
+            free(created);
+            return status;
+        }
+        cx_weight_to_float(weight, created->copy);
+        created->weight = created->copy;
+    }
+    *matrix = created;
+    return CX_OK;
+}
+
+void cpu_matrix_destroy(struct cx_backend *backend, struct cx_matrix *matrix) {
+    (void)backend;
+    if (!matrix)
+        return;
+    free(matrix->copy);
+    free(matrix);
+}
+
+enum cx_status cpu_batch_begin(struct cx_backend *backend, const struct cx_batch *batch, struct cx_error *error) {
+    struct cpu_backend *cpu = cpu_backend_of(backend);
+    cpu->batch = NULL;
+    if (batch->sequences > UINT32_MAX)
+        return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu sequences in one batch", batch->sequences);
+    enum cx_status status =
+        cx_reserve(&cpu->token_sequence, &cpu->token_capacity, batch->tokens, sizeof *cpu->token_sequence, "the batch's list of tokens", error);
+    if (status != CX_OK)
+        return status;
+    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
+        for (size_t token = batch->token_offset[sequence]; token < batch->token_offset[sequence + 1]; token++)
+            cpu->token_sequence[token] = (uint32_t)sequence;
+    }
+    cpu->batch = batch;
+    return CX_OK;
+}

@@ -1,0 +1,141 @@
+/*
+ * The CPU backend from the inside: what its files share. Nobody outside this folder includes it.
+ *
+ * Every operation is one function `cpu_<operation>` with the arguments of backend.h; cpu_backend.c lists them in the table.
+ * Work is cut into items (rows, blocks, sequence x head) whose borders depend on the shapes alone, and an item is computed by one thread from
+ * beginning to end; so the bytes of every result are the same for any number of threads. BLAS runs on one thread inside an item.
+ */
+#ifndef CONTEXTURE_CPU_BACKEND_H
+#define CONTEXTURE_CPU_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "contexture/backend.h"
+#include "cpu_kernels.h"
+
+/* Numbers in 64-byte aligned memory; of the two pointers the one of the element type is set. */
+struct cx_tensor {
+    enum cx_element element;
+    size_t count;
+    float *values;
+    double *doubles;
+};
+
+/* A dense layer's weight [out, in] as float32: the caller's own memory if that is float32, else a copy. */
+struct cx_matrix {
+    size_t out, in;
+    const float *weight;
+    float *copy;
+};
+
+struct cpu_backend {
+    struct cx_backend base; /* first, so that a pointer to it is a pointer to this */
+    int threads;
+    enum cx_pair_precision pair_precision;
+    const struct cpu_kernels *kernels; /* for this processor's instruction set */
+
+    const struct cx_batch *batch;
+    uint32_t *token_sequence; /* [batch->tokens] the sequence that a token belongs to */
+    size_t token_capacity;
+
+    /* Working memory of the operation that is running: `threads` pieces of scratch_bytes. See cpu_scratch_reserve(). */
+    unsigned char *scratch;
+    size_t scratch_bytes;
+};
+
+static inline struct cpu_backend *cpu_backend_of(struct cx_backend *backend) {
+    return (struct cpu_backend *)backend;
+}
+
+/* `bytes` zeroed bytes, aligned to 64, or to the size of a huge page if they are many. *memory is NULL after a failure. Release with free(). */
+CX_MUST_USE enum cx_status cpu_allocate(size_t count, size_t size, const char *purpose, void *memory_pointer, struct cx_error *error);
+
+/* Makes every thread's piece of scratch at least `bytes` long; what was in it is lost. Call it outside of parallel regions. */
+CX_MUST_USE enum cx_status cpu_scratch_reserve(struct cpu_backend *backend, size_t bytes, struct cx_error *error);
+
+/* The piece of thread omp_get_thread_num(), 64-byte aligned. */
+static inline void *cpu_scratch(const struct cpu_backend *backend, int thread) {
+    return backend->scratch + (size_t)thread * backend->scratch_bytes;
+}
+
+/* CX_ERROR_INTERNAL, naming operation and argument, unless `tensor` has this element type and at least `count` elements. */
+CX_MUST_USE enum cx_status cpu_check(const struct cx_tensor *tensor, enum cx_element element, size_t count, const char *operation, const char *argument,
+                                     struct cx_error *error);
+
+/* CX_ERROR_INTERNAL if no batch was begun. */
+CX_MUST_USE enum cx_status cpu_check_batch(const struct cpu_backend *backend, const char *operation, struct cx_error *error);
+
+/* Opens the CPU backend; called by cx_backend_open(). */
+CX_MUST_USE enum cx_status cpu_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
+                                            struct cx_error *error);
+
+/* "AMD EPYC 9654, 2 threads, AVX-512": the processor, without the threads if 0. */
+void cpu_backend_describe(int threads, char *text, size_t size);
+
+/* --- memory: cpu_backend.c --- */
+void cpu_close(struct cx_backend *);
+void cpu_describe(const struct cx_backend *, char *text, size_t size);
+enum cx_status cpu_tensor_create(struct cx_backend *, enum cx_element, size_t count, struct cx_tensor **, struct cx_error *);
+void cpu_tensor_destroy(struct cx_backend *, struct cx_tensor *);
+enum cx_status cpu_write(struct cx_backend *, struct cx_tensor *, size_t count, const float *values, struct cx_error *);
+enum cx_status cpu_read(struct cx_backend *, const struct cx_tensor *, size_t first, size_t count, void *values, struct cx_error *);
+enum cx_status cpu_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
+void cpu_matrix_destroy(struct cx_backend *, struct cx_matrix *);
+enum cx_status cpu_batch_begin(struct cx_backend *, const struct cx_batch *, struct cx_error *);
+
+/* --- cpu_feedforward.c, pair_*.c --- */
+enum cx_status cpu_pair_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_pair_matrix **, struct cx_error *);
+void cpu_pair_matrix_destroy(struct cx_backend *, struct cx_pair_matrix *);
+enum cx_status cpu_ff_pair_norms(struct cx_backend *, const struct cx_ff_pairs *, struct cx_error *);
+
+/* --- cpu_embed.c --- */
+enum cx_status cpu_embed(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
+                         struct cx_tensor *x, struct cx_error *);
+
+/* --- cpu_norm.c --- */
+enum cx_status cpu_norm(struct cx_backend *, const struct cx_tensor *x, const struct cx_tensor *scale, const struct cx_tensor *shift, double epsilon,
+                        struct cx_tensor *y, struct cx_tensor *inverse_deviation, struct cx_error *);
+enum cx_status cpu_add(struct cx_backend *, size_t count, const struct cx_tensor *x, const struct cx_tensor *y, struct cx_tensor *z, struct cx_error *);
+enum cx_status cpu_broadcast(struct cx_backend *, size_t rows, const struct cx_tensor *x, struct cx_tensor *y, struct cx_error *);
+enum cx_status cpu_norm_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
+                               const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
+
+/* --- cpu_linear.c --- */
+enum cx_status cpu_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_matrix *, const struct cx_tensor *bias,
+                          const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
+
+/* --- cpu_attention.c --- */
+enum cx_status cpu_attend(struct cx_backend *, const struct cx_tensor *query, const struct cx_tensor *key, const struct cx_tensor *value,
+                          struct cx_tensor *attention, struct cx_tensor *context, struct cx_error *);
+enum cx_status cpu_attention_mean(struct cx_backend *, const struct cx_tensor *attention, struct cx_tensor *map, struct cx_error *);
+
+/* --- cpu_activation.c --- */
+enum cx_status cpu_activate(struct cx_backend *, enum cx_activation, const struct cx_tensor *u, struct cx_tensor *activated, struct cx_tensor *ratio,
+                            struct cx_error *);
+enum cx_status cpu_ff_bias(struct cx_backend *, const struct cx_tensor *ratio, const struct cx_tensor *inverse_deviation, const struct cx_tensor *slope,
+                           const struct cx_tensor *offset, struct cx_tensor *y, struct cx_error *);
+
+/* --- cpu_sources.c --- */
+enum cx_status cpu_head_sources(struct cx_backend *, const struct cx_tensor *value, const struct cx_matrix *attention_output, struct cx_tensor *sources,
+                                struct cx_error *);
+enum cx_status cpu_gram(struct cx_backend *, const struct cx_tensor *sources, const struct cx_tensor *residual, struct cx_tensor *gram, struct cx_error *);
+enum cx_status cpu_ff_sources(struct cx_backend *, const struct cx_tensor *value, const struct cx_tensor *value_to_ff, struct cx_tensor *sources,
+                              struct cx_error *);
+
+/* --- cpu_maps.c --- */
+enum cx_status cpu_attention_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *gram, bool with_residual,
+                                   const struct cx_tensor *inverse_deviation, struct cx_tensor *map, struct cx_error *);
+enum cx_status cpu_attention_parts(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *sources, struct cx_tensor *own,
+                                   struct cx_tensor *sum, struct cx_error *);
+enum cx_status cpu_head_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *gram, struct cx_tensor *map, struct cx_error *);
+
+/* --- cpu_summary.c --- */
+enum cx_status cpu_stage_summary(struct cx_backend *, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
+                                 const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm,
+                                 struct cx_tensor *completeness_error, struct cx_error *);
+
+/* --- cpu_vectors.c --- */
+enum cx_status cpu_part_vectors(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6], struct cx_error *);
+
+#endif
