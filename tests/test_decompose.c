@@ -1,0 +1,355 @@
+/*
+ * The layer sequence on a small random model: its own identities, on the backend that cx_backend_open gives. The values themselves
+ * are held against the numpy oracle by the end-to-end tests.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "contexture/decompose.h"
+#include "contexture/memory.h"
+
+enum { layers = 3, heads = 4, width = 48, neurons = 80, vocabulary = 50, positions = 40, token_types = 2 };
+
+static const struct cx_model_config config = {
+    .layers = layers,
+    .heads = heads,
+    .head_size = width / heads,
+    .hidden_size = width,
+    .intermediate_size = neurons,
+    .vocabulary_size = vocabulary,
+    .max_positions = positions,
+    .token_types = token_types,
+    .norm_epsilon = 1e-12,
+    .activation = CX_GELU,
+};
+
+struct model {
+    struct cx_model_weights weights;
+    struct cx_layer_weights layer_weights[layers];
+    float *memory;
+    size_t used;
+    uint32_t random;
+};
+
+struct fixture {
+    struct model model;
+    struct cx_backend *backend;
+};
+
+static struct cx_error error;
+
+static void expect_ok(enum cx_status status) {
+    if (status != CX_OK)
+        fail_msg("%s: %s", cx_status_name(status), error.message);
+}
+
+/* Uniform in [centre - spread, centre + spread]. */
+static float draw(struct model *model, float centre, float spread) {
+    model->random = model->random * 1664525u + 1013904223u;
+    return centre + spread * ((float)(model->random >> 8) / 8388608.0f - 1.0f);
+}
+
+static struct cx_weight weight(struct model *model, const char *name, size_t rows, size_t columns, float centre, float spread) {
+    float *data = model->memory + model->used;
+    model->used += rows * columns;
+    for (size_t i = 0; i < rows * columns; i++)
+        data[i] = draw(model, centre, spread);
+    return (struct cx_weight){name, data, CX_FLOAT32, rows, columns};
+}
+
+static void make_model(struct model *model) {
+    *model = (struct model){.random = 7};
+    expect_ok(cx_allocate(200000, sizeof(float), "weights", &model->memory, &error));
+    model->weights = (struct cx_model_weights){
+        .word_embedding = weight(model, "words", vocabulary, width, 0, 1),
+        .position_embedding = weight(model, "positions", positions, width, 0, 0.5f),
+        .token_type_embedding = weight(model, "types", token_types, width, 0, 0.5f),
+        .embedding_norm_scale = weight(model, "scale", 1, width, 1, 0.5f),
+        .embedding_norm_shift = weight(model, "shift", 1, width, 0, 0.3f),
+        .layers = model->layer_weights,
+    };
+    for (size_t layer = 0; layer < layers; layer++) {
+        const float spread = 0.35f;
+        model->layer_weights[layer] = (struct cx_layer_weights){
+            .query = weight(model, "query", width, width, 0, spread),
+            .query_bias = weight(model, "query_bias", 1, width, 0, 0.3f),
+            .key = weight(model, "key", width, width, 0, spread),
+            .key_bias = weight(model, "key_bias", 1, width, 0, 0.3f),
+            .value = weight(model, "value", width, width, 0, spread),
+            .value_bias = weight(model, "value_bias", 1, width, 0, 0.3f),
+            .attention_output = weight(model, "attention_output", width, width, 0, spread),
+            .attention_output_bias = weight(model, "attention_output_bias", 1, width, 0, 0.3f),
+            .attention_norm_scale = weight(model, "attention_norm_scale", 1, width, 1, 0.5f),
+            .attention_norm_shift = weight(model, "attention_norm_shift", 1, width, 0, 0.3f),
+            .intermediate = weight(model, "intermediate", neurons, width, 0, spread),
+            .intermediate_bias = weight(model, "intermediate_bias", 1, neurons, 0, 0.3f),
+            .output = weight(model, "output", width, neurons, 0, spread),
+            .output_bias = weight(model, "output_bias", 1, width, 0, 0.3f),
+            .output_norm_scale = weight(model, "output_norm_scale", 1, width, 1, 0.5f),
+            .output_norm_shift = weight(model, "output_norm_shift", 1, width, 0, 0.3f),
+        };
+    }
+    assert_true(model->used <= 200000);
+}
+
+static int setup(void **state) {
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    assert_non_null(fixture);
+    make_model(&fixture->model);
+    const struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = 2};
+    expect_ok(cx_backend_open(&options, &config, &fixture->backend, &error));
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *fixture = *state;
+    cx_backend_close(fixture->backend);
+    free(fixture->model.memory);
+    free(fixture);
+    return 0;
+}
+
+/* Sequences of the given lengths with fixed pseudo-random ids, the same for the same `seed` and position in the batch. */
+struct packed {
+    struct cx_batch batch;
+    size_t token_offset[8], pair_offset[8];
+    int32_t ids[128], types[128], positions[128];
+};
+
+static void pack(struct packed *packed, const size_t *lengths, const uint32_t *seeds, size_t sequences) {
+    memset(packed, 0, sizeof *packed);
+    size_t token = 0;
+    for (size_t sequence = 0; sequence < sequences; sequence++) {
+        uint32_t random = seeds[sequence];
+        const size_t n = lengths[sequence];
+        for (size_t position = 0; position < n; position++, token++) {
+            random = random * 1664525u + 1013904223u;
+            packed->ids[token] = (int32_t)((random >> 8) % vocabulary);
+            packed->types[token] = position * 2 > n;
+            packed->positions[token] = (int32_t)position;
+        }
+        packed->token_offset[sequence + 1] = token;
+        packed->pair_offset[sequence + 1] = packed->pair_offset[sequence] + n * n;
+        packed->batch.longest = n > packed->batch.longest ? n : packed->batch.longest;
+    }
+    packed->batch.sequences = sequences;
+    packed->batch.tokens = token;
+    packed->batch.pairs = packed->pair_offset[sequences];
+    packed->batch.token_offset = packed->token_offset;
+    packed->batch.pair_offset = packed->pair_offset;
+    packed->batch.input_ids = packed->ids;
+    packed->batch.token_type_ids = packed->types;
+    packed->batch.position_ids = packed->positions;
+}
+
+/* Results with room for everything; L and V wanted layers. */
+static struct cx_sequence_result make_result(size_t n, size_t L, size_t V) {
+    struct cx_sequence_result result = {0};
+    for (unsigned map = 0; map < CX_MAPS; map++)
+        expect_ok(cx_allocate(L * n * n, sizeof(float), "a map", &result.maps[map], &error));
+    for (unsigned stage = 0; stage < CX_STAGES; stage++) {
+        expect_ok(cx_allocate(L * n, sizeof(float), "ratios", &result.mixing_ratio[stage], &error));
+        expect_ok(cx_allocate(L * n, sizeof(float), "norms", &result.bias_norm[stage], &error));
+        if (V > 0)
+            expect_ok(cx_allocate(V * n * n * width, sizeof(float), "vectors", &result.vectors[stage], &error));
+    }
+    expect_ok(cx_allocate(L * heads * n * n, sizeof(float), "α", &result.head_attention_weight, &error));
+    expect_ok(cx_allocate(L * heads * n * n, sizeof(float), "α‖f‖", &result.head_attention_norm, &error));
+    expect_ok(cx_allocate(L, sizeof(float), "errors", &result.completeness_error, &error));
+    expect_ok(cx_allocate((layers + 1) * n * width, sizeof(float), "states", &result.hidden_states, &error));
+    return result;
+}
+
+static void free_result(struct cx_sequence_result *result) {
+    for (unsigned map = 0; map < CX_MAPS; map++)
+        free(result->maps[map]);
+    for (unsigned stage = 0; stage < CX_STAGES; stage++) {
+        free(result->mixing_ratio[stage]);
+        free(result->bias_norm[stage]);
+        free(result->vectors[stage]);
+    }
+    free(result->head_attention_weight);
+    free(result->head_attention_norm);
+    free(result->completeness_error);
+    free(result->hidden_states);
+}
+
+static float largest(const float *values, size_t count) {
+    float top = 0;
+    for (size_t i = 0; i < count; i++)
+        top = fabsf(values[i]) > top ? fabsf(values[i]) : top;
+    return top;
+}
+
+/* Every element within `bound` times the largest expected one. */
+static void expect_close(const char *what, const float *found, const float *expected, size_t count, float bound) {
+    const float top = largest(expected, count);
+    for (size_t i = 0; i < count; i++)
+        if (!(fabsf(found[i] - expected[i]) <= bound * top))
+            fail_msg("%s, element %zu of %zu: found %.9g, expected %.9g (largest %.9g)", what, i, count, (double)found[i], (double)expected[i], (double)top);
+}
+
+static void decompose(struct fixture *fixture, const struct cx_decompose_options *options, const struct cx_batch *batch,
+                      const struct cx_sequence_result *results) {
+    struct cx_decomposer *decomposer = NULL;
+    expect_ok(cx_decomposer_open(fixture->backend, &fixture->model.weights, options, &decomposer, &error));
+    expect_ok(cx_decompose(decomposer, batch, results, &error));
+    cx_decomposer_close(decomposer);
+}
+
+static const struct cx_decompose_options everything = {.maps = CX_ALL_MAPS, .per_head = true, .hidden_states = true};
+
+/* The parts and the bias part add up to the true state. Float32 sums over 48 to 80 terms: 1e-6 would be tight, 1e-5 is the promise. */
+static void parts_are_complete(void **state) {
+    struct packed packed;
+    pack(&packed, (size_t[]){17, 1, 30}, (uint32_t[]){1, 2, 3}, 3);
+    struct cx_sequence_result results[] = {make_result(17, layers, 0), make_result(1, layers, 0), make_result(30, layers, 0)};
+    decompose(*state, &everything, &packed.batch, results);
+    for (size_t sequence = 0; sequence < 3; sequence++) {
+        for (size_t layer = 0; layer < layers; layer++) {
+            const float found = results[sequence].completeness_error[layer];
+            if (!(found > 0 && found < 1e-5f))
+                fail_msg("sequence %zu, layer %zu: completeness error %g", sequence, layer, (double)found);
+        }
+        free_result(&results[sequence]);
+    }
+}
+
+/* Maps, which take the identities' way, are the norms of the vectors, which take the definition's. */
+static void maps_are_norms_of_vectors(void **state) {
+    enum { n = 13 };
+    struct packed packed;
+    pack(&packed, (size_t[]){n}, (uint32_t[]){5}, 1);
+    const bool chosen[layers] = {true, false, true};
+    struct cx_decompose_options options = everything;
+    options.vector_layers = chosen;
+    struct cx_sequence_result result = make_result(n, layers, 2);
+    decompose(*state, &options, &packed.batch, &result);
+    for (unsigned stage = 0; stage < CX_STAGES; stage++)
+        for (size_t index = 0; index < 2; index++) {
+            const size_t layer = index * 2;
+            float norms[n * n];
+            for (size_t pair = 0; pair < n * n; pair++) {
+                double sum = 0;
+                for (size_t dimension = 0; dimension < width; dimension++) {
+                    const double value = result.vectors[stage][(index * n * n + pair) * width + dimension];
+                    sum += value * value;
+                }
+                norms[pair] = (float)sqrt(sum);
+            }
+            expect_close(cx_map_name(stage), result.maps[stage] + layer * n * n, norms, n * n, 2e-6f);
+        }
+    free_result(&result);
+}
+
+/* What a sequence gives does not depend on what shares its batch, but for rounding. */
+static void batches_change_rounding_only(void **state) {
+    const size_t lengths[] = {9, 21, 4};
+    const uint32_t seeds[] = {11, 12, 13};
+    struct packed together;
+    pack(&together, lengths, seeds, 3);
+    struct cx_sequence_result results[3];
+    for (size_t sequence = 0; sequence < 3; sequence++)
+        results[sequence] = make_result(lengths[sequence], layers, 0);
+    decompose(*state, &everything, &together.batch, results);
+    for (size_t sequence = 0; sequence < 3; sequence++) {
+        const size_t n = lengths[sequence];
+        struct packed alone;
+        pack(&alone, &n, &seeds[sequence], 1);
+        struct cx_sequence_result result = make_result(n, layers, 0);
+        decompose(*state, &everything, &alone.batch, &result);
+        for (unsigned map = 0; map < CX_MAPS; map++)
+            for (size_t layer = 0; layer < layers; layer++)
+                expect_close(cx_map_name(map), results[sequence].maps[map] + layer * n * n, result.maps[map] + layer * n * n, n * n, 1e-6f);
+        for (unsigned stage = 0; stage < CX_STAGES; stage++)
+            expect_close("mixing ratio", results[sequence].mixing_ratio[stage], result.mixing_ratio[stage], layers * n, 2e-6f);
+        free_result(&result);
+        free_result(&results[sequence]);
+    }
+}
+
+/* A choice of layers and stages gives the same numbers as all of them, in the right places. */
+static void choices_are_parts_of_the_whole(void **state) {
+    enum { n = 12 };
+    struct packed packed;
+    pack(&packed, (size_t[]){n}, (uint32_t[]){21}, 1);
+    const bool chosen[layers] = {false, true, false};
+    const struct cx_decompose_options options = {.maps = CX_STAGE_BIT(CX_STAGE_ATTN_RES_LN) | CX_STAGE_BIT(CX_STAGE_FF_RES_LN), .layers = chosen};
+    struct cx_sequence_result whole = make_result(n, layers, 0), part = make_result(n, 1, 0);
+    decompose(*state, &everything, &packed.batch, &whole);
+    decompose(*state, &options, &packed.batch, &part);
+    for (unsigned map = 0; map < CX_MAPS; map++) {
+        if (options.maps & CX_STAGE_BIT(map))
+            assert_memory_equal(part.maps[map], whole.maps[map] + n * n, n * n * sizeof(float));
+        else
+            assert_true(largest(part.maps[map], n * n) == 0);
+    }
+    for (size_t token = 0; token < n; token++)
+        assert_true(part.mixing_ratio[CX_STAGE_FF_RES_LN][token] == whole.mixing_ratio[CX_STAGE_FF_RES_LN][token * layers + 1]);
+    assert_true(largest(part.hidden_states, n * width) == 0);
+    free_result(&whole);
+    free_result(&part);
+}
+
+/* Per head: α's mean is the map attn_weight, each row sums to 1, and one head's share is never more than the whole head norms' sum. */
+static void heads_agree_with_their_mean(void **state) {
+    enum { n = 10 };
+    struct packed packed;
+    pack(&packed, (size_t[]){n}, (uint32_t[]){31}, 1);
+    struct cx_sequence_result result = make_result(n, layers, 0);
+    decompose(*state, &everything, &packed.batch, &result);
+    for (size_t layer = 0; layer < layers; layer++)
+        for (size_t target = 0; target < n; target++) {
+            double row = 0;
+            for (size_t source = 0; source < n; source++) {
+                double mean = 0, norms = 0;
+                for (size_t head = 0; head < heads; head++) {
+                    const size_t element = ((layer * heads + head) * n + target) * n + source;
+                    mean += result.head_attention_weight[element] / (double)heads;
+                    norms += result.head_attention_norm[element];
+                }
+                const size_t element = (layer * n + target) * n + source;
+                assert_true(fabs(mean - result.maps[CX_MAP_ATTN_WEIGHT][element]) < 1e-6);
+                assert_true(result.maps[CX_STAGE_ATTN][element] <= norms * (1 + 1e-5));
+                row += mean;
+            }
+            assert_true(fabs(row - 1) < 1e-6);
+        }
+    free_result(&result);
+}
+
+/* An input that overflows is an error with the layer's number, not a file full of NaN. */
+static void overflow_is_an_error(void **state) {
+    struct fixture *fixture = *state;
+    float *data = (float *)(uintptr_t)fixture->model.layer_weights[1].output.data;
+    const float kept = data[0];
+    data[0] = 3e38f;
+    struct packed packed;
+    pack(&packed, (size_t[]){6}, (uint32_t[]){41}, 1);
+    struct cx_sequence_result result = make_result(6, layers, 0);
+    struct cx_decomposer *decomposer = NULL;
+    expect_ok(cx_decomposer_open(fixture->backend, &fixture->model.weights, &everything, &decomposer, &error));
+    const enum cx_status status = cx_decompose(decomposer, &packed.batch, &result, &error);
+    cx_decomposer_close(decomposer);
+    data[0] = kept;
+    assert_int_equal(status, CX_ERROR_INPUT);
+    assert_non_null(strstr(error.message, "layer 1"));
+    free_result(&result);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_are_complete),           cmocka_unit_test(maps_are_norms_of_vectors),
+        cmocka_unit_test(batches_change_rounding_only), cmocka_unit_test(choices_are_parts_of_the_whole),
+        cmocka_unit_test(heads_agree_with_their_mean),  cmocka_unit_test(overflow_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
