@@ -90,6 +90,18 @@ enum cx_status cpu_check(const struct cx_tensor *tensor, enum cx_element element
     return CX_OK;
 }
 
+enum cx_status cpu_check_all(const char *operation, const struct cpu_argument *arguments, size_t count, struct cx_error *error) {
+    for (size_t k = 0; k < count; k++) {
+        const struct cpu_argument *argument = &arguments[k];
+        if (!argument->tensor && argument->optional)
+            continue;
+        enum cx_status status = cpu_check(argument->tensor, argument->element, argument->count, operation, argument->name, error);
+        if (status != CX_OK)
+            return status;
+    }
+    return CX_OK;
+}
+
 enum cx_status cpu_check_batch(const struct cpu_backend *backend, const char *operation, struct cx_error *error) {
     if (!backend->batch)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: no batch was begun", operation);
@@ -118,7 +130,7 @@ enum cx_status cpu_backend_open(const struct cx_backend_options *options, const 
 void cpu_close(struct cx_backend *backend) {
     struct cpu_backend *cpu = cpu_backend_of(backend);
     free(cpu->scratch);
-    free(cpu->token_sequence);
+    free(cpu->tiles);
     free(cpu);
 }
 
@@ -213,19 +225,35 @@ void cpu_matrix_destroy(struct cx_backend *backend, struct cx_matrix *matrix) {
     free(matrix);
 }
 
+/* Longer sequences first; ties in the batch's order. */
+static int compare_tiles(const void *left, const void *right) {
+    const struct cpu_tile *a = left, *b = right;
+    if (a->length != b->length)
+        return a->length > b->length ? -1 : 1;
+    if (a->sequence != b->sequence)
+        return a->sequence < b->sequence ? -1 : 1;
+    return a->first < b->first ? -1 : a->first > b->first;
+}
+
 enum cx_status cpu_batch_begin(struct cx_backend *backend, const struct cx_batch *batch, struct cx_error *error) {
     struct cpu_backend *cpu = cpu_backend_of(backend);
+    size_t count = 0;
     cpu->batch = NULL;
-    if (batch->sequences > UINT32_MAX)
-        return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu sequences in one batch", batch->sequences);
+    if (batch->sequences > UINT32_MAX || batch->tokens > UINT32_MAX)
+        return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu sequences of %zu tokens in one batch", batch->sequences, batch->tokens);
     enum cx_status status =
-        cx_reserve(&cpu->token_sequence, &cpu->token_capacity, batch->tokens, sizeof *cpu->token_sequence, "the batch's list of tokens", error);
+        cx_reserve(&cpu->tiles, &cpu->tile_capacity, batch->tokens / CPU_TILE_ROWS + batch->sequences, sizeof *cpu->tiles, "the batch's tiles", error);
     if (status != CX_OK)
         return status;
     for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        for (size_t token = batch->token_offset[sequence]; token < batch->token_offset[sequence + 1]; token++)
-            cpu->token_sequence[token] = (uint32_t)sequence;
+        size_t length = batch->token_offset[sequence + 1] - batch->token_offset[sequence];
+        for (size_t first = 0; first < length; first += CPU_TILE_ROWS) {
+            size_t rows = length - first < CPU_TILE_ROWS ? length - first : CPU_TILE_ROWS;
+            cpu->tiles[count++] = (struct cpu_tile){(uint32_t)sequence, (uint32_t)length, (uint32_t)first, (uint32_t)rows};
+        }
     }
+    qsort(cpu->tiles, count, sizeof *cpu->tiles, compare_tiles);
+    cpu->tile_count = count;
     cpu->batch = batch;
     return CX_OK;
 }

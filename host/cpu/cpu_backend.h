@@ -13,6 +13,7 @@
 
 #include "contexture/backend.h"
 #include "cpu_kernels.h"
+#include "cpu_open.h"
 
 /* Numbers in 64-byte aligned memory; of the two pointers the one of the element type is set. */
 struct cx_tensor {
@@ -29,6 +30,15 @@ struct cx_matrix {
     float *copy;
 };
 
+/* Up to CPU_TILE_ROWS neighbouring tokens of one sequence. */
+struct cpu_tile {
+    uint32_t sequence;
+    uint32_t length; /* tokens of the sequence */
+    uint32_t first;  /* token within the sequence */
+    uint32_t rows;
+};
+enum { CPU_TILE_ROWS = 64 };
+
 struct cpu_backend {
     struct cx_backend base; /* first, so that a pointer to it is a pointer to this */
     int threads;
@@ -36,8 +46,8 @@ struct cpu_backend {
     const struct cpu_kernels *kernels; /* for this processor's instruction set */
 
     const struct cx_batch *batch;
-    uint32_t *token_sequence; /* [batch->tokens] the sequence that a token belongs to */
-    size_t token_capacity;
+    struct cpu_tile *tiles; /* [tile_count] the batch cut into tiles, the longest sequences first, so that threads end together */
+    size_t tile_count, tile_capacity;
 
     /* Working memory of the operation that is running: `threads` pieces of scratch_bytes. See cpu_scratch_reserve(). */
     unsigned char *scratch;
@@ -63,15 +73,27 @@ static inline void *cpu_scratch(const struct cpu_backend *backend, int thread) {
 CX_MUST_USE enum cx_status cpu_check(const struct cx_tensor *tensor, enum cx_element element, size_t count, const char *operation, const char *argument,
                                      struct cx_error *error);
 
+/* One tensor among an operation's arguments, and what it must have. */
+struct cpu_argument {
+    const char *name;
+    const struct cx_tensor *tensor;
+    size_t count;
+    enum cx_element element;
+    bool optional; /* NULL is allowed */
+};
+#define CPU_FLOATS(argument, elements)                                                                                                                         \
+    { .name = #argument, .tensor = (argument), .count = (elements), .element = CX_ELEMENT_FLOAT }
+#define CPU_DOUBLES(argument, elements)                                                                                                                        \
+    { .name = #argument, .tensor = (argument), .count = (elements), .element = CX_ELEMENT_DOUBLE }
+#define CPU_OPTIONAL(argument, elements)                                                                                                                       \
+    { .name = #argument, .tensor = (argument), .count = (elements), .element = CX_ELEMENT_FLOAT, .optional = true }
+
+/* cpu_check() of every argument. */
+CX_MUST_USE enum cx_status cpu_check_all(const char *operation, const struct cpu_argument *arguments, size_t count, struct cx_error *error);
+#define CPU_CHECK_ALL(operation, arguments, error) cpu_check_all(operation, arguments, sizeof(arguments) / sizeof *(arguments), error)
+
 /* CX_ERROR_INTERNAL if no batch was begun. */
 CX_MUST_USE enum cx_status cpu_check_batch(const struct cpu_backend *backend, const char *operation, struct cx_error *error);
-
-/* Opens the CPU backend; called by cx_backend_open(). */
-CX_MUST_USE enum cx_status cpu_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
-                                            struct cx_error *error);
-
-/* "AMD EPYC 9654, 2 threads, AVX-512": the processor, without the threads if 0. */
-void cpu_backend_describe(int threads, char *text, size_t size);
 
 /* --- memory: cpu_backend.c --- */
 void cpu_close(struct cx_backend *);
@@ -132,8 +154,8 @@ enum cx_status cpu_head_norms(struct cx_backend *, const struct cx_tensor *atten
 
 /* --- cpu_summary.c --- */
 enum cx_status cpu_stage_summary(struct cx_backend *, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
-                                 const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm,
-                                 struct cx_tensor *completeness_error, struct cx_error *);
+                                 const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm, struct cx_tensor *completeness_error,
+                                 struct cx_error *);
 
 /* --- cpu_vectors.c --- */
 enum cx_status cpu_part_vectors(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6], struct cx_error *);

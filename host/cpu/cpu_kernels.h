@@ -1,5 +1,5 @@
 /*
- * Inner loops that profit from the processor's widest vectors. cpu_kernels.inc is compiled once for every instruction set
+ * Inner loops that profit from the processor's widest vectors. cpu_kernels_body.h is compiled once for every instruction set
  * (cpu_kernels_base.c, cpu_kernels_v3.c, cpu_kernels_v4.c); cpu_kernels_select() takes the best one that this processor runs.
  *
  * A kernel works on one item on the calling thread, so its result does not depend on the number of threads.
@@ -7,10 +7,13 @@
 #ifndef CONTEXTURE_CPU_KERNELS_H
 #define CONTEXTURE_CPU_KERNELS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "contexture/model.h"
+
+/* Numbers that a kernel keeps side by side: one AVX-512 register of float64. */
+#define CPU_SOURCE_LANES               8
+#define CPU_QUADRATIC_WORKSPACE(heads) ((heads)*4 * CPU_SOURCE_LANES)
 
 struct cpu_kernels {
     const char *name; /* "AVX-512", "AVX2", "baseline" */
@@ -30,12 +33,18 @@ struct cpu_kernels {
     /* gram [H+1, H+1] of the rows sources [H, d] and residual [d]. */
     void (*gram)(size_t heads, size_t width, const float *sources, const float *residual, double *gram);
 
-    /* map[i] = sqrt(Σ_hk α[h][i] α[k][i] gram[h][k]) for `targets` targets: α^h_ij at attention[h * head_stride + i * target_stride], map[i * target_stride]. */
-    void (*quadratic_forms)(size_t heads, size_t targets, const float *attention, size_t head_stride, size_t target_stride, const double *gram,
-                            float *map);
+    /*
+     * Norms of the attention block's parts: map[i * target_stride + l] = factor_i sqrt(Σ_hk α^h_il α^k_il G_l[h][k]) for `targets` targets i and
+     * `sources` <= CPU_SOURCE_LANES neighbouring sources l, α^h_il at attention[h * head_stride + i * target_stride + l]. factor NULL: 1.
+     * gram_lanes [H (H + 1) / 2, CPU_SOURCE_LANES]: the upper triangles, entry by entry, the sources side by side, entries off the diagonal doubled.
+     * workspace: CPU_QUADRATIC_WORKSPACE(H) doubles.
+     */
+    void (*quadratic_forms)(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
+                            const double *gram_lanes, const float *factor, double *workspace, float *map);
 };
 
-/* The best set of kernels for this processor. */
+/* The sets that this processor runs, best first, ended by NULL; and the first of them. */
+const struct cpu_kernels *const *cpu_kernels_all(void);
 const struct cpu_kernels *cpu_kernels_select(void);
 
 #endif

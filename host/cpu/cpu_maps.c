@@ -1,0 +1,184 @@
+/* The attention block's maps from the Gram matrices of its sources (identity 1), and the sums of its parts. */
+#include "cpu_backend.h"
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "cpu_blas.h"
+
+enum { column_block = 192 };
+
+/* The upper triangles of `sources` neighbouring Gram matrices side by side, entries off the diagonal doubled; see cpu_kernels.h. */
+static void interleave_gram(size_t heads, size_t sources, const double *gram, double *gram_lanes) {
+    size_t rows = heads + 1;
+    for (size_t h = 0; h < heads; h++) {
+        for (size_t k = h; k < heads; k++) {
+            for (size_t lane = 0; lane < CPU_SOURCE_LANES; lane++) {
+                double entry = lane < sources ? gram[(lane * rows + h) * rows + k] : 0.0;
+                *gram_lanes++ = h == k ? entry : 2.0 * entry;
+            }
+        }
+    }
+}
+
+/* c^T G c with c = [α^1 … α^H, 1], for a source's part of its own output. `attention` points to α^1_jj. */
+static double own_form(size_t heads, const float *attention, size_t head_stride, const double *gram) {
+    size_t rows = heads + 1;
+    double form = gram[heads * rows + heads];
+    for (size_t h = 0; h < heads; h++) {
+        double sum = 2.0 * gram[h * rows + heads];
+        for (size_t k = 0; k < heads; k++)
+            sum += gram[h * rows + k] * (double)attention[k * head_stride];
+        form += sum * (double)attention[h * head_stride];
+    }
+    return form < 0.0 ? 0.0 : form;
+}
+
+struct norms_job {
+    const struct cpu_backend *cpu;
+    const float *attention;
+    const double *gram;
+    bool with_residual;
+    const float *inverse_deviation; /* or NULL */
+    float *map;
+};
+
+/* One item: all targets of a sequence, the sources of one tile. */
+static void norms_of_sources(const struct norms_job *job, const struct cpu_tile *tile) {
+    const struct cx_batch *batch = job->cpu->batch;
+    size_t heads = job->cpu->base.config.heads, rows = heads + 1, n = tile->length, first_token = batch->token_offset[tile->sequence];
+    const float *attention = job->attention + heads * batch->pair_offset[tile->sequence];
+    const float *factor = job->inverse_deviation ? job->inverse_deviation + first_token : NULL;
+    float *map = job->map + batch->pair_offset[tile->sequence];
+    double *workspace = cpu_scratch(job->cpu, omp_get_thread_num()), *gram_lanes = workspace + CPU_QUADRATIC_WORKSPACE(heads);
+    size_t end = (size_t)tile->first + tile->rows;
+    for (size_t source = tile->first; source < end; source += CPU_SOURCE_LANES) {
+        size_t sources = end - source < CPU_SOURCE_LANES ? end - source : CPU_SOURCE_LANES;
+        const double *gram = job->gram + (first_token + source) * rows * rows;
+        interleave_gram(heads, sources, gram, gram_lanes);
+        job->cpu->kernels->quadratic_forms(heads, n, sources, attention + source, n * n, n, gram_lanes, factor, workspace, map + source);
+        for (size_t lane = 0; job->with_residual && lane < sources; lane++) {
+            size_t own = (source + lane) * n + source + lane;
+            double norm = sqrt(own_form(heads, attention + own, n * n, gram + lane * rows * rows));
+            map[own] = (float)(norm * (factor ? (double)factor[source + lane] : 1.0));
+        }
+    }
+}
+
+enum cx_status cpu_attention_norms(struct cx_backend *backend, const struct cx_tensor *attention, const struct cx_tensor *gram, bool with_residual,
+                                   const struct cx_tensor *inverse_deviation, struct cx_tensor *map, struct cx_error *error) {
+    struct cpu_backend *cpu = cpu_backend_of(backend);
+    size_t heads = cpu->base.config.heads, triangle = heads * (heads + 1) / 2;
+    enum cx_status status = cpu_check_batch(cpu, "attention_norms", error);
+    if (status != CX_OK)
+        return status;
+    const struct cpu_argument arguments[] = {
+        CPU_FLOATS(attention, heads * cpu->batch->pairs),
+        CPU_DOUBLES(gram, cpu->batch->tokens * (heads + 1) * (heads + 1)),
+        CPU_OPTIONAL(inverse_deviation, cpu->batch->tokens),
+        CPU_FLOATS(map, cpu->batch->pairs),
+    };
+    status = CPU_CHECK_ALL("attention_norms", arguments, error);
+    if (status == CX_OK)
+        status = cpu_scratch_reserve(cpu, (CPU_QUADRATIC_WORKSPACE(heads) + triangle * CPU_SOURCE_LANES) * sizeof(double), error);
+    if (status != CX_OK)
+        return status;
+    struct norms_job job = {
+        .cpu = cpu,
+        .attention = attention->values,
+        .gram = gram->doubles,
+        .with_residual = with_residual,
+        .inverse_deviation = inverse_deviation ? inverse_deviation->values : NULL,
+        .map = map->values,
+    };
+#pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
+    for (size_t item = 0; item < cpu->tile_count; item++)
+        norms_of_sources(&job, &cpu->tiles[item]);
+    return CX_OK;
+}
+
+enum cx_status cpu_head_norms(struct cx_backend *backend, const struct cx_tensor *attention, const struct cx_tensor *gram, struct cx_tensor *map,
+                              struct cx_error *error) {
+    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    size_t heads = cpu->base.config.heads, rows = heads + 1;
+    enum cx_status status = cpu_check_batch(cpu, "head_norms", error);
+    if (status != CX_OK)
+        return status;
+    const struct cx_batch *batch = cpu->batch;
+    const struct cpu_argument arguments[] = {
+        CPU_FLOATS(attention, heads * batch->pairs),
+        CPU_DOUBLES(gram, batch->tokens * rows * rows),
+        CPU_FLOATS(map, heads * batch->pairs),
+    };
+    status = CPU_CHECK_ALL("head_norms", arguments, error);
+    if (status == CX_OK)
+        status = cpu_scratch_reserve(cpu_backend_of(backend), batch->longest * sizeof(float), error);
+    if (status != CX_OK)
+        return status;
+#pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
+    for (size_t item = 0; item < cpu->tile_count * heads; item++) {
+        const struct cpu_tile *tile = &cpu->tiles[item / heads];
+        size_t head = item % heads, n = tile->length, at = heads * batch->pair_offset[tile->sequence] + (head * n + tile->first) * n;
+        const double *entry = gram->doubles + (batch->token_offset[tile->sequence] * rows + head) * rows + head;
+        float *norms = cpu_scratch(cpu, omp_get_thread_num());
+        for (size_t source = 0; source < n; source++)
+            norms[source] = (float)sqrt(entry[source * rows * rows]);
+        for (size_t row = 0; row < tile->rows; row++) {
+            const float *weights = attention->values + at + row * n;
+            float *target = map->values + at + row * n;
+#pragma omp simd
+            for (size_t source = 0; source < n; source++)
+                target[source] = weights[source] * norms[source];
+        }
+    }
+    return CX_OK;
+}
+
+/* Columns `column` .. column + columns of own and sum, for the targets of one tile. */
+static void parts_of_tile(const struct cpu_backend *cpu, const struct cpu_tile *tile, size_t column, size_t columns, const float *attention,
+                          const float *sources, float *own, float *sum) {
+    size_t heads = cpu->base.config.heads, width = cpu->base.config.hidden_size, n = tile->length;
+    size_t first_token = cpu->batch->token_offset[tile->sequence], target = first_token + tile->first;
+    const float *weights = attention + heads * cpu->batch->pair_offset[tile->sequence] + (size_t)tile->first * n;
+    for (size_t head = 0; head < heads; head++)
+        cpu_sgemm(false, tile->rows, columns, n, weights + head * n * n, n, sources + (first_token * heads + head) * width + column, heads * width,
+                  head == 0 ? 0.0f : 1.0f, sum + target * width + column, width);
+    for (size_t row = 0; row < tile->rows; row++) {
+        const float *source = sources + (target + row) * heads * width + column;
+        float *out = own + (target + row) * width + column;
+        memset(out, 0, columns * sizeof *out);
+        for (size_t head = 0; head < heads; head++) {
+            float weight = weights[head * n * n + row * n + tile->first + row];
+#pragma omp simd
+            for (size_t k = 0; k < columns; k++)
+                out[k] += weight * source[head * width + k];
+        }
+    }
+}
+
+enum cx_status cpu_attention_parts(struct cx_backend *backend, const struct cx_tensor *attention, const struct cx_tensor *sources, struct cx_tensor *own,
+                                   struct cx_tensor *sum, struct cx_error *error) {
+    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    size_t heads = cpu->base.config.heads, width = cpu->base.config.hidden_size;
+    enum cx_status status = cpu_check_batch(cpu, "attention_parts", error);
+    if (status != CX_OK)
+        return status;
+    size_t tokens = cpu->batch->tokens;
+    const struct cpu_argument arguments[] = {
+        CPU_FLOATS(attention, heads * cpu->batch->pairs),
+        CPU_FLOATS(sources, tokens * heads * width),
+        CPU_FLOATS(own, tokens * width),
+        CPU_FLOATS(sum, tokens * width),
+    };
+    status = CPU_CHECK_ALL("attention_parts", arguments, error);
+    if (status != CX_OK)
+        return status;
+    size_t blocks = (width + column_block - 1) / column_block;
+#pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
+    for (size_t item = 0; item < cpu->tile_count * blocks; item++) {
+        size_t column = item % blocks * column_block, columns = width - column < column_block ? width - column : column_block;
+        parts_of_tile(cpu, &cpu->tiles[item / blocks], column, columns, attention->values, sources->values, own->values, sum->values);
+    }
+    return CX_OK;
+}

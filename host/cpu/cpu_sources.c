@@ -1,0 +1,116 @@
+/* What a source token gives to every head, as vectors [T, H, d] and [T, H, f], and the scalar products of those vectors. */
+#include "cpu_backend.h"
+
+#include "cpu_blas.h"
+
+enum { row_block = 128, least_tokens = 4 };
+
+/* A head's share of a dense layer: its columns of the values times its rows of the weight. */
+struct head_product {
+    size_t tokens, heads, head_size, out;
+    const float *value;   /* [T, H, e] */
+    const float *weight;  /* first number of head 0's part */
+    size_t head_stride;   /* from one head's part to the next's */
+    size_t weight_stride; /* from row to row within a part */
+    int weight_is_out_in; /* a part is [out, e], else [e, out] */
+    float *sources;       /* [T, H, out] */
+};
+
+static void multiply_heads(const struct cpu_backend *cpu, const struct head_product *product) {
+    size_t row_blocks = (product->tokens + row_block - 1) / row_block, heads = product->heads;
+#pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
+    for (size_t item = 0; item < row_blocks * heads; item++) {
+        size_t head = item % heads, first = item / heads * row_block;
+        size_t rows = product->tokens - first < row_block ? product->tokens - first : row_block;
+        cpu_sgemm(product->weight_is_out_in, rows, product->out, product->head_size, product->value + (first * heads + head) * product->head_size,
+                  heads * product->head_size, product->weight + head * product->head_stride, product->weight_stride, 0.0f,
+                  product->sources + (first * heads + head) * product->out, heads * product->out);
+    }
+}
+
+enum cx_status cpu_head_sources(struct cx_backend *backend, const struct cx_tensor *value, const struct cx_matrix *attention_output, struct cx_tensor *sources,
+                                struct cx_error *error) {
+    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    const struct cx_model_config *config = &cpu->base.config;
+    size_t width = config->hidden_size;
+    enum cx_status status = cpu_check_batch(cpu, "head_sources", error);
+    if (status != CX_OK)
+        return status;
+    size_t tokens = cpu->batch->tokens;
+    const struct cpu_argument arguments[] = {CPU_FLOATS(value, tokens * width), CPU_FLOATS(sources, tokens * config->heads * width)};
+    status = CPU_CHECK_ALL("head_sources", arguments, error);
+    if (status != CX_OK)
+        return status;
+    if (attention_output->in != width || attention_output->out != width)
+        return cx_fail(error, CX_ERROR_INTERNAL, "head_sources: expected a matrix [%zu, %zu], found [%zu, %zu]", width, width, attention_output->out,
+                       attention_output->in);
+    struct head_product product = {
+        .tokens = tokens,
+        .heads = config->heads,
+        .head_size = config->head_size,
+        .out = width,
+        .value = value->values,
+        .weight = attention_output->weight,
+        .head_stride = config->head_size,
+        .weight_stride = width,
+        .weight_is_out_in = 1,
+        .sources = sources->values,
+    };
+    multiply_heads(cpu, &product);
+    return CX_OK;
+}
+
+enum cx_status cpu_ff_sources(struct cx_backend *backend, const struct cx_tensor *value, const struct cx_tensor *value_to_ff, struct cx_tensor *sources,
+                              struct cx_error *error) {
+    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    const struct cx_model_config *config = &cpu->base.config;
+    size_t width = config->hidden_size, neurons = config->intermediate_size;
+    enum cx_status status = cpu_check_batch(cpu, "ff_sources", error);
+    if (status != CX_OK)
+        return status;
+    size_t tokens = cpu->batch->tokens;
+    const struct cpu_argument arguments[] = {
+        CPU_FLOATS(value, tokens * width),
+        CPU_FLOATS(value_to_ff, width * neurons),
+        CPU_FLOATS(sources, tokens * config->heads * neurons),
+    };
+    status = CPU_CHECK_ALL("ff_sources", arguments, error);
+    if (status != CX_OK)
+        return status;
+    struct head_product product = {
+        .tokens = tokens,
+        .heads = config->heads,
+        .head_size = config->head_size,
+        .out = neurons,
+        .value = value->values,
+        .weight = value_to_ff->values,
+        .head_stride = config->head_size * neurons,
+        .weight_stride = neurons,
+        .weight_is_out_in = 0,
+        .sources = sources->values,
+    };
+    multiply_heads(cpu, &product);
+    return CX_OK;
+}
+
+enum cx_status cpu_gram(struct cx_backend *backend, const struct cx_tensor *sources, const struct cx_tensor *residual, struct cx_tensor *gram,
+                        struct cx_error *error) {
+    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    size_t heads = cpu->base.config.heads, width = cpu->base.config.hidden_size, entries = (heads + 1) * (heads + 1);
+    enum cx_status status = cpu_check_batch(cpu, "gram", error);
+    if (status != CX_OK)
+        return status;
+    size_t tokens = cpu->batch->tokens;
+    const struct cpu_argument arguments[] = {
+        CPU_FLOATS(sources, tokens * heads * width),
+        CPU_FLOATS(residual, tokens * width),
+        CPU_DOUBLES(gram, tokens * entries),
+    };
+    status = CPU_CHECK_ALL("gram", arguments, error);
+    if (status != CX_OK)
+        return status;
+#pragma omp parallel for schedule(static) num_threads(cpu->threads) if (tokens > least_tokens)
+    for (size_t token = 0; token < tokens; token++)
+        cpu->kernels->gram(heads, width, sources->values + token * heads * width, residual->values + token * width, gram->doubles + token * entries);
+    return CX_OK;
+}
