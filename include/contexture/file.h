@@ -13,7 +13,7 @@ CX_MUST_USE enum cx_status cx_path_join(const char *directory, const char *name,
 /* True if something of that name exists and can be looked up. */
 bool cx_file_exists(const char *path);
 
-/* A read-only mapping of a regular file; data is NULL for an empty one. */
+/* A read-only mapping of a regular file; data is NULL for an empty one. A file that another program cuts short while it is mapped ends this one (SIGBUS). */
 struct cx_mapping {
     const unsigned char *data;
     size_t size;

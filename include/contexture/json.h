@@ -12,7 +12,8 @@
 
 #include "contexture/error.h"
 
-/* Parses text[0..length). Strict: duplicate keys, anything behind the value, and invalid UTF-8 are refused with line and column. Release with json_decref(). */
+/* Parses text[0..length). Strict: duplicate keys, anything behind the value, and invalid UTF-8 are refused with line and column. Release with json_decref().
+ * A string may hold U+0000, written \u0000 (a key may not): use json_string_length(), or cx_json_text(), which refuses such a string. */
 CX_MUST_USE enum cx_status cx_json_parse(const char *text, size_t length, const char *where, json_t **value, struct cx_error *error);
 
 /* Reads and parses a file of at most `limit` bytes, whose value must be an object. */
