@@ -22,7 +22,7 @@ enum cx_status cx_hasher_create(struct cx_hasher **hasher, struct cx_error *erro
     if (!(*hasher)->state || XXH3_128bits_reset((*hasher)->state) != XXH_OK) {
         cx_hasher_destroy(*hasher);
         *hasher = NULL;
-        return cx_fail_memory(error, "a hash", sizeof(XXH3_state_t));
+        return cx_fail(error, CX_ERROR_MEMORY, "not enough memory for a hash");
     }
     return CX_OK;
 }
