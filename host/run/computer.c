@@ -1,0 +1,99 @@
+#include "computer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "contexture/memory.h"
+
+/* A buffer of at least that many floats. It only grows, so that its pages are touched for the first time once. Old contents are of no use to anybody. */
+static enum cx_status buffer_of(struct computer *computer, size_t floats, float **memory, struct cx_error *error) {
+    size_t index = computer->windows % result_buffers;
+    if (floats > computer->buffers[index].capacity) {
+        free(computer->buffers[index].memory);
+        computer->buffers[index].capacity = 0;
+        enum cx_status status = cx_allocate(floats, sizeof(float), "the results of a window", &computer->buffers[index].memory, error);
+        if (status != CX_OK)
+            return status;
+        computer->buffers[index].capacity = floats;
+    }
+    *memory = computer->buffers[index].memory;
+    return CX_OK;
+}
+
+/* A stage that is not computed keeps NaN: the buffers are reused, and what was there before means nothing. */
+static void fill_with_nan(float *values, size_t count) {
+    for (size_t k = 0; k < count; k++)
+        values[k] = NAN;
+}
+
+static enum cx_status place_results(struct computer *computer, struct window *window, struct cx_error *error) {
+    const struct cx_result_layout *layout = &computer->setup->layout;
+    const size_t count = window->sequences.count;
+    size_t total = 0, floats;
+    enum cx_status status = cx_reserve(&window->results, &window->result_capacity, count, sizeof *window->results, "a window", error);
+    for (size_t k = 0; k < count && status == CX_OK; k++) {
+        status = cx_result_floats(layout, window->sequences.items[k].tokens, &floats, error);
+        if (status == CX_OK && !cx_add(total, floats, &total))
+            status = cx_fail_memory(error, "the results of a window", SIZE_MAX);
+    }
+    float *memory = NULL;
+    if (status == CX_OK)
+        status = buffer_of(computer, total, &memory, error);
+    for (size_t k = 0; k < count && status == CX_OK; k++) {
+        const size_t tokens = window->sequences.items[k].tokens;
+        cx_result_place(layout, tokens, memory, &window->results[k]);
+        for (unsigned stage = 0; stage < CX_STAGES; stage++) {
+            fill_with_nan(window->results[k].mixing_ratio[stage], layout->stored_layers * tokens);
+            fill_with_nan(window->results[k].bias_norm[stage], layout->stored_layers * tokens);
+        }
+        status = cx_result_floats(layout, tokens, &floats, error);
+        memory += floats;
+    }
+    return status;
+}
+
+/* The bytes of the corpus that stand for the work done, told in proportion inside a window. */
+static void tell_progress(struct computer *computer, const struct window *window, size_t sequences, uint64_t *told, double share) {
+    uint64_t bytes = (uint64_t)(share * (double)(window->bytes_end - window->bytes_begin));
+    atomic_fetch_add(&computer->tokens, computer->packed.batch.tokens);
+    atomic_fetch_add(&computer->sequences, sequences);
+    atomic_fetch_add(&computer->bytes, bytes - *told);
+    atomic_store(&computer->bytes_end, window->bytes_begin + bytes);
+    *told = bytes;
+}
+
+enum cx_status computer_work(struct computer *computer, struct window *window, struct cx_error *error) {
+    const struct cx_run_observer *observer = computer->observer;
+    const struct cx_sequence *sequences = window->sequences.items;
+    const size_t count = window->sequences.count;
+    uint64_t told = 0;
+    size_t pairs_done = 0, pairs = 0;
+    for (size_t k = 0; k < count; k++)
+        pairs += sequences[k].tokens * sequences[k].tokens;
+    enum cx_status status = place_results(computer, window, error);
+    if (status == CX_OK)
+        status = cx_reserve(&computer->order, &computer->order_capacity, count, sizeof *computer->order, "a window", error);
+    if (status == CX_OK)
+        status = cx_window_order(sequences, count, computer->order, error);
+    for (size_t done = 0, taken; done < count && status == CX_OK; done += taken) {
+        const size_t *order = computer->order + done;
+        if (observer && observer->stop && observer->stop(observer->context))
+            return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal");
+        taken = cx_batch_count(sequences, order, count - done, (size_t)computer->setup->settings->batch_tokens);
+        status = cx_batch_pack(&computer->packed, sequences, window->results, order, taken, error);
+        if (status == CX_OK)
+            status = cx_decompose(computer->decomposer, &computer->packed.batch, computer->packed.results, error);
+        pairs_done += computer->packed.batch.pairs;
+        tell_progress(computer, window, taken, &told, (double)pairs_done / (double)pairs);
+    }
+    computer->windows++;
+    return status;
+}
+
+void computer_free(struct computer *computer) {
+    for (size_t k = 0; k < result_buffers; k++)
+        free(computer->buffers[k].memory);
+    free(computer->order);
+    cx_packed_batch_free(&computer->packed);
+}

@@ -1,0 +1,32 @@
+/* The second step: a window's sequences through the model, batch by batch. */
+#ifndef CONTEXTURE_RUN_COMPUTER_H
+#define CONTEXTURE_RUN_COMPUTER_H
+
+#include <stdatomic.h>
+
+#include "reader.h"
+
+/* Windows whose results exist at the same time: one being computed, one being written. */
+enum { result_buffers = 2 };
+
+struct computer {
+    const struct setup *setup;
+    const struct cx_run_observer *observer;
+    struct cx_decomposer *decomposer;
+    struct cx_packed_batch packed;
+    struct {
+        float *memory;
+        size_t capacity; /* floats */
+    } buffers[result_buffers];
+    uint64_t windows; /* done so far; window k has its results in buffer k mod result_buffers */
+    size_t *order;
+    size_t order_capacity;
+    /* done so far, for the progress bar */
+    _Atomic uint64_t tokens, sequences, bytes, bytes_end; /* bytes of the corpus, and where in it the work stands */
+};
+
+/* Computes window->results for all sequences of the window. */
+CX_MUST_USE enum cx_status computer_work(struct computer *computer, struct window *window, struct cx_error *error);
+void computer_free(struct computer *computer);
+
+#endif

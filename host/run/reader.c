@@ -1,0 +1,195 @@
+#include "reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "contexture/memory.h"
+
+/* Bounds the text that a window of many short sequences holds. */
+enum { window_tokens = 32768 };
+
+enum cx_status skipped_list_add(struct skipped_list *list, const struct cx_skipped_document *document, struct cx_error *error) {
+    char *reason = NULL;
+    enum cx_status status = cx_reserve(&list->items, &list->capacity, list->count + 1, sizeof *list->items, "the skipped documents", error);
+    if (status == CX_OK)
+        status = cx_copy_text(document->reason, strlen(document->reason), &reason, error);
+    if (status != CX_OK)
+        return status;
+    list->items[list->count] = *document;
+    list->items[list->count++].reason = reason;
+    return CX_OK;
+}
+
+void skipped_list_clear(struct skipped_list *list) {
+    for (size_t k = 0; k < list->count; k++)
+        free((char *)list->items[k].reason);
+    list->count = 0;
+}
+
+void skipped_list_free(struct skipped_list *list) {
+    skipped_list_clear(list);
+    free(list->items);
+    memset(list, 0, sizeof *list);
+}
+
+void window_free(struct window *window) {
+    cx_sequence_list_free(&window->sequences);
+    skipped_list_free(&window->left_out);
+    free(window->results);
+    memset(window, 0, sizeof *window);
+}
+
+/* A chain, so that the order counts: the finisher of splitmix64 over the sum so far and the next line's hash. */
+static uint64_t hash_line(uint64_t sum, uint64_t line_hash) {
+    uint64_t mixed = (sum ^ line_hash) + 0x9e3779b97f4a7c15u;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
+    return mixed ^ (mixed >> 31);
+}
+
+static bool stop_is_wanted(const struct reader *reader) {
+    return reader->observer && reader->observer->stop && reader->observer->stop(reader->observer->context);
+}
+
+/* The next document's line, counted into the shard. CX_ERROR_DOCUMENT: it is no usable document. */
+static enum cx_status read_document(struct reader *reader, struct cx_document *document, struct cx_error *error) {
+    if (stop_is_wanted(reader))
+        return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal");
+    enum cx_status status = cx_corpus_next(reader->setup->corpus, document, error);
+    if (status == CX_OK || status == CX_ERROR_DOCUMENT) {
+        reader->shard_documents++;
+        reader->shard_hash = hash_line(reader->shard_hash, document->content_hash);
+    }
+    return status;
+}
+
+static void begin_shard(struct reader *reader) {
+    reader->shard_documents = reader->shard_skipped = reader->shard_hash = 0;
+}
+
+/* Reads over the documents of finished shards and sees that they are the ones that the parts were made of. */
+static enum cx_status pass_finished_shards(struct reader *reader, struct cx_error *error) {
+    struct cx_part_summary summary;
+    while (reader->finished && reader->finished->find(reader->finished->context, reader->shard, &summary)) {
+        enum cx_status status = CX_OK;
+        while (reader->shard_documents < reader->setup->settings->shard_size && status != CX_END) {
+            struct cx_document document;
+            status = read_document(reader, &document, error);
+            if (status != CX_OK && status != CX_END && status != CX_ERROR_DOCUMENT)
+                return status;
+        }
+        if (reader->shard_documents != summary.documents || reader->shard_hash != summary.content_hash)
+            return cx_fail(error, CX_ERROR_CONFLICT,
+                           "%s: shard %llu was made of %llu documents with other contents than the corpus has there now (%llu documents); "
+                           "restore the corpus, or choose another --out",
+                           reader->setup->settings->output, (unsigned long long)reader->shard, (unsigned long long)summary.documents,
+                           (unsigned long long)reader->shard_documents);
+        reader->finished->passed(reader->finished->context, &summary);
+        reader->ended = status == CX_END;
+        reader->shard++;
+        begin_shard(reader);
+        if (reader->ended)
+            break;
+    }
+    return CX_OK;
+}
+
+static enum cx_status leave_out(struct reader *reader, struct window *window, const struct cx_document *document, const char *reason, struct cx_error *error) {
+    const struct cx_skipped_document skipped = {document->number, document->line, cx_corpus_source(reader->setup->corpus, document->source), reason};
+    reader->shard_skipped++;
+    if (reader->observer && reader->observer->skipped)
+        reader->observer->skipped(reader->observer->context, &skipped);
+    return skipped_list_add(&window->left_out, &skipped, error);
+}
+
+/* The next document's sequences into the backlog. CX_END at the corpus' end. */
+static enum cx_status fill_backlog(struct reader *reader, struct window *window, struct cx_error *error) {
+    struct cx_document document;
+    struct cx_error reason = {0};
+    reader->backlog.count = reader->backlog_taken = 0;
+    enum cx_status status = read_document(reader, &document, &reason);
+    if (status == CX_OK && !document.input_ids && !reader->setup->tokenizer) {
+        struct cx_tokenizer *none = NULL;
+        return cx_tokenizer_open(reader->setup->settings->model, &none, error); /* fails, and says what is missing */
+    }
+    if (status == CX_OK)
+        status = cx_sequence_append(&document, reader->setup->tokenizer, &reader->setup->sequence_options, &reader->scratch, &reader->backlog, &reason);
+    if (status == CX_ERROR_DOCUMENT)
+        return leave_out(reader, window, &document, reason.message, error);
+    if (status != CX_OK && status != CX_END && error)
+        *error = reason;
+    return status;
+}
+
+/* Moves sequences from the backlog while they fit; *full: one did not. */
+static enum cx_status drain_backlog(struct reader *reader, struct window *window, size_t *bytes, size_t *tokens, bool *full, struct cx_error *error) {
+    for (*full = false; reader->backlog_taken < reader->backlog.count; reader->backlog_taken++) {
+        struct cx_sequence *sequence = &reader->backlog.items[reader->backlog_taken];
+        struct cx_sequence_list *list = &window->sequences;
+        size_t floats;
+        enum cx_status status = cx_result_floats(&reader->setup->layout, sequence->tokens, &floats, error);
+        if (status != CX_OK)
+            return status;
+        *full = list->count > 0 && (*bytes + floats * sizeof(float) > reader->setup->settings->window_memory || *tokens + sequence->tokens > window_tokens);
+        if (*full)
+            return CX_OK;
+        status = cx_reserve(&list->items, &list->capacity, list->count + 1, sizeof *list->items, "a window", error);
+        if (status != CX_OK)
+            return status;
+        list->items[list->count++] = *sequence;
+        memset(sequence, 0, sizeof *sequence);
+        *bytes += floats * sizeof(float);
+        *tokens += sequence->tokens;
+    }
+    return CX_OK;
+}
+
+static void close_window(struct reader *reader, struct window *window, bool last) {
+    const struct cx_run_settings *settings = reader->setup->settings;
+    window->shard = reader->shard;
+    window->first_document = settings->corpus.skip + reader->shard * settings->shard_size;
+    window->last = last;
+    window->documents = reader->shard_documents;
+    window->skipped = reader->shard_skipped;
+    window->content_hash = reader->shard_hash;
+    window->bytes_end = cx_corpus_bytes_read(reader->setup->corpus);
+    if (last) {
+        reader->shard++;
+        begin_shard(reader);
+    }
+}
+
+enum cx_status reader_next(struct reader *reader, struct window *window, struct cx_error *error) {
+    size_t bytes = 0, tokens = 0;
+    enum cx_status status = CX_OK;
+    cx_sequence_list_clear(&window->sequences);
+    skipped_list_clear(&window->left_out);
+    if (reader->shard_documents == 0 && !reader->ended)
+        status = pass_finished_shards(reader, error);
+    window->bytes_begin = cx_corpus_bytes_read(reader->setup->corpus);
+    while (status == CX_OK) {
+        bool full;
+        status = drain_backlog(reader, window, &bytes, &tokens, &full, error);
+        if (status != CX_OK)
+            break;
+        if (full || reader->shard_documents == reader->setup->settings->shard_size) {
+            close_window(reader, window, !full);
+            return CX_OK;
+        }
+        status = reader->ended ? CX_END : fill_backlog(reader, window, error);
+    }
+    if (status == CX_END) {
+        reader->ended = true;
+        if (reader->shard_documents > 0) {
+            close_window(reader, window, true);
+            return CX_OK;
+        }
+    }
+    return status;
+}
+
+void reader_free(struct reader *reader) {
+    cx_sequence_list_free(&reader->backlog);
+    cx_encoding_free(&reader->scratch);
+    memset(reader, 0, sizeof *reader);
+}

@@ -1,0 +1,29 @@
+/* What a run and a plan have in common: the settings checked against the model, and the openings of tokenizer and corpus. */
+#ifndef CONTEXTURE_RUN_SETUP_H
+#define CONTEXTURE_RUN_SETUP_H
+
+#include "contexture/run.h"
+#include "contexture/window.h"
+
+struct setup {
+    const struct cx_run_settings *settings;
+    struct cx_model_config config;
+    struct cx_tokenizer *tokenizer; /* NULL: the model has none, and the corpus must carry ids */
+    struct cx_corpus *corpus;
+    struct cx_sequence_options sequence_options;
+    bool *layers, *vector_layers;                 /* [config.layers]: marked */
+    size_t *layer_numbers, *vector_layer_numbers; /* rising */
+    size_t layer_count, vector_layer_count;
+    unsigned vector_stages;
+    int threads; /* never 0 */
+    struct cx_result_layout layout;
+};
+
+CX_MUST_USE enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *settings, const struct cx_run_observer *observer,
+                                      struct cx_error *error);
+void setup_close(struct setup *setup);
+
+/* The part of the store's options that the setup knows: all but fingerprints, backend and version. */
+struct cx_store_options setup_store_options(const struct setup *setup);
+
+#endif

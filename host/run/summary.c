@@ -1,0 +1,81 @@
+#include "summary.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "contexture/file.h"
+#include "contexture/tokenizer.h"
+#include "identity.h"
+
+/* Paths and reasons may hold any bytes; JSON may not. */
+static json_t *text_of(const char *text) {
+    char *valid = NULL;
+    size_t length, replaced;
+    json_t *value = json_string(text);
+    if (!value && cx_utf8_repair(text, strlen(text), &valid, &length, &replaced, NULL) == CX_OK && valid)
+        value = json_string(valid);
+    free(valid);
+    return value;
+}
+
+static json_t *list_of_skipped(const struct skipped_list *listed) {
+    json_t *list = json_array();
+    for (size_t k = 0; k < listed->count; k++) {
+        const struct cx_skipped_document *skipped = &listed->items[k];
+        json_array_append_new(list, json_pack("{s:I, s:o, s:I, s:o}", "document", (json_int_t)skipped->document, "source", text_of(skipped->source), "line",
+                                              (json_int_t)skipped->line, "reason", text_of(skipped->reason)));
+    }
+    return list;
+}
+
+static double rate(uint64_t count, double seconds) {
+    return seconds > 0 ? (double)count / seconds : 0;
+}
+
+static json_t *paths_of(const struct setup *setup) {
+    json_t *corpus = json_array();
+    for (size_t k = 0; k < cx_corpus_source_count(setup->corpus); k++)
+        json_array_append_new(corpus, text_of(cx_corpus_source(setup->corpus, k)));
+    return json_pack("{s:o, s:o}", "model", text_of(setup->settings->model), "corpus", corpus);
+}
+
+enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, const struct skipped_list *listed,
+                             struct cx_run_report *report, struct cx_error *error) {
+    json_t *libraries = NULL, *summary = NULL;
+    char *path = NULL;
+    enum cx_status status = libraries_create(&libraries, error);
+    if (status != CX_OK)
+        return status;
+    summary = json_pack(
+        "{s:s, s:i, s:O, s:o*, s:s, s:i, s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I,s:I}, s:{s:f,s:f}, s:{s:f,s:f,s:f,s:f}, s:I, s:f, s:o, s:o}",
+        "program_version", CX_VERSION, "format_version", CX_FORMAT_VERSION, "configuration", configuration, "paths", paths_of(setup), "backend",
+        backend_description, "threads", setup->threads,
+        /* the whole folder */
+        "counts", "documents", (json_int_t)report->documents, "skipped", (json_int_t)report->skipped, "sequences", (json_int_t)report->sequences, "tokens",
+        (json_int_t)report->tokens, "pairs", (json_int_t)report->pairs, "shards", (json_int_t)report->shards, "bytes", (json_int_t)report->bytes,
+        /* this process */
+        "this_process", "earlier_shards", (json_int_t)report->earlier_shards, "earlier_documents", (json_int_t)report->earlier_documents, "sequences",
+        (json_int_t)report->computed_sequences, "tokens", (json_int_t)report->computed_tokens, "throughput", "sequences_per_second",
+        rate(report->computed_sequences, report->seconds), "tokens_per_second", rate(report->computed_tokens, report->seconds), "seconds", "total",
+        report->seconds, "read", report->step_seconds[CX_STEP_READ], "decompose", report->step_seconds[CX_STEP_DECOMPOSE], "write",
+        report->step_seconds[CX_STEP_WRITE], "peak_memory_bytes", (json_int_t)report->peak_memory, "completeness_error",
+        isfinite(report->completeness_error) ? (double)report->completeness_error : -1.0, "skipped_documents", list_of_skipped(listed), "libraries", libraries);
+    if (!summary) {
+        status = cx_fail(error, CX_ERROR_INTERNAL, "summary.json cannot be put together");
+        goto cleanup;
+    }
+    report->summary_json = json_dumps(summary, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    if (!report->summary_json) {
+        status = cx_fail_memory(error, "summary.json", 0);
+        goto cleanup;
+    }
+    status = cx_path_join(setup->settings->output, "summary.json", &path, error);
+    if (status == CX_OK)
+        status = cx_file_replace(path, report->summary_json, strlen(report->summary_json), error);
+
+cleanup:
+    free(path);
+    json_decref(summary);
+    return status;
+}

@@ -1,0 +1,13 @@
+/* summary.json: what ran, counts, throughput, skipped documents and why. */
+#ifndef CONTEXTURE_RUN_SUMMARY_H
+#define CONTEXTURE_RUN_SUMMARY_H
+
+#include <jansson.h>
+
+#include "reader.h"
+
+/* Writes the file and keeps its text in report->summary_json. `configuration` is borrowed. */
+CX_MUST_USE enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, const struct skipped_list *listed,
+                                         struct cx_run_report *report, struct cx_error *error);
+
+#endif

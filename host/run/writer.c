@@ -1,0 +1,111 @@
+#include "writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+enum cx_status writer_open(struct writer *writer, const struct cx_store_options *options, const char *identity, struct cx_run_report *report,
+                           struct cx_error *error) {
+    memset(writer, 0, sizeof *writer);
+    writer->options = *options;
+    writer->report = report;
+    pthread_mutex_init(&writer->manifest_mutex, NULL);
+    return cx_manifest_open(options->directory, identity, &writer->manifest, error);
+}
+
+static bool find_shard(void *context, uint64_t shard, struct cx_part_summary *summary) {
+    struct writer *writer = context;
+    pthread_mutex_lock(&writer->manifest_mutex);
+    const struct cx_part_summary *found = cx_manifest_shard(writer->manifest, shard);
+    if (found)
+        *summary = *found;
+    pthread_mutex_unlock(&writer->manifest_mutex);
+    return found != NULL;
+}
+
+static void count_part(struct cx_run_report *report, const struct cx_part_summary *summary) {
+    report->documents += summary->documents;
+    report->skipped += summary->skipped;
+    report->sequences += summary->sequences;
+    report->tokens += summary->tokens;
+    report->pairs += summary->pairs;
+    report->bytes += summary->bytes;
+    report->shards++;
+    if (summary->completeness_error > report->completeness_error)
+        report->completeness_error = summary->completeness_error;
+}
+
+/* Called by the first step's thread: the report is shared with the third step, so under the same lock. */
+static void count_passed_shard(void *context, const struct cx_part_summary *summary) {
+    struct writer *writer = context;
+    pthread_mutex_lock(&writer->manifest_mutex);
+    count_part(writer->report, summary);
+    writer->report->earlier_shards++;
+    writer->report->earlier_documents += summary->documents;
+    pthread_mutex_unlock(&writer->manifest_mutex);
+    atomic_fetch_add(&writer->shards, 1);
+}
+
+struct finished_shards writer_finished_shards(struct writer *writer) {
+    return (struct finished_shards){writer, find_shard, count_passed_shard};
+}
+
+static enum cx_status keep_left_out(struct writer *writer, struct window *window, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t k = 0; k < window->left_out.count && status == CX_OK; k++) {
+        status = skipped_list_add(&writer->left_out, &window->left_out.items[k], error);
+        if (status == CX_OK && writer->listed.count < skipped_listed)
+            status = skipped_list_add(&writer->listed, &window->left_out.items[k], error);
+    }
+    return status;
+}
+
+static enum cx_status finish_shard(struct writer *writer, const struct window *window, struct cx_error *error) {
+    struct cx_part_summary summary = {
+        .shard = window->shard,
+        .first_document = window->first_document,
+        .documents = window->documents,
+        .skipped = window->skipped,
+        .content_hash = window->content_hash,
+        .seconds = monotonic_seconds() - writer->shard_begin,
+    };
+    struct cx_part *part = writer->part;
+    writer->part = NULL;
+    enum cx_status status = cx_part_finish(part, &summary, error);
+    if (status != CX_OK)
+        return status;
+    pthread_mutex_lock(&writer->manifest_mutex);
+    status = cx_manifest_add(writer->manifest, &summary, writer->left_out.items, writer->left_out.count, error);
+    if (status == CX_OK)
+        count_part(writer->report, &summary);
+    pthread_mutex_unlock(&writer->manifest_mutex);
+    skipped_list_clear(&writer->left_out);
+    if (status == CX_OK)
+        atomic_fetch_add(&writer->shards, 1);
+    return status;
+}
+
+enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    if (!writer->part) {
+        writer->shard_begin = monotonic_seconds();
+        status = cx_part_create(&writer->options, window->shard, &writer->part, error);
+    }
+    if (status == CX_OK && window->sequences.count > 0)
+        status = cx_part_append(writer->part, window->sequences.items, window->results, window->sequences.count, error);
+    if (status == CX_OK)
+        status = keep_left_out(writer, window, error);
+    if (status == CX_OK && window->last)
+        status = finish_shard(writer, window, error);
+    return status;
+}
+
+void writer_close(struct writer *writer) {
+    cx_part_abandon(writer->part);
+    if (writer->manifest)
+        cx_manifest_close(writer->manifest);
+    skipped_list_free(&writer->left_out);
+    skipped_list_free(&writer->listed);
+    pthread_mutex_destroy(&writer->manifest_mutex);
+}

@@ -1,0 +1,37 @@
+/*
+ * A chain of steps that work at the same time, each on a thread of its own, on items that pass through all of them in order.
+ *
+ * The caller makes a few slots, each with the memory of one item; the slots go round: item k lives in slot k mod slot_count,
+ * and the first step refills a slot as soon as the last step is done with it. So memory is bounded and reused, and every
+ * step sees the items in order. The first failure stops all steps before their next item.
+ */
+#ifndef CONTEXTURE_PIPELINE_H
+#define CONTEXTURE_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "contexture/error.h"
+
+struct cx_pipeline_step {
+    const char *name;
+    /* Works on the item in `slot`. The first step fills it, or returns CX_END if there is no further item. */
+    enum cx_status (*work)(void *context, void *slot, struct cx_error *error);
+    void *context;
+    size_t ahead;   /* items that this step may have begun and the last step not yet ended, at most; 0: as many as there are slots */
+    double seconds; /* result: wall clock spent in work() */
+};
+
+struct cx_pipeline_options {
+    void *const *slots;
+    size_t slot_count;
+    void *context;
+    bool (*stop)(void *context); /* asked before every item and now and then: true ends the run with CX_ERROR_INTERRUPTED. NULL: never */
+    void (*tick)(void *context); /* called by the calling thread about every tenth of a second, for progress. NULL: never */
+};
+
+/* Runs until the first step returns CX_END and the last one has ended all items, or until a step fails. Returns only when all threads have ended. */
+CX_MUST_USE enum cx_status cx_pipeline_run(struct cx_pipeline_step *steps, size_t step_count, const struct cx_pipeline_options *options,
+                                           struct cx_error *error);
+
+#endif

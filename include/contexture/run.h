@@ -1,0 +1,116 @@
+/*
+ * A whole run: checkpoint and corpus in, folder of HDF5 parts out; and its dry twin, the plan.
+ *
+ * Three steps work at the same time on windows (window.h): read and tokenize, decompose, compress and write. The unit of
+ * resumption is the shard: documents [k S, (k + 1) S) of the documents that --skip and --limit leave.
+ */
+#ifndef CONTEXTURE_RUN_H
+#define CONTEXTURE_RUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "contexture/backend.h"
+#include "contexture/corpus.h"
+#include "contexture/decompose.h"
+#include "contexture/error.h"
+#include "contexture/model.h"
+#include "contexture/sequence.h"
+#include "contexture/store.h"
+
+/* What the user asks for. All texts belong to the caller. */
+struct cx_run_settings {
+    const char *model;  /* a Hugging Face model directory */
+    const char *output; /* the folder of the results */
+    struct cx_corpus_options corpus;
+    uint64_t max_tokens; /* of a sequence; 0: as many as the model has positions */
+    enum cx_too_long too_long;
+    uint64_t window_stride; /* 0: a quarter of a sequence */
+    uint64_t shard_size;    /* documents */
+    unsigned maps;          /* a set of maps, see stage.h */
+    const char *layers;     /* "all", "0,3,5-7", "-1" */
+    bool per_head, hidden_states;
+    const char *vectors;    /* layers, or "none" */
+    unsigned vector_stages; /* a set of stages */
+    enum cx_map_type map_type;
+    uint64_t mantissa_bits;
+    uint64_t compression;
+    uint64_t threads; /* 0: all cores */
+    enum cx_backend_kind backend;
+    enum cx_pair_precision pair_precision;
+    uint64_t batch_tokens;
+    uint64_t window_memory; /* bytes */
+};
+
+/*
+ * Marks the layers that `text` names: "all", "none", or a list as "0,3,5-7"; -1 is the last layer. CX_ERROR_USAGE begins with `option` and says what is wrong.
+ */
+CX_MUST_USE enum cx_status cx_layers_parse(const char *option, const char *text, size_t layers, bool *marked, size_t *count, struct cx_error *error);
+
+/* How far a run is. */
+struct cx_run_progress {
+    uint64_t sequences, tokens; /* computed by this process */
+    uint64_t shards;            /* finished, those of earlier processes included */
+    double seconds;             /* since the first document */
+    double fraction;            /* of the corpus, 0 to 1; negative: unknown */
+    double seconds_left;        /* negative: unknown */
+};
+
+/* Where a run tells how it goes. Any function may be NULL. */
+struct cx_run_observer {
+    void *context;
+    void (*progress)(void *context, const struct cx_run_progress *progress); /* ten times a second, by the calling thread */
+    void (*notice)(void *context, const char *sentence);                     /* by any thread */
+    void (*skipped)(void *context, const struct cx_skipped_document *document);
+    bool (*stop)(void *context); /* true: end soon, with CX_ERROR_INTERRUPTED */
+};
+
+enum { CX_STEP_READ, CX_STEP_DECOMPOSE, CX_STEP_WRITE, CX_STEPS };
+
+/* What a run did. "earlier" counts what the folder held already. */
+struct cx_run_report {
+    uint64_t documents, skipped, sequences, tokens, pairs, bytes, shards; /* of the whole folder */
+    uint64_t earlier_shards, earlier_documents;
+    uint64_t computed_tokens, computed_sequences;
+    float completeness_error; /* the largest */
+    double seconds, step_seconds[CX_STEPS];
+    uint64_t peak_memory; /* bytes, of the process */
+    char *summary_json;   /* the text of summary.json; release with cx_run_report_free() */
+};
+
+/*
+ * Runs, or goes on with what `settings->output` holds. CX_OK even if documents were skipped: see report->skipped.
+ * Another model, corpus or configuration in the same folder is CX_ERROR_CONFLICT before any weight is loaded.
+ */
+CX_MUST_USE enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_run_observer *observer, struct cx_run_report *report,
+                                  struct cx_error *error);
+void cx_run_report_free(struct cx_run_report *report);
+
+/* What a run would do. */
+struct cx_plan {
+    uint64_t documents, skipped, sequences, tokens, longest, pairs, shards;
+    uint64_t bytes;            /* of the datasets before compression */
+    uint64_t largest_sequence; /* bytes of the largest sequence's results */
+    double operations;         /* floating-point operations */
+    double gflops;             /* the rate that the time is estimated with: measured, or as given */
+    bool gflops_measured;
+    double seconds;
+    char backend[256];
+};
+
+/* Reads and tokenizes the corpus, and computes nothing. `gflops` 0: measure the machine's rate with a short matrix product. */
+CX_MUST_USE enum cx_status cx_plan(const struct cx_run_settings *settings, double gflops, const struct cx_run_observer *observer, struct cx_plan *plan,
+                                   struct cx_error *error);
+
+/* "HDF5 1.10.8, OpenBLAS 0.3.21, …": what the program was built with. */
+const char *cx_library_versions(void);
+
+/* --- signals --- */
+
+/* From now on SIGINT, SIGTERM and SIGUSR1 are only noted; a second SIGINT or SIGTERM ends the process at once. */
+CX_MUST_USE enum cx_status cx_signals_catch(struct cx_error *error);
+
+/* The name of the signal that asked for an end ("SIGTERM"), or NULL. */
+const char *cx_signal_caught(void);
+
+#endif

@@ -1,0 +1,2 @@
+contexture_test(pipeline contexture_run)
+contexture_test(window contexture_run)

@@ -1,0 +1,152 @@
+/* The pipeline: order, bounds, reuse of slots, first error, stop. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "contexture/pipeline.h"
+
+enum { most_slots = 4 };
+
+struct item {
+    int number, squared;
+};
+
+struct fixture {
+    int count;                       /* items the first step makes */
+    int made, next_to_end;           /* of the first and the last step */
+    _Atomic int begun_second, ended; /* for the bound of the second step */
+    int largest_lead;                /* of the second step before the last */
+    int fail_at;                     /* the second step fails at this item; -1: never */
+    int sleep_step;                  /* which step is slow */
+    _Atomic bool stop;
+    _Atomic int ticks;
+};
+
+static void pause_if(const struct fixture *fixture, int step) {
+    if (fixture->sleep_step == step)
+        usleep(2000);
+}
+
+static enum cx_status make(void *context, void *slot, struct cx_error *error) {
+    struct fixture *fixture = context;
+    (void)error;
+    if (fixture->made == fixture->count)
+        return CX_END;
+    pause_if(fixture, 0);
+    ((struct item *)slot)->number = fixture->made++;
+    return CX_OK;
+}
+
+static enum cx_status square(void *context, void *slot, struct cx_error *error) {
+    struct fixture *fixture = context;
+    struct item *item = slot;
+    int lead = atomic_fetch_add(&fixture->begun_second, 1) + 1 - atomic_load(&fixture->ended);
+    if (lead > fixture->largest_lead)
+        fixture->largest_lead = lead;
+    pause_if(fixture, 1);
+    if (item->number == fixture->fail_at)
+        return cx_fail(error, CX_ERROR_INPUT, "item %d is bad", item->number);
+    item->squared = item->number * item->number;
+    return CX_OK;
+}
+
+static enum cx_status end(void *context, void *slot, struct cx_error *error) {
+    struct fixture *fixture = context;
+    const struct item *item = slot;
+    pause_if(fixture, 2);
+    if (item->number != fixture->next_to_end || item->squared != item->number * item->number)
+        return cx_fail(error, CX_ERROR_INTERNAL, "expected item %d, found %d with %d", fixture->next_to_end, item->number, item->squared);
+    fixture->next_to_end++;
+    atomic_fetch_add(&fixture->ended, 1);
+    return CX_OK;
+}
+
+static bool wants_stop(void *context) {
+    return atomic_load(&((struct fixture *)context)->stop);
+}
+
+static void count_tick(void *context) {
+    struct fixture *fixture = context;
+    if (atomic_fetch_add(&fixture->ticks, 1) == 1 && fixture->count > 1000000)
+        atomic_store(&fixture->stop, true);
+}
+
+static enum cx_status run(struct fixture *fixture, size_t slot_count, size_t ahead, struct cx_error *error) {
+    struct item items[most_slots];
+    void *slots[most_slots];
+    for (size_t k = 0; k < slot_count; k++)
+        slots[k] = &items[k];
+    struct cx_pipeline_step steps[] = {
+        {.name = "make", .work = make, .context = fixture},
+        {.name = "square", .work = square, .context = fixture, .ahead = ahead},
+        {.name = "end", .work = end, .context = fixture},
+    };
+    const struct cx_pipeline_options options = {.slots = slots, .slot_count = slot_count, .context = fixture, .stop = wants_stop, .tick = count_tick};
+    return cx_pipeline_run(steps, 3, &options, error);
+}
+
+static void all_items_pass_in_order(void **state) {
+    (void)state;
+    for (size_t slots = 1; slots <= most_slots; slots++) {
+        for (int slow = -1; slow < 3; slow++) {
+            struct fixture fixture = {.count = slow < 0 ? 2000 : 30, .fail_at = -1, .sleep_step = slow};
+            struct cx_error error = {0};
+            assert_int_equal(run(&fixture, slots, 0, &error), CX_OK);
+            assert_string_equal(error.message, "");
+            assert_int_equal(fixture.next_to_end, fixture.count);
+        }
+    }
+}
+
+static void no_items_is_no_error(void **state) {
+    (void)state;
+    struct fixture fixture = {.count = 0, .fail_at = -1, .sleep_step = -1};
+    struct cx_error error = {0};
+    assert_int_equal(run(&fixture, 2, 0, &error), CX_OK);
+    assert_int_equal(fixture.next_to_end, 0);
+}
+
+static void a_step_keeps_its_distance(void **state) {
+    (void)state;
+    for (size_t ahead = 1; ahead <= 3; ahead++) {
+        struct fixture fixture = {.count = 40, .fail_at = -1, .sleep_step = 2};
+        assert_int_equal(run(&fixture, 4, ahead, NULL), CX_OK);
+        assert_int_equal(fixture.largest_lead, ahead);
+    }
+}
+
+static void the_first_error_stops_all_steps(void **state) {
+    (void)state;
+    for (int bad = 0; bad < 20; bad += 3) {
+        struct fixture fixture = {.count = 1000, .fail_at = bad, .sleep_step = 2};
+        struct cx_error error = {0};
+        char expected[64];
+        (void)snprintf(expected, sizeof expected, "item %d is bad", bad);
+        assert_int_equal(run(&fixture, 4, 0, &error), CX_ERROR_INPUT);
+        assert_string_equal(error.message, expected);
+        assert_in_range(fixture.next_to_end, 0, bad);
+        assert_in_range(fixture.made, bad, bad + 5);
+    }
+}
+
+static void a_wish_to_stop_ends_it(void **state) {
+    (void)state;
+    struct fixture fixture = {.count = 100000000, .fail_at = -1, .sleep_step = 1};
+    struct cx_error error = {0};
+    assert_int_equal(run(&fixture, 3, 0, &error), CX_ERROR_INTERRUPTED);
+    assert_in_range(fixture.next_to_end, 1, 1000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_items_pass_in_order),         cmocka_unit_test(no_items_is_no_error),   cmocka_unit_test(a_step_keeps_its_distance),
+        cmocka_unit_test(the_first_error_stops_all_steps), cmocka_unit_test(a_wish_to_stop_ends_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
