@@ -20,7 +20,7 @@ struct cx_corpus_options {
     size_t path_count;
     enum cx_corpus_format format;
     const char *text_field; /* JSONL; default "text" */
-    const char *id_field;   /* default "id"; a document without one is called by its number in the corpus, from 0 */
+    const char *id_field;   /* default "id": a string of 1 to 1024 bytes, or an integer; a document without one is called by its number */
     const char *pair_field; /* NULL: none */
     uint64_t skip;          /* documents left out at the beginning */
     uint64_t limit;         /* at most so many after that; 0: all */
@@ -34,42 +34,52 @@ struct cx_document {
     uint64_t line;   /* in the file, from 1 */
     const char *id;
     size_t id_length;
-    const char *text; /* NULL if input_ids are given; may be invalid UTF-8 in plain text files */
+    const char *text; /* NULL if input_ids are given; may be invalid UTF-8 in plain text files; U+0000 is allowed. Not zero-terminated. */
     size_t text_length;
     const char *pair; /* NULL: none */
     size_t pair_length;
     const int32_t *input_ids;      /* NULL: none */
     const int32_t *token_type_ids; /* NULL: all 0 */
     size_t input_count;
-    uint64_t content_hash; /* XXH3-64 of the line as it stands in the file */
+    uint64_t content_hash; /* XXH3-64 of the line as it stands in the (decompressed) file, without LF and byte order mark */
 };
 
 struct cx_corpus;
 
-/* Expands the globs, opens every file once to see that it can be read, and starts before the first document. */
+/*
+ * Expands the globs, opens every file once to see that it can be read (CX_ERROR_IO if not, or if a glob matches nothing), and starts before the
+ * first document. The options are not needed after the call. Ids are not checked to be unique: that would take memory that grows with the corpus.
+ */
 CX_MUST_USE enum cx_status cx_corpus_open(const struct cx_corpus_options *options, struct cx_corpus **corpus, struct cx_error *error);
 void cx_corpus_close(struct cx_corpus *corpus);
 
 /*
  * The next document. CX_END after the last. CX_ERROR_DOCUMENT: this line is no usable document (the sentence says file, line and
- * why); `document` still has number, source, line and content_hash, and the next call goes on behind it. Anything else ends the reading.
- * Lines of white space alone are no documents, in either format. A line ends in LF or CR LF; a byte order mark at a file's start is dropped.
+ * why); `document` still has number, source, line, content_hash and, as id, its number; the next call goes on behind it. Anything else ends the
+ * reading, and comes again from further calls: CX_ERROR_INPUT for a compressed file that is corrupt or ends early, which says where and how many
+ * lines of it were given before, CX_ERROR_IO, CX_ERROR_UNSUPPORTED for a file that is no text.
+ * Lines of ASCII white space alone are no documents, in either format. A line ends in LF or CR LF; a byte order mark at a file's start is dropped.
+ *
+ * A JSONL line is an object with a text field (and a pair field, if one is named), or with "input_ids" and perhaps "token_type_ids"; other fields are
+ * ignored, and null is the same as no field.
  */
 CX_MUST_USE enum cx_status cx_corpus_next(struct cx_corpus *corpus, struct cx_document *document, struct cx_error *error);
 
-/* Passes over `count` documents without parsing them, as fast as lines can be found. */
+/* Passes over the next `count` documents without parsing them, as fast as lines can be found. CX_END if there are fewer within the limit. */
 CX_MUST_USE enum cx_status cx_corpus_pass_over(struct cx_corpus *corpus, uint64_t count, struct cx_error *error);
 
 /* Paths after expanding globs. */
 size_t cx_corpus_source_count(const struct cx_corpus *corpus);
 const char *cx_corpus_source(const struct cx_corpus *corpus, size_t source);
 
-/* Bytes read so far of the files as they are on disk, and their total (0: unknown, as for standard input). For the progress bar. */
+/* Bytes read so far of the files as they are on disk, and their total (0: unknown, as for standard input and pipes). For the progress bar. */
 uint64_t cx_corpus_bytes_read(const struct cx_corpus *corpus);
 uint64_t cx_corpus_bytes_total(const struct cx_corpus *corpus);
 
-/* 32 hexadecimal digits of XXH3-128 over the files' contents as they are on disk and the options that choose documents; "stdin" if standard input is among
- * them. */
+/*
+ * 32 hexadecimal digits of XXH3-128 over the files' contents as they are on disk and the options that choose documents (not over paths); "stdin" if
+ * standard input or a pipe is among them.
+ */
 CX_MUST_USE enum cx_status cx_corpus_fingerprint(const struct cx_corpus_options *options, char fingerprint[33], struct cx_error *error);
 
 #endif

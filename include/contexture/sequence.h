@@ -33,14 +33,16 @@ struct cx_sequence {
     int32_t *input_ids; /* [n] */
     int32_t *token_type_ids;
     int32_t *position_ids;
-    uint32_t *char_start, *char_end; /* [n], in characters of the text the token came from */
+    uint32_t *char_start, *char_end; /* [n], in characters of `text` or `pair`, whichever the token came from */
     uint8_t *special;                /* [n] 0 or 1 */
     int32_t *word_ids;               /* [n] -1: none */
     int8_t *text_index;              /* [n] 0 first text, 1 second, -1 neither */
-    char *text;                      /* the (repaired) text; for windows too: the whole text. Empty string if there is none. */
+    char *text;                      /* the (repaired) text that the tokens cover: all of it, or of a cut document its stretch. "" if there is none */
     size_t text_length;
-    char *pair; /* second text or NULL */
+    uint64_t text_start; /* characters of the document's text before `text`: not 0 only in windows 1, 2, … */
+    char *pair;          /* second text or NULL */
     size_t pair_length;
+    uint64_t pair_start;
 };
 
 /* A growing list of sequences; start zeroed. */
@@ -59,8 +61,19 @@ struct cx_sequence_options {
 
 /*
  * Appends the sequences of one document. CX_ERROR_DOCUMENT (nothing appended) if it cannot be used: too long with CX_TOO_LONG_SKIP,
- * no token, an id outside the vocabulary … Truncation follows Hugging Face: the longest text first loses tokens at its end
- * ("longest_first"); special tokens stay. `tokenizer` may be NULL if the document carries ids. `scratch` is working memory, start zeroed.
+ * no token, an id outside the vocabulary … CX_ERROR_USAGE if the options leave no room for text at all. `tokenizer` may be NULL if the
+ * document carries ids. `scratch` is working memory, start zeroed.
+ *
+ * A document of more than `longest` tokens, special tokens counted:
+ *   truncate  as `tokenizers` does with "longest_first": special tokens stay; of a pair the longer text loses tokens at its end, and both keep
+ *             half where that is not enough.
+ *   window    windows of `longest` tokens that overlap by `window_stride`, as truncation with a stride and overflowing tokens: each has its own
+ *             special tokens, and positions from 0. Of a pair the longer text is cut into windows and the shorter one stands whole in each; a
+ *             shorter text that leaves no room for that is CX_ERROR_DOCUMENT.
+ * Ready ids are cut as they stand: which of them are special is not known, so truncation drops the end ([SEP] with it), and windows add nothing.
+ *
+ * A cut sequence keeps only the stretch of text that its tokens cover, so that the windows over one long document hold its text once, not once
+ * each. Where nothing was cut, `text` is the whole text.
  */
 CX_MUST_USE enum cx_status cx_sequence_append(const struct cx_document *document, const struct cx_tokenizer *tokenizer,
                                               const struct cx_sequence_options *options, struct cx_encoding *scratch, struct cx_sequence_list *list,

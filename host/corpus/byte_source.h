@@ -1,0 +1,56 @@
+/*
+ * The bytes of one corpus file, decompressed on the way: plain, gzip (any number of members) or zstd (any number of frames, skippable
+ * ones included), told by the first bytes. "-" is standard input.
+ */
+#ifndef CONTEXTURE_CORPUS_BYTE_SOURCE_H
+#define CONTEXTURE_CORPUS_BYTE_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "contexture/error.h"
+
+/* The file as it is on disk, read in blocks. A decoder takes from data[begin .. end) and asks for more when that is empty. */
+struct cx_raw_input {
+    const char *path;
+    int descriptor;
+    unsigned char *data;
+    size_t begin, end, capacity;
+    uint64_t read; /* bytes read from the file so far; data[end) stands at this offset */
+    bool at_end;   /* the operating system has said so */
+};
+
+/* Reads one more block behind data[end); at_end tells when there is none. */
+CX_MUST_USE enum cx_status cx_raw_input_fill(struct cx_raw_input *input, struct cx_error *error);
+
+/* Offset in the file of the byte at data[begin]. */
+uint64_t cx_raw_input_offset(const struct cx_raw_input *input);
+
+/* One compression format. */
+struct cx_stream_decoder {
+    const char *name;
+    bool (*recognises)(const unsigned char *bytes, size_t count);
+    CX_MUST_USE enum cx_status (*open)(void **state, struct cx_error *error);
+    /* At least one byte into buffer[0 .. capacity), or *count 0 at the end of a whole stream. A stream that ends early is CX_ERROR_INPUT. */
+    CX_MUST_USE enum cx_status (*read)(void *state, struct cx_raw_input *input, unsigned char *buffer, size_t capacity, size_t *count, struct cx_error *error);
+    void (*close)(void *state);
+};
+
+extern const struct cx_stream_decoder cx_gzip_decoder;
+extern const struct cx_stream_decoder cx_zstd_decoder;
+
+struct cx_byte_source;
+
+CX_MUST_USE enum cx_status cx_byte_source_open(const char *path, struct cx_byte_source **source, struct cx_error *error);
+void cx_byte_source_close(struct cx_byte_source *source); /* NULL is allowed */
+
+/* Up to `capacity` bytes, at least one; *count 0 at the end. Path is in every message. */
+CX_MUST_USE enum cx_status cx_byte_source_read(struct cx_byte_source *source, char *buffer, size_t capacity, size_t *count, struct cx_error *error);
+
+const char *cx_byte_source_path(const struct cx_byte_source *source); /* "standard input" for "-" */
+
+/* Bytes read so far of the file as it is on disk. */
+uint64_t cx_byte_source_bytes_read(const struct cx_byte_source *source);
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * The lines of one corpus file, found with memchr in a buffer that grows only for a long line, and never beyond the longest line allowed.
+ */
+#ifndef CONTEXTURE_CORPUS_LINE_READER_H
+#define CONTEXTURE_CORPUS_LINE_READER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "contexture/error.h"
+
+/* One line without its end (LF or CR LF). The memory belongs to the reader and holds until the next call. */
+struct cx_line {
+    const char *text; /* NULL if too_long */
+    size_t length;
+    uint64_t number; /* from 1 */
+    uint64_t hash;   /* XXH3-64 of the bytes before the LF; 0 if not asked for */
+    bool too_long;   /* the reader went on to its end without keeping it */
+    bool blank;      /* empty, or ASCII white space alone */
+};
+
+struct cx_line_reader;
+
+/* Opens the file and looks at its beginning: drops a byte order mark, refuses what is no text (archives, UTF-16, tables). */
+CX_MUST_USE enum cx_status cx_line_reader_open(const char *path, size_t longest_line, struct cx_line_reader **reader, struct cx_error *error);
+void cx_line_reader_close(struct cx_line_reader *reader); /* NULL is allowed */
+
+/*
+ * The next line; CX_END after the last. If the file turns out to be damaged, every whole line before the damage is given first, and the
+ * error says how many they were; the same error comes again from every further call.
+ */
+CX_MUST_USE enum cx_status cx_line_reader_next(struct cx_line_reader *reader, bool want_hash, struct cx_line *line, struct cx_error *error);
+
+uint64_t cx_line_reader_bytes_read(const struct cx_line_reader *reader);
+
+#endif
