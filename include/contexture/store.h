@@ -35,6 +35,8 @@ struct cx_store_options {
     int kept_mantissa_bits; /* of maps, round to nearest even; 23: all */
     int compression_level;  /* deflate 0 (none) to 9 */
     int threads;
+    const char *const *sources; /* [source_count] the corpus' files, as cx_corpus_source() names them; stored as /sources */
+    size_t source_count;
     /* root attributes, as they are */
     const char *model_fingerprint, *corpus_fingerprint, *pair_precision, *backend, *program_version;
 };
@@ -44,7 +46,10 @@ struct cx_part;
 /* Begins parts/shard-NNNNNN.h5 as a .tmp file in the same folder. */
 CX_MUST_USE enum cx_status cx_part_create(const struct cx_store_options *options, uint64_t shard, struct cx_part **part, struct cx_error *error);
 
-/* Appends `count` sequences and their results, in this order. Nothing is kept of the arguments after the call. */
+/*
+ * Appends `count` sequences and their results, in this order. Nothing is kept of the arguments after the call. Every result that the options ask for must
+ * be there, and the mixing ratios and bias norms of all six stages. After a failure the part can only be abandoned.
+ */
 CX_MUST_USE enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                                           struct cx_error *error);
 

@@ -1,0 +1,115 @@
+/* Beginning and giving up a part; part_append.c fills it, part_finish.c publishes it. */
+#include "part.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "contexture/memory.h"
+#include "output_folder.h"
+#include "hdf5_handle.h"
+
+static enum cx_status check_options(const struct cx_store_options *options, struct cx_error *error) {
+    bool usable = options->layers > 0 && options->heads > 0 && options->hidden_size > 0 && options->stored_layer_count > 0 && options->stored_layers &&
+                  (options->vector_layer_count == 0 || options->vector_layers);
+    for (size_t i = 0; usable && i < options->stored_layer_count; i++)
+        usable = options->stored_layers[i] < options->layers && (i == 0 || options->stored_layers[i] > options->stored_layers[i - 1]);
+    for (size_t i = 0; usable && i < options->vector_layer_count; i++)
+        usable = options->vector_layers[i] < options->layers && (i == 0 || options->vector_layers[i] > options->vector_layers[i - 1]);
+    if (usable)
+        return CX_OK;
+    return cx_fail(error, CX_ERROR_INTERNAL, "%s: the store was given layers, heads or sizes that cannot be", options->directory);
+}
+
+static enum cx_status copy_sources(struct cx_part *part, const struct cx_store_options *options, struct cx_error *error) {
+    enum cx_status status = cx_allocate(options->source_count, sizeof *part->sources, "the names of the corpus' files", &part->sources, error);
+    if (status == CX_OK)
+        part->source_count = options->source_count;
+    for (size_t i = 0; status == CX_OK && i < options->source_count; i++)
+        status = cx_copy_text(options->sources[i], strlen(options->sources[i]), &part->sources[i], error);
+    return status;
+}
+
+static enum cx_status open_file(struct cx_part *part, const struct cx_store_options *options, struct cx_error *error) {
+    enum cx_status status = cx_hdf5_create(part->temporary, false, &part->file, error);
+    if (status == CX_OK)
+        status = cx_part_write_attributes(part->file, part->temporary, options, error);
+    int64_t zero = 0;
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+        const struct cx_store_row *row = &cx_store_rows[i];
+        /* The width of a text is known at the end: part_finish.c creates those datasets. */
+        if (!cx_store_row_wanted(row, &part->shapes) || row->type == CX_STORE_TEXT)
+            continue;
+        status = cx_flat_create(part->queue, part->file, row, &part->shapes, 0, &part->flats[i], error);
+        if (row->type == CX_STORE_MAP)
+            part->flats[i].kept_mantissa_bits = options->kept_mantissa_bits;
+        if (status == CX_OK && row->shape == CX_SHAPE_OFFSET)
+            status = cx_flat_append(part->queue, &part->flats[i], &zero, 1, error);
+    }
+    return status;
+}
+
+enum cx_status cx_part_create(const struct cx_store_options *options, uint64_t shard, struct cx_part **part_pointer, struct cx_error *error) {
+    struct cx_part *part = NULL;
+    *part_pointer = NULL;
+    enum cx_status status = check_options(options, error);
+    if (status == CX_OK)
+        status = cx_allocate(1, sizeof *part, "a part", &part, error);
+    if (status != CX_OK)
+        return status;
+    part->file = -1;
+    cx_store_shapes_of(options, &part->shapes);
+    if ((status = cx_part_path(options->directory, shard, &part->path, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_temporary_path(part->path, &part->temporary, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_allocate(cx_store_row_count, sizeof *part->flats, "a part", &part->flats, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_allocate(cx_store_row_count, sizeof *part->next_offset, "a part", &part->next_offset, error)) != CX_OK)
+        goto cleanup;
+    if ((status = copy_sources(part, options, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_chunk_queue_create(part->temporary, options->threads, options->compression_level, &part->queue, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_output_create(options->directory, error)) != CX_OK)
+        goto cleanup;
+    status = open_file(part, options, error);
+cleanup:
+    if (status != CX_OK)
+        cx_part_abandon(part);
+    else
+        *part_pointer = part;
+    return status;
+}
+
+void cx_part_free(struct cx_part *part) {
+    cx_chunk_queue_destroy(part->queue);
+    for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
+        cx_flat_release(&part->flats[i]);
+    for (size_t i = 0; i < part->source_count; i++)
+        free(part->sources[i]);
+    free(part->sources);
+    free(part->flats);
+    free(part->next_offset);
+    free(part->ids);
+    free(part->path);
+    free(part->temporary);
+    free(part);
+}
+
+void cx_part_abandon(struct cx_part *part) {
+    if (!part)
+        return;
+    for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
+        cx_flat_release(&part->flats[i]);
+    struct cx_error ignored = {0};
+    /* Removed before HDF5 closes it, and whatever HDF5 says: nobody will read it. Cut to nothing, in case HDF5 cannot close it and keeps it open. */
+    if (part->file >= 0) {
+        if (truncate(part->temporary, 0) != 0 || unlink(part->temporary) != 0)
+            ignored.status = CX_ERROR_IO;
+        if (cx_hdf5_close(part->file, part->temporary, &ignored) != CX_OK)
+            ignored.status = CX_ERROR_IO;
+        part->file = -1;
+    }
+    cx_part_free(part);
+}

@@ -1,0 +1,34 @@
+/* A part that is being written, as the files part*.c see it. */
+#ifndef CONTEXTURE_PART_H
+#define CONTEXTURE_PART_H
+
+#include "chunk_writer.h"
+#include "contexture/store.h"
+#include "part_schema.h"
+
+struct cx_part {
+    char *path, *temporary; /* parts/shard-NNNNNN.h5 and the same with .tmp */
+    struct cx_store_shapes shapes;
+    hid_t file; /* negative: not open */
+    struct cx_chunk_queue *queue;
+    struct cx_flat *flats; /* [cx_store_row_count], in the order of cx_store_rows; those not wanted are not created */
+    int64_t *next_offset;  /* [cx_store_row_count] of the rows that hold offsets */
+    char *ids;             /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
+    size_t ids_used, ids_capacity, longest_id;
+    char **sources; /* [source_count] */
+    size_t source_count;
+    uint64_t sequences, tokens, pairs;
+    float completeness_error;
+    bool failed; /* nothing may be appended any more */
+};
+
+/* Releases everything but the file on the disk. */
+void cx_part_free(struct cx_part *part);
+
+/* Root attributes of a part and of run.h5. */
+CX_MUST_USE enum cx_status cx_part_write_attributes(hid_t file, const char *path, const struct cx_store_options *options, struct cx_error *error);
+
+/* What the root attributes of a finished part say of its datasets. CX_ERROR_DAMAGED if they cannot be, or are of another format version. */
+CX_MUST_USE enum cx_status cx_part_read_shapes(hid_t file, const char *path, struct cx_store_shapes *shapes, struct cx_error *error);
+
+#endif

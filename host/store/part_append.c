@@ -1,0 +1,164 @@
+/* Filling a part: every sequence adds to every dataset, in the order of the schema. */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "contexture/memory.h"
+#include "part.h"
+
+/* Where the values of one row are, for one sequence: floats of a result, or an array of the sequence. */
+static const float *result_floats(const struct cx_store_row *row, const struct cx_sequence_result *result) {
+    switch (row->field) {
+    case CX_FIELD_MAP:
+        return result->maps[row->index];
+    case CX_FIELD_HEAD_WEIGHT:
+        return result->head_attention_weight;
+    case CX_FIELD_HEAD_NORM:
+        return result->head_attention_norm;
+    case CX_FIELD_MIXING_RATIO:
+        return result->mixing_ratio[row->index];
+    case CX_FIELD_BIAS_NORM:
+        return result->bias_norm[row->index];
+    case CX_FIELD_COMPLETENESS:
+        return result->completeness_error;
+    case CX_FIELD_HIDDEN_STATE:
+        return result->hidden_states;
+    case CX_FIELD_VECTOR:
+        return result->vectors[row->index];
+    default:
+        return NULL;
+    }
+}
+
+static const void *token_values(const struct cx_store_row *row, const struct cx_sequence *sequence) {
+    switch (row->field) {
+    case CX_FIELD_INPUT_ID:
+        return sequence->input_ids;
+    case CX_FIELD_TOKEN_TYPE:
+        return sequence->token_type_ids;
+    case CX_FIELD_CHAR_START:
+        return sequence->char_start;
+    case CX_FIELD_CHAR_END:
+        return sequence->char_end;
+    case CX_FIELD_SPECIAL:
+        return sequence->special;
+    case CX_FIELD_WORD:
+        return sequence->word_ids;
+    case CX_FIELD_TEXT_INDEX:
+        return sequence->text_index;
+    default:
+        return NULL;
+    }
+}
+
+static int64_t sequence_number(const struct cx_store_row *row, const struct cx_sequence *sequence) {
+    switch (row->field) {
+    case CX_FIELD_DOCUMENT:
+        return (int64_t)sequence->document;
+    case CX_FIELD_SOURCE:
+        return sequence->source;
+    case CX_FIELD_LINE:
+        return (int64_t)sequence->line;
+    case CX_FIELD_WINDOW:
+        return sequence->window;
+    case CX_FIELD_FLAGS:
+        return sequence->flags;
+    default:
+        return (int64_t)sequence->tokens;
+    }
+}
+
+static enum cx_status append_floats(struct cx_part *part, struct cx_flat *flat, const struct cx_sequence *sequence, const struct cx_sequence_result *result,
+                                    struct cx_error *error) {
+    const struct cx_store_row *row = flat->row;
+    const float *values = result_floats(row, result);
+    size_t count = part->shapes.stored_layers;
+    bool fits = row->shape == CX_SHAPE_BLOCK         ? cx_store_block_size(row->field, &part->shapes, sequence->tokens, &count)
+                : row->shape == CX_SHAPE_TOKEN_LAYER ? cx_multiply(count, sequence->tokens, &count)
+                                                     : true;
+    if (!values || !fits)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s: the result for dataset %s is missing", part->path, sequence->id, row->name);
+    return cx_flat_append_floats(part->queue, flat, values, count, error);
+}
+
+static enum cx_status append_offset(struct cx_part *part, size_t index, const struct cx_sequence *sequence, struct cx_error *error) {
+    const struct cx_store_row *row = &cx_store_rows[index];
+    size_t step = 0;
+    bool fits = true;
+    if (row->field == CX_FIELD_TEXT_OFFSET)
+        step = sequence->text_length;
+    else if (row->field == CX_FIELD_PAIR_OFFSET)
+        step = sequence->pair ? sequence->pair_length : 0;
+    else
+        fits = cx_store_offset_step(row->field, &part->shapes, sequence->tokens, &step);
+    if (!fits || step > INT64_MAX - (uint64_t)part->next_offset[index])
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s: %zu tokens are more than can be stored", part->path, sequence->id, sequence->tokens);
+    part->next_offset[index] += (int64_t)step;
+    return cx_flat_append(part->queue, &part->flats[index], &part->next_offset[index], 1, error);
+}
+
+static enum cx_status append_row(struct cx_part *part, size_t index, const struct cx_sequence *sequence, const struct cx_sequence_result *result,
+                                 struct cx_error *error) {
+    const struct cx_store_row *row = &cx_store_rows[index];
+    struct cx_flat *flat = &part->flats[index];
+    if (row->type == CX_STORE_FLOAT32 || row->type == CX_STORE_MAP)
+        return append_floats(part, flat, sequence, result, error);
+    if (row->shape == CX_SHAPE_OFFSET)
+        return append_offset(part, index, sequence, error);
+    if (row->shape == CX_SHAPE_TOKEN)
+        return cx_flat_append(part->queue, flat, token_values(row, sequence), sequence->tokens, error);
+    if (row->field == CX_FIELD_TEXT)
+        return cx_flat_append(part->queue, flat, sequence->text, sequence->text_length, error);
+    if (row->field == CX_FIELD_PAIR)
+        return cx_flat_append(part->queue, flat, sequence->pair, sequence->pair ? sequence->pair_length : 0, error);
+    int64_t number = sequence_number(row, sequence);
+    int32_t small = (int32_t)number;
+    return cx_flat_append(part->queue, flat, row->type == CX_STORE_INT64 ? (const void *)&number : (const void *)&small, 1, error);
+}
+
+static enum cx_status keep_id(struct cx_part *part, const char *id, struct cx_error *error) {
+    size_t length = strlen(id), needed;
+    if (!cx_add(part->ids_used, length + 1, &needed))
+        return cx_fail_memory(error, "the ids of a part", SIZE_MAX);
+    enum cx_status status = cx_reserve(&part->ids, &part->ids_capacity, needed, 1, "the ids of a part", error);
+    if (status != CX_OK)
+        return status;
+    memcpy(part->ids + part->ids_used, id, length + 1);
+    part->ids_used = needed;
+    if (length > part->longest_id)
+        part->longest_id = length;
+    return CX_OK;
+}
+
+static enum cx_status append_sequence(struct cx_part *part, const struct cx_sequence *sequence, const struct cx_sequence_result *result,
+                                      struct cx_error *error) {
+    if (sequence->tokens == 0 || sequence->tokens > INT32_MAX)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s has %zu tokens", part->path, sequence->id, sequence->tokens);
+    enum cx_status status = keep_id(part, sequence->id, error);
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
+        if (part->flats[i].created)
+            status = append_row(part, i, sequence, result, error);
+    if (status != CX_OK)
+        return status;
+    for (size_t layer = 0; layer < part->shapes.stored_layers; layer++) {
+        if (!isfinite(result->completeness_error[layer]))
+            return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s: the completeness error of stored layer %zu is not finite", part->path, sequence->id,
+                           layer);
+        part->completeness_error = fmaxf(part->completeness_error, result->completeness_error[layer]);
+    }
+    part->sequences++;
+    part->tokens += sequence->tokens;
+    part->pairs += (uint64_t)sequence->tokens * sequence->tokens;
+    return CX_OK;
+}
+
+enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
+                              struct cx_error *error) {
+    if (part->failed)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: a part that failed was appended to", part->path);
+    enum cx_status status = CX_OK;
+    for (size_t i = 0; i < count && status == CX_OK; i++)
+        status = append_sequence(part, &sequences[i], &results[i], error);
+    part->failed = status != CX_OK;
+    return status;
+}

@@ -1,0 +1,168 @@
+/* Publishing a part: closed, synced, read back, renamed, and the folder synced. Only then does its name exist. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <libdeflate.h>
+
+#include "contexture/file.h"
+#include "contexture/memory.h"
+#include "output_folder.h"
+#include "hdf5_handle.h"
+#include "part.h"
+
+static enum cx_status append_text(struct cx_part *part, struct cx_flat *flat, char *padded, size_t width, const char *text, struct cx_error *error) {
+    size_t length = strlen(text);
+    memcpy(padded, text, length);
+    memset(padded + length, 0, width - length);
+    return cx_flat_append(part->queue, flat, padded, 1, error);
+}
+
+/* /seq/id and /sources, whose width is that of their longest text. */
+static enum cx_status write_texts(struct cx_part *part, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+        const struct cx_store_row *row = &cx_store_rows[i];
+        struct cx_flat *flat = &part->flats[i];
+        if (row->type != CX_STORE_TEXT)
+            continue;
+        size_t width = part->longest_id;
+        for (size_t k = 0; row->field == CX_FIELD_SOURCE_NAME && k < part->source_count; k++)
+            if (k == 0 || strlen(part->sources[k]) > width)
+                width = strlen(part->sources[k]);
+        width = width > 0 ? width : 1;
+        char *padded = NULL;
+        status = cx_allocate(width, 1, "a text", &padded, error);
+        if (status == CX_OK)
+            status = cx_flat_create(part->queue, part->file, row, &part->shapes, width, flat, error);
+        if (row->field == CX_FIELD_SOURCE_NAME) {
+            for (size_t k = 0; status == CX_OK && k < part->source_count; k++)
+                status = append_text(part, flat, padded, width, part->sources[k], error);
+        } else {
+            for (size_t at = 0; status == CX_OK && at < part->ids_used; at += strlen(part->ids + at) + 1)
+                status = append_text(part, flat, padded, width, part->ids + at, error);
+        }
+        free(padded);
+    }
+    return status;
+}
+
+static enum cx_status write_rest(struct cx_part *part, struct cx_error *error) {
+    enum cx_status status = write_texts(part, error);
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
+        if (part->flats[i].created)
+            status = cx_flat_end(part->queue, &part->flats[i], error);
+    if (status == CX_OK)
+        status = cx_chunk_queue_flush(part->queue, error);
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+        if (!part->flats[i].created)
+            continue;
+        if (H5Dclose(part->flats[i].dataset) < 0)
+            status = cx_hdf5_fail(error, CX_ERROR_IO, "write a dataset of", part->temporary);
+        part->flats[i].dataset = -1;
+    }
+    return status;
+}
+
+/* One dataset of the reopened file against what was appended: number of rows, and the checksum over all of them. */
+static enum cx_status compare_dataset(hid_t file, const char *path, const struct cx_flat *flat, void *buffer, size_t buffer_rows, struct cx_error *error) {
+    uint64_t rows = 0, width = 0;
+    uint32_t crc32 = 0;
+    hid_t dataset = H5Dopen2(file, flat->row->name, H5P_DEFAULT);
+    enum cx_status status = dataset >= 0 && cx_hdf5_extent(dataset, &rows, &width) ? CX_OK : cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read back", path);
+    if (status == CX_OK && (rows != flat->rows || width != flat->width))
+        status = cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s was written with %llu rows and reads back with %llu; is the disk full or failing?", path,
+                         flat->row->name, (unsigned long long)flat->rows, (unsigned long long)rows);
+    for (uint64_t first = 0; status == CX_OK && first < rows; first += buffer_rows) {
+        uint64_t count = rows - first < buffer_rows ? rows - first : buffer_rows;
+        if (!cx_hdf5_read_rows(dataset, first, count, buffer))
+            status = cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read back", path);
+        crc32 = libdeflate_crc32(crc32, buffer, (size_t)count * flat->row_bytes);
+    }
+    if (status == CX_OK && crc32 != flat->crc32)
+        status = cx_fail(error, CX_ERROR_DAMAGED,
+                         "%s: dataset %s reads back with other contents (CRC-32 %08x) than were written (%08x); is the disk full or failing?", path,
+                         flat->row->name, (unsigned)crc32, (unsigned)flat->crc32);
+    cx_hdf5_release(dataset);
+    return status;
+}
+
+static enum cx_status read_back(const struct cx_part *part, struct cx_error *error) {
+    enum { pieces = 16 };
+    hid_t file = -1;
+    enum cx_status status = cx_hdf5_open(part->temporary, &file, error);
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+        const struct cx_flat *flat = &part->flats[i];
+        if (!flat->created)
+            continue;
+        void *buffer = NULL;
+        status = cx_allocate(flat->chunk_rows * pieces, flat->row_bytes, "reading a part back", &buffer, error);
+        if (status == CX_OK)
+            status = compare_dataset(file, part->temporary, flat, buffer, flat->chunk_rows * pieces, error);
+        free(buffer);
+    }
+    if (file >= 0 && H5Fclose(file) < 0 && status == CX_OK)
+        status = cx_hdf5_fail(error, CX_ERROR_IO, "close", part->temporary);
+    return status;
+}
+
+static enum cx_status publish(const struct cx_part *part, struct cx_error *error) {
+    if (rename(part->temporary, part->path) != 0) {
+        enum cx_status status = cx_fail_errno(error, "rename to its final name the file", part->temporary);
+        return status;
+    }
+    return cx_folder_sync(part->path, error);
+}
+
+enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_summary *summary, struct cx_error *error) {
+    if (part->failed) {
+        enum cx_status status = cx_fail(error, CX_ERROR_INTERNAL, "%s: a part that failed was finished", part->path);
+        cx_part_abandon(part);
+        return status;
+    }
+    enum cx_status status = write_rest(part, error);
+    if (status != CX_OK) {
+        cx_part_abandon(part);
+        return status;
+    }
+    status = cx_hdf5_close(part->file, part->temporary, error);
+    part->file = -1;
+    if (status == CX_OK)
+        status = cx_file_sync(part->temporary, error);
+    if (status == CX_OK)
+        status = read_back(part, error);
+    if (status == CX_OK)
+        status = cx_file_checksum(part->temporary, &summary->file_crc32, &summary->bytes, error);
+    if (status == CX_OK)
+        status = publish(part, error);
+    summary->sequences = part->sequences;
+    summary->tokens = part->tokens;
+    summary->pairs = part->pairs;
+    summary->completeness_error = part->completeness_error;
+    /* After the rename there is no such file any more. */
+    if (status != CX_OK && unlink(part->temporary) != 0)
+        summary->bytes = 0;
+    cx_part_free(part);
+    return status;
+}
+
+uint64_t cx_store_bytes(const struct cx_store_options *options, const uint64_t *sequence_tokens, size_t count) {
+    struct cx_store_shapes shapes;
+    cx_store_shapes_of(options, &shapes);
+    uint64_t bytes = 0;
+    for (size_t s = 0; s < count; s++) {
+        for (size_t i = 0; i < cx_store_row_count; i++) {
+            const struct cx_store_row *row = &cx_store_rows[i];
+            size_t elements = cx_store_row_width(row, &shapes), tokens = (size_t)sequence_tokens[s];
+            if (!cx_store_row_wanted(row, &shapes))
+                continue;
+            if (row->shape == CX_SHAPE_BLOCK && !cx_store_block_size(row->field, &shapes, tokens, &elements))
+                return UINT64_MAX;
+            if (row->shape == CX_SHAPE_TOKEN || row->shape == CX_SHAPE_TOKEN_LAYER)
+                elements *= tokens;
+            bytes += (uint64_t)elements * cx_store_element_size(row, &shapes);
+        }
+    }
+    return bytes;
+}
