@@ -1,0 +1,202 @@
+/*
+ * The feed-forward maps of every pair: 95 % of the program's time. (DESIGN.md, identities 2 and 3.)
+ *
+ *     z_ij = ρ_i ⊙ (Σ_h α^h_ij P_jh + [i=j] Px_j) / σ1_i     [f]
+ *     oc_ij = z_ij W2c, m_ij = z_ij · w̄                       [d], [1]
+ *     tc_ij + mt_ij = (Σ_h α^h_ij F̂_jh + [i=j] x̂_j) / σ1_i   [d], mt the mean over d
+ *     ‖o‖² = ‖oc‖² + d m²;  vc = oc + tc;  ‖v‖² = ‖vc‖² + d (m + mt)²;  ‖w‖² = Σ γ2² vc² / σ2_i²
+ *
+ * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that.
+ */
+#include <omp.h>
+#include <string.h>
+
+#include "contexture/memory.h"
+#include "cpu_backend.h"
+#include "pair_kernel.h"
+
+/*
+ * An item is a run of consecutive targets, with all their sources, so that sum_i is taken by one thread in the order of the sources.
+ *
+ *   item_targets  targets of an item in a long sequence: P_jh is read once for all of them, 2 / targets bytes a cycle.
+ *   item_rows     rows of an item of short sequences: enough to fill tiles.
+ *   item_share    items per thread that are wanted at least, to even out what the threads get.
+ */
+enum { item_targets = 16, item_rows = 384, item_share = 4 };
+
+static size_t count_items(const struct cx_batch *batch, size_t threads) {
+    size_t wanted = (batch->tokens + item_targets - 1) / item_targets, fitting = batch->pairs / item_rows + 1;
+    if (wanted < threads * item_share)
+        wanted = 2 * wanted < threads * item_share ? 2 * wanted : threads * item_share;
+    if (wanted > fitting)
+        wanted = fitting;
+    /* Every thread the same number; the numbers computed do not depend on the partition. */
+    return (wanted + threads - 1) / threads * threads;
+}
+
+/* The last sequence whose offset is at most `position`: the one that this token or pair belongs to. */
+static size_t find_sequence(const size_t *offsets, size_t sequences, size_t position) {
+    size_t low = 0, high = sequences;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (offsets[middle] <= position)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The first target of item `item` of `items`: targets are counted over the batch, and items have about the same number of rows. */
+static size_t first_target(const struct cx_batch *batch, size_t item, size_t items) {
+    if (item == items)
+        return batch->tokens;
+    size_t share = batch->pairs / items, rest = batch->pairs % items;
+    size_t pair = item * share + (item < rest ? item : rest);
+    size_t sequence = find_sequence(batch->pair_offset, batch->sequences, pair);
+    size_t first = batch->token_offset[sequence], n = batch->token_offset[sequence + 1] - first;
+    return n == 0 ? first : first + (pair - batch->pair_offset[sequence] + n - 1) / n;
+}
+
+/* Rows of a tile, if the rows of targets begin .. end - 1 are to be spread evenly over as few tiles as can hold them. */
+static size_t fair_rows(const struct cx_batch *batch, size_t capacity, size_t sequence, size_t begin, size_t end) {
+    size_t rows = 0;
+    for (size_t target = begin; target < end; sequence++) {
+        size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1], border = stop < end ? stop : end;
+        if (border > target) {
+            rows += (border - target) * (stop - start);
+            target = border;
+        }
+    }
+    size_t tiles = (rows + capacity - 1) / capacity;
+    return tiles > 0 ? (rows + tiles - 1) / tiles : 1;
+}
+
+/* Appends the pairs of some targets of one sequence, and runs tiles as they fill up. `soft` rows make a tile full, so that an item's tiles are about equal. */
+static void append_targets(struct pair_tile *tile, struct pair_segment segment, size_t soft) {
+    const size_t n = segment.sequence_length;
+    for (size_t source = 0; source < n; source += segment.sources) {
+        if (tile->row_capacity - tile->rows < segment.targets)
+            pair_tile_run(tile);
+        size_t fitting = (tile->row_capacity - tile->rows) / segment.targets;
+        size_t wanted = tile->rows < soft ? (soft - tile->rows + segment.targets - 1) / segment.targets : 1;
+        segment.sources = n - source;
+        if (segment.sources > fitting)
+            segment.sources = fitting;
+        if (segment.sources > wanted)
+            segment.sources = wanted;
+        segment.source = segment.sequence_start + source;
+        pair_tile_append(tile, &segment);
+        if (tile->rows >= soft)
+            pair_tile_run(tile);
+    }
+}
+
+/* The pairs of targets begin .. end - 1 of the batch. */
+static void run_item(const struct cx_batch *batch, struct pair_tile *tile, size_t begin, size_t end) {
+    const size_t most = tile->row_capacity < PAIR_TARGETS ? tile->row_capacity : PAIR_TARGETS;
+    size_t sequence = find_sequence(batch->token_offset, batch->sequences, begin);
+    size_t soft = fair_rows(batch, tile->row_capacity, sequence, begin, end);
+    for (size_t target = begin; target < end;) {
+        size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1];
+        if (target >= stop) {
+            sequence++;
+            continue;
+        }
+        size_t left = (stop < end ? stop : end) - target, parts = (left + most - 1) / most;
+        struct pair_segment segment = {
+            .target = target,
+            .targets = (left + parts - 1) / parts,
+            .sequence_start = start,
+            .sequence_length = stop - start,
+            .pair_offset = batch->pair_offset[sequence],
+        };
+        append_targets(tile, segment, soft);
+        target += segment.targets;
+    }
+    pair_tile_run(tile);
+}
+
+static void run_items(const struct cpu_backend *cpu, const struct pair_problem *problem) {
+    const size_t items = count_items(cpu->batch, (size_t)cpu->threads);
+#pragma omp parallel num_threads(cpu->threads)
+    {
+        struct pair_tile tile;
+        pair_tile_place(&tile, problem, cpu_scratch(cpu, omp_get_thread_num()));
+#pragma omp for schedule(dynamic)
+        for (size_t item = 0; item < items; item++) {
+            size_t begin = first_target(cpu->batch, item, items), end = first_target(cpu->batch, item + 1, items);
+            if (problem->sum)
+                memset(problem->sum + begin * problem->width, 0, (end - begin) * problem->width * sizeof *problem->sum);
+            if (begin < end)
+                run_item(cpu->batch, &tile, begin, end);
+        }
+    }
+}
+
+static enum cx_status check(const struct cpu_backend *cpu, const struct cx_ff_pairs *pairs, struct cx_error *error) {
+    const struct cx_model_config *config = &cpu->base.config;
+    const size_t tokens = cpu->batch->tokens, count = cpu->batch->pairs, heads = config->heads, d = config->hidden_size, f = config->intermediate_size;
+    const struct cpu_argument arguments[] = {
+        CPU_FLOATS(pairs->attention, heads * count),
+        CPU_FLOATS(pairs->inverse_deviation1, tokens),
+        CPU_FLOATS(pairs->ratio, tokens * f),
+        CPU_FLOATS(pairs->head_ff_sources, tokens * heads * f),
+        CPU_FLOATS(pairs->residual_ff_sources, tokens * f),
+        CPU_FLOATS(pairs->head_norm_sources, tokens * heads * d),
+        CPU_FLOATS(pairs->residual_norm_sources, tokens * d),
+        CPU_FLOATS(pairs->norm2_scale, d),
+        CPU_FLOATS(pairs->inverse_deviation2, tokens),
+        CPU_OPTIONAL(pairs->ff, count),
+        CPU_OPTIONAL(pairs->ff_res, count),
+        CPU_OPTIONAL(pairs->ff_res_ln, count),
+        CPU_OPTIONAL(pairs->own, tokens * d),
+        CPU_OPTIONAL(pairs->sum, tokens * d),
+    };
+    enum cx_status status = CPU_CHECK_ALL("ff_pair_norms", arguments, error);
+    if (status != CX_OK)
+        return status;
+    if (!pairs->output || pairs->output->width != d || pairs->output->depth != f)
+        return cx_fail(error, CX_ERROR_INTERNAL, "ff_pair_norms: argument output is not a pair matrix [%zu, %zu]", d, f);
+    return CX_OK;
+}
+
+static float *values_of(const struct cx_tensor *tensor) {
+    return tensor ? tensor->values : NULL;
+}
+
+enum cx_status cpu_ff_pair_norms(struct cx_backend *backend, const struct cx_ff_pairs *pairs, struct cx_error *error) {
+    struct cpu_backend *cpu = cpu_backend_of(backend);
+    enum cx_status status = cpu_check_batch(cpu, "ff_pair_norms", error);
+    if (status == CX_OK)
+        status = check(cpu, pairs, error);
+    if (status != CX_OK)
+        return status;
+    const struct pair_problem problem = {
+        .width = backend->config.hidden_size,
+        .depth = backend->config.intermediate_size,
+        .heads = backend->config.heads,
+        .attention = pairs->attention->values,
+        .inverse_deviation1 = pairs->inverse_deviation1->values,
+        .ratio = pairs->ratio->values,
+        .head_ff_sources = pairs->head_ff_sources->values,
+        .residual_ff_sources = pairs->residual_ff_sources->values,
+        .head_norm_sources = pairs->head_norm_sources->values,
+        .residual_norm_sources = pairs->residual_norm_sources->values,
+        .norm2_scale = pairs->norm2_scale->values,
+        .inverse_deviation2 = pairs->inverse_deviation2->values,
+        .ff = values_of(pairs->ff),
+        .ff_res = values_of(pairs->ff_res),
+        .ff_res_ln = values_of(pairs->ff_res_ln),
+        .own = values_of(pairs->own),
+        .sum = values_of(pairs->sum),
+        .output = pairs->output,
+    };
+    size_t bytes;
+    if (!pair_tile_bytes(problem.output, problem.heads, &bytes))
+        return cx_fail_memory(error, "a tile of pairs", SIZE_MAX);
+    status = cpu_scratch_reserve(cpu, bytes, error);
+    if (status == CX_OK && cpu->batch->pairs > 0)
+        run_items(cpu, &problem);
+    return status;
+}

@@ -1,0 +1,126 @@
+/*
+ * The pair product, tile by tile: what cpu_feedforward.c, the packing and the kernels share. (DESIGN.md, identities 2 and 3.)
+ *
+ * A row is a pair (target i, source j). A tile is a list of segments, each some targets times some sources of one sequence,
+ * source-major. For a tile the kernels compute, over blocks of f,
+ *     z = ρ_i ⊙ (Σ_h α^h_ij P_jh + [i=j] Px_j) / σ1_i   [rows, block]     build
+ *     product (+)= z W2c                                [rows, d]         multiply
+ * and at the end the norms, own_i and sum_i of the rows [rows, d]         finish
+ * so that neither [n, n, f] nor [n, n, d] exists. What is computed for a pair depends on the pair alone, never on the tile it is
+ * in: the partition of the work may be anything, and the numbers stay the same, bit by bit.
+ *
+ * pair_kernel_body.h is compiled once for every instruction set.
+ */
+#ifndef CONTEXTURE_PAIR_KERNEL_H
+#define CONTEXTURE_PAIR_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "contexture/backend.h"
+
+/*
+ * Sizes, with their reasons (measured on Zen 4: 32 KiB L1, 1 MiB L2, shared L3; figures in benchmarks/results).
+ *
+ *   PAIR_DEPTH     f per block. z [PAIR_ROWS, PAIR_DEPTH] and one strip of W2c, [PAIR_DEPTH, 48], stay in L2 beside the product; deeper blocks read
+ *                  and write the product less often.
+ *   PAIR_ROWS      rows of a tile: W2c is read from L3 once per tile, 64 / PAIR_ROWS bytes a cycle with one 512-bit multiply-add a cycle.
+ *   PAIR_PRODUCT   bytes that [rows, d] may take: wide models get fewer rows.
+ *   PAIR_SKEW      elements added to a row of z or of the product, so that rows do not all fall into the same cache sets.
+ *   PAIR_TARGETS   targets of a segment, at most: P_jh is read once for all of them.
+ */
+enum {
+    PAIR_DEPTH = 384,
+    PAIR_ROWS = 192,
+    PAIR_PRODUCT = 2 << 20,
+    PAIR_SKEW = 16,
+    PAIR_TARGETS = 32,
+    PAIR_MAX_LANES = 16,
+};
+
+/* Everything of one call that does not change from tile to tile: struct cx_ff_pairs as plain pointers. */
+struct pair_problem {
+    size_t width, depth, heads; /* d, f, H */
+    const float *attention, *inverse_deviation1, *ratio;
+    const float *head_ff_sources, *residual_ff_sources, *head_norm_sources, *residual_norm_sources;
+    const float *norm2_scale, *inverse_deviation2;
+    float *ff, *ff_res, *ff_res_ln, *own, *sum; /* NULL: not wanted */
+    const struct cx_pair_matrix *output;
+};
+
+/* Rows first_row + (j - source) * targets + (i - target), of one sequence. Tokens are counted over the batch. */
+struct pair_segment {
+    size_t first_row;
+    size_t target, targets;
+    size_t source, sources;
+    size_t sequence_start, sequence_length;
+    size_t pair_offset; /* of the sequence */
+};
+
+/* One thread's working memory, see pair_tile.c. */
+struct pair_tile {
+    const struct pair_problem *problem;
+    size_t row_capacity, rows;
+    size_t segment_count;
+    struct pair_segment *segments; /* [row_capacity] */
+    float *coefficients;           /* [row_capacity, H + 1]: α^h_ij / σ1_i, then 1/σ1_i if i = j, else 0 */
+    float *part_means;             /* [row_capacity]: mt, the mean over d of t_ij */
+    float *mean_lanes;             /* [row_capacity, PAIR_MAX_LANES]: m = z·w̄, in lanes to be summed */
+    void *operand;                 /* z [row_capacity, operand_stride], float or bfloat16 */
+    size_t operand_stride;
+    float *product; /* oc [row_capacity, product_stride] */
+    size_t product_stride;
+    float *source_means; /* [H + 1] */
+    float *edge;         /* [H + 1 + 4 * 3, 2 * PAIR_MAX_LANES]: rows of which only a part is left, filled up with zeros */
+};
+
+struct pair_kernel {
+    const char *name;
+    size_t lanes;         /* floats of a vector */
+    size_t operand_bytes; /* of one element of z and W2c */
+
+    /* Packs block_depth rows of W2c [block_depth, padded_width], zeros included, into strips. */
+    void (*pack)(size_t block_depth, size_t padded_width, const float *rows, void *packed);
+
+    /* z of the tile's rows for k = first .. first + block_depth; adds to mean_lanes. */
+    void (*build)(struct pair_tile *tile, size_t first, size_t block_depth);
+
+    /* product = z W2c, or += if the block is not the first. */
+    void (*multiply)(struct pair_tile *tile, size_t block_depth, const void *packed, bool is_first);
+
+    /* Norms, own and sum. */
+    void (*finish)(struct pair_tile *tile);
+};
+
+/* W2 prepared: its blocks of PAIR_DEPTH rows one after the other, each packed by the kernel. */
+struct cx_pair_matrix {
+    const struct pair_kernel *kernel;
+    size_t width, depth;               /* d, f */
+    size_t padded_width, padded_depth; /* multiples of two vectors */
+    void *packed;                      /* W2c */
+    float *row_means;                  /* w̄ [padded_depth] */
+    float *width_mask;                 /* [padded_width]: 1 below d, else 0 */
+};
+
+/* The kernels for this precision that this processor can run, best first; returns how many, 0 if the precision cannot be had. */
+enum { PAIR_MOST_KERNELS = 3 };
+size_t pair_kernels_list(enum cx_pair_precision precision, const struct pair_kernel *kernels[static PAIR_MOST_KERNELS]);
+
+/* Whether CX_PAIR_BF16 can be had. */
+bool pair_kernel_has_bf16(void);
+
+/* pair_matrix_create with a kernel of one's choice. */
+CX_MUST_USE enum cx_status pair_matrix_pack(const struct cx_weight *weight, const struct pair_kernel *kernel, int threads, struct cx_pair_matrix **matrix,
+                                            struct cx_error *error);
+
+/* Bytes that a tile for this matrix needs, and the tile in that memory (aligned to 64). */
+CX_MUST_USE bool pair_tile_bytes(const struct cx_pair_matrix *matrix, size_t heads, size_t *bytes);
+void pair_tile_place(struct pair_tile *tile, const struct pair_problem *problem, void *memory);
+
+/* Appends rows; the caller has seen to it that they fit. */
+void pair_tile_append(struct pair_tile *tile, const struct pair_segment *segment);
+
+/* Computes the rows of the tile and empties it. */
+void pair_tile_run(struct pair_tile *tile);
+
+#endif

@@ -1,0 +1,241 @@
+#include "ff_pair_case.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void *allocate(size_t count, size_t size) {
+    void *memory = calloc(count > 0 ? count : 1, size);
+    if (!memory) {
+        fprintf(stderr, "no memory for %zu elements of a test case\n", count);
+        abort();
+    }
+    return memory;
+}
+
+static void require(enum cx_status status, const struct cx_error *error) {
+    if (status != CX_OK) {
+        fprintf(stderr, "%s: %s\n", cx_status_name(status), error->message);
+        abort();
+    }
+}
+
+static float draw(uint32_t *state) {
+    *state = *state * 1664525u + 1013904223u;
+    return (float)(*state >> 8) / 8388608.0f - 1.0f;
+}
+
+/* Roughly Gaussian: outliers matter less here than that no two numbers are alike. */
+static float draw_normal(uint32_t *state) {
+    return draw(state) + draw(state) + draw(state);
+}
+
+static void fill(float *values, size_t count, float centre, float spread, uint32_t *state) {
+    for (size_t i = 0; i < count; i++)
+        values[i] = centre + spread * draw_normal(state);
+}
+
+/* Rows of positive numbers whose sum is 1, some of them far smaller than others. */
+static void fill_attention(float *attention, size_t rows, size_t n, uint32_t *state) {
+    for (size_t row = 0; row < rows; row++, attention += n) {
+        float sum = 0;
+        for (size_t j = 0; j < n; j++)
+            sum += attention[j] = expf(3.0f * draw(state));
+        for (size_t j = 0; j < n; j++)
+            attention[j] /= sum;
+    }
+}
+
+static void make_batch(struct ff_pair_case *created, const struct ff_pair_shape *shape) {
+    struct cx_batch *batch = &created->batch;
+    for (size_t s = 0; s < FF_PAIR_MAX_SEQUENCES && shape->lengths[s] > 0; s++) {
+        size_t n = shape->lengths[s];
+        batch->sequences++;
+        batch->tokens += n;
+        batch->pairs += n * n;
+        batch->longest = n > batch->longest ? n : batch->longest;
+        created->token_offset[s + 1] = batch->tokens;
+        created->pair_offset[s + 1] = batch->pairs;
+    }
+    batch->token_offset = created->token_offset;
+    batch->pair_offset = created->pair_offset;
+}
+
+void ff_pair_case_create(struct ff_pair_case *created, const struct ff_pair_shape *shape, uint32_t seed) {
+    const size_t d = shape->width, f = shape->depth, heads = shape->heads;
+    uint32_t state = seed;
+    *created = (struct ff_pair_case){0};
+    created->config = (struct cx_model_config){
+        .layers = 1,
+        .heads = heads,
+        .head_size = d / heads,
+        .hidden_size = d,
+        .intermediate_size = f,
+        .vocabulary_size = 1,
+        .max_positions = 1024,
+        .token_types = 1,
+        .norm_epsilon = 1e-12,
+        .activation = CX_GELU,
+    };
+    make_batch(created, shape);
+    const size_t tokens = created->batch.tokens;
+    const size_t counts[FF_PAIR_INPUTS] = {
+        heads * created->batch.pairs, tokens, tokens * f, tokens * heads * f, tokens * f, tokens * heads * d, tokens * d, d, tokens};
+    const float centre[FF_PAIR_INPUTS] = {0, 1, 0.4f, 0, 0, 0.1f, 0.1f, 1, 0.7f};
+    const float spread[FF_PAIR_INPUTS] = {0, 0.2f, 0.3f, 1, 2, 1, 2, 0.2f, 0.1f};
+    for (int k = 0; k < FF_PAIR_INPUTS; k++) {
+        created->counts[k] = counts[k];
+        created->inputs[k] = allocate(counts[k], sizeof(float));
+        fill(created->inputs[k], counts[k], centre[k], spread[k], &state);
+    }
+    for (size_t s = 0; s < created->batch.sequences; s++)
+        fill_attention(created->inputs[ATTENTION] + heads * created->pair_offset[s], heads * shape->lengths[s], shape->lengths[s], &state);
+    created->weight = allocate(d * f, sizeof(float));
+    fill(created->weight, d * f, 0.02f, 0.3f, &state);
+}
+
+void ff_pair_case_destroy(struct ff_pair_case *destroyed) {
+    for (int k = 0; k < FF_PAIR_INPUTS; k++)
+        free(destroyed->inputs[k]);
+    free(destroyed->weight);
+}
+
+void ff_pair_result_create(struct ff_pair_result *result, const struct ff_pair_case *of) {
+    for (int k = 0; k < 3; k++)
+        result->maps[k] = allocate(of->batch.pairs, sizeof(float));
+    result->own = allocate(of->batch.tokens * of->config.hidden_size, sizeof(float));
+    result->sum = allocate(of->batch.tokens * of->config.hidden_size, sizeof(float));
+}
+
+void ff_pair_result_destroy(struct ff_pair_result *result) {
+    for (int k = 0; k < 3; k++)
+        free(result->maps[k]);
+    free(result->own);
+    free(result->sum);
+}
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel *kernel, int threads, unsigned wanted, int repeats,
+                        struct ff_pair_result *result) {
+    struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = threads};
+    struct cx_backend *backend;
+    struct cx_tensor *inputs[FF_PAIR_INPUTS], *outputs[5] = {NULL};
+    float *const to[5] = {result->maps[0], result->maps[1], result->maps[2], result->own, result->sum};
+    struct cx_pair_matrix *matrix;
+    struct cx_error error = {0};
+    double best = 1e30;
+    require(cx_backend_open(&options, &run->config, &backend, &error), &error);
+    const struct cx_backend_operations *operations = backend->operations;
+    for (int k = 0; k < FF_PAIR_INPUTS; k++) {
+        require(operations->tensor_create(backend, CX_ELEMENT_FLOAT, run->counts[k], &inputs[k], &error), &error);
+        require(operations->write(backend, inputs[k], run->counts[k], run->inputs[k], &error), &error);
+    }
+    for (int k = 0; k < 5; k++) {
+        size_t count = k < 3 ? run->batch.pairs : run->batch.tokens * run->config.hidden_size;
+        if (!(wanted >> k & 1))
+            continue;
+        require(operations->tensor_create(backend, CX_ELEMENT_FLOAT, count, &outputs[k], &error), &error);
+        memset(to[k], 0xff, count * sizeof(float));
+        require(operations->write(backend, outputs[k], count, to[k], &error), &error);
+    }
+    struct cx_weight weight = {"W2", run->weight, CX_FLOAT32, run->config.hidden_size, run->config.intermediate_size};
+    require(pair_matrix_pack(&weight, kernel, threads, &matrix, &error), &error);
+    require(operations->batch_begin(backend, &run->batch, &error), &error);
+    struct cx_ff_pairs pairs = {inputs[0], inputs[1], inputs[2],  inputs[3],  inputs[4],  inputs[5],  inputs[6], matrix,
+                                inputs[7], inputs[8], outputs[0], outputs[1], outputs[2], outputs[3], outputs[4]};
+    for (int repeat = 0; repeat < repeats; repeat++) {
+        double start = seconds();
+        require(operations->ff_pair_norms(backend, &pairs, &error), &error);
+        double took = seconds() - start;
+        best = took < best ? took : best;
+    }
+    for (int k = 0; k < 5; k++) {
+        if (outputs[k])
+            require(operations->read(backend, outputs[k], 0, k < 3 ? run->batch.pairs : run->batch.tokens * run->config.hidden_size, to[k], &error), &error);
+        operations->tensor_destroy(backend, outputs[k]);
+    }
+    for (int k = 0; k < FF_PAIR_INPUTS; k++)
+        operations->tensor_destroy(backend, inputs[k]);
+    operations->pair_matrix_destroy(backend, matrix);
+    cx_backend_close(backend);
+    return best;
+}
+
+/* t_ij [d] and t_ij W1 [f] of one pair, from their definitions. */
+static void reference_part(const struct ff_pair_case *of, size_t sequence, size_t i, size_t j, size_t width, const float *heads_source, const float *residual,
+                           double *part) {
+    const size_t heads = of->config.heads, start = of->token_offset[sequence], n = of->token_offset[sequence + 1] - start;
+    const float *attention = of->inputs[ATTENTION] + heads * of->pair_offset[sequence] + i * n + j;
+    for (size_t k = 0; k < width; k++) {
+        double sum = i == j ? (double)residual[(start + j) * width + k] : 0;
+        for (size_t h = 0; h < heads; h++)
+            sum += (double)attention[h * n * n] * (double)heads_source[((start + j) * heads + h) * width + k];
+        part[k] = sum * (double)of->inputs[INVERSE_DEVIATION1][start + i];
+    }
+}
+
+static double norm(const double *vector, size_t width) {
+    double sum = 0;
+    for (size_t k = 0; k < width; k++)
+        sum += vector[k] * vector[k];
+    return sqrt(sum);
+}
+
+static void reference_pair(const struct ff_pair_case *of, struct ff_pair_reference *reference, size_t sequence, size_t i, size_t j, double *z, double *out,
+                           double *part) {
+    const size_t d = of->config.hidden_size, f = of->config.intermediate_size;
+    const size_t start = of->token_offset[sequence], n = of->token_offset[sequence + 1] - start, pair = of->pair_offset[sequence] + i * n + j;
+    reference_part(of, sequence, i, j, f, of->inputs[HEAD_FF], of->inputs[RESIDUAL_FF], z);
+    reference_part(of, sequence, i, j, d, of->inputs[HEAD_NORM], of->inputs[RESIDUAL_NORM], part);
+    for (size_t k = 0; k < f; k++)
+        z[k] *= (double)of->inputs[RATIO][(start + i) * f + k];
+    for (size_t c = 0; c < d; c++) {
+        out[c] = 0;
+        for (size_t k = 0; k < f; k++)
+            out[c] += z[k] * (double)of->weight[c * f + k];
+        reference->sum[(start + i) * d + c] += out[c];
+        if (i == j)
+            reference->own[(start + i) * d + c] = out[c];
+    }
+    reference->maps[0][pair] = norm(out, d);
+    double mean = 0;
+    for (size_t c = 0; c < d; c++)
+        mean += (part[c] += out[c]) / (double)d;
+    reference->maps[1][pair] = norm(part, d);
+    for (size_t c = 0; c < d; c++)
+        part[c] = (part[c] - mean) * (double)of->inputs[NORM2_SCALE][c];
+    reference->maps[2][pair] = norm(part, d) * (double)of->inputs[INVERSE_DEVIATION2][start + i];
+}
+
+void ff_pair_reference_create(struct ff_pair_reference *reference, const struct ff_pair_case *of) {
+    const size_t d = of->config.hidden_size;
+    double *z = allocate(of->config.intermediate_size, sizeof *z), *out = allocate(d, sizeof *out), *part = allocate(d, sizeof *part);
+    for (int k = 0; k < 3; k++)
+        reference->maps[k] = allocate(of->batch.pairs, sizeof(double));
+    reference->own = allocate(of->batch.tokens * d, sizeof(double));
+    reference->sum = allocate(of->batch.tokens * d, sizeof(double));
+    for (size_t s = 0; s < of->batch.sequences; s++) {
+        size_t n = of->token_offset[s + 1] - of->token_offset[s];
+        for (size_t i = 0; i < n; i++) {
+            for (size_t j = 0; j < n; j++)
+                reference_pair(of, reference, s, i, j, z, out, part);
+        }
+    }
+    free(z);
+    free(out);
+    free(part);
+}
+
+void ff_pair_reference_destroy(struct ff_pair_reference *reference) {
+    for (int k = 0; k < 3; k++)
+        free(reference->maps[k]);
+    free(reference->own);
+    free(reference->sum);
+}

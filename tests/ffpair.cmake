@@ -1,0 +1,5 @@
+contexture_test(ff_pairs contexture_compute)
+if(TARGET test_ff_pairs)
+  target_sources(test_ff_pairs PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/ff_pair_case.c)
+  target_include_directories(test_ff_pairs PRIVATE ${PROJECT_SOURCE_DIR}/host/cpu)
+endif()
