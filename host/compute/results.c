@@ -22,10 +22,25 @@ static size_t sequence_tokens(const struct pass *pass, size_t sequence) {
     return pass->batch->token_offset[sequence + 1] - pass->batch->token_offset[sequence];
 }
 
+/* x * 0 is 0 for every finite x, and NaN for the others; a sum of such products needs no branch and is vectorised. */
+static bool all_finite(const float *values, size_t count) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < count; i++)
+        sum += values[i] * 0.0f;
+    return sum == 0;
+}
+
 void pass_store_map(struct pass *pass, unsigned map, const struct cx_tensor *tensor) {
     if (!pass_wants(pass, map))
         return;
     const float *values = fetch(pass, tensor, pass->batch->pairs);
+    if (values && !all_finite(values, pass->batch->pairs)) {
+        pass->status = cx_fail(pass->error, CX_ERROR_INPUT,
+                               "layer %zu, map %s: a norm is not finite in a batch of %zu sequences; the model's weights overflow float32 on this input",
+                               pass->layer, cx_map_name(map), pass->batch->sequences);
+        return;
+    }
     for (size_t sequence = 0; values && sequence < pass->batch->sequences; sequence++) {
         const size_t n = sequence_tokens(pass, sequence);
         float *out = pass->results[sequence].maps[map];
