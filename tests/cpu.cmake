@@ -1,0 +1,10 @@
+# The operations of a backend: inputs, runners and float64 definitions are shared by tests and benchmarks.
+add_library(contexture_op_cases STATIC op_inputs.c op_runners.c)
+target_include_directories(contexture_op_cases PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
+target_link_libraries(contexture_op_cases PUBLIC contexture_compute)
+
+contexture_test(backend contexture_op_cases)
+target_sources(test_backend PRIVATE op_reference.c)
+
+contexture_test(cpu_kernels contexture_cpu)
+target_include_directories(test_cpu_kernels PRIVATE ${PROJECT_SOURCE_DIR}/host/cpu)

@@ -1,0 +1,211 @@
+/* The CPU backend's elementary functions, in every instruction set that this processor has, against float64 over their whole range. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cpu_kernels.h"
+
+enum { sample_count = 1 << 20 };
+
+/* Units in the last place of float32 between x and the exact value; below the smallest normal number a unit is the smallest subnormal. */
+static double ulps(float x, double exact) {
+    int exponent;
+    (void)frexp(exact, &exponent);
+    double unit = ldexp(1.0, exponent - 24);
+    return fabs((double)x - exact) / fmax(unit, 0x1p-149);
+}
+
+static double gelu_ratio(double u) {
+    return 0.5 * erfc(-u / sqrt(2.0));
+}
+static double gelu_tanh_ratio(double u) {
+    return 1.0 / (1.0 + exp(-2.0 * sqrt(2.0 / 3.14159265358979323846) * (u + 0.044715 * u * u * u)));
+}
+static double relu_ratio(double u) {
+    return u > 0.0 ? 1.0 : 0.0;
+}
+static double silu_ratio(double u) {
+    return 1.0 / (1.0 + exp(-u));
+}
+
+static const struct {
+    const char *name;
+    enum cx_activation activation;
+    double (*ratio)(double);
+    float range;    /* u from -range to range */
+    double allowed; /* ulps of g(u)/u */
+} functions[] = {
+    /* 4: one each for the exponential, the polynomial, the quotient and the product. */
+    {"gelu", CX_GELU, gelu_ratio, 15.0f, 4.0},
+    /* The float32 exponent itself is off by up to 1.5 ulp of numbers up to 32, each of which is 2^-19: 1.5 * 32 ulps of the result. Where the result is not
+       vanishingly small (exponent below 4), a few ulps. */
+    {"gelu_tanh", CX_GELU_TANH, gelu_tanh_ratio, 5.0f, 64.0},
+    {"gelu_tanh", CX_GELU_TANH, gelu_tanh_ratio, 1.5f, 8.0},
+    {"relu", CX_RELU, relu_ratio, 100.0f, 0.0},
+    {"silu", CX_SILU, silu_ratio, 100.0f, 4.0},
+};
+
+static void test_activations(void **state) {
+    float *u = malloc(3 * sample_count * sizeof *u), *activated = u + sample_count, *ratio = activated + sample_count;
+    (void)state;
+    assert_non_null(u);
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (size_t k = 0; k < sizeof functions / sizeof *functions; k++) {
+            double worst = 0.0;
+            for (size_t j = 0; j < sample_count; j++)
+                u[j] = functions[k].range * (2.0f * (float)j / (float)(sample_count - 1) - 1.0f);
+            (*set)->activate(functions[k].activation, sample_count, u, activated, ratio);
+            for (size_t j = 0; j < sample_count; j++) {
+                double distance = ulps(ratio[j], functions[k].ratio((double)u[j]));
+                worst = distance > worst ? distance : worst;
+                if (!(distance <= functions[k].allowed))
+                    fail_msg("%s, %s: u = %.9g: ratio %.9g, expected %.9g, %.2f ulps", (*set)->name, functions[k].name, (double)u[j], (double)ratio[j],
+                             functions[k].ratio((double)u[j]), distance);
+                if (activated[j] != u[j] * ratio[j])
+                    fail_msg("%s, %s: u = %.9g: g(u) %.9g is not u * ratio", (*set)->name, functions[k].name, (double)u[j], (double)activated[j]);
+            }
+            if (getenv("CONTEXTURE_TEST_VERBOSE"))
+                print_message("%s, %s on ±%g: %.2f ulps\n", (*set)->name, functions[k].name, (double)functions[k].range, worst);
+        }
+    }
+    free(u);
+}
+
+/* Limits: ρ(0) = g'(0), 1 far up and 0 far down, everything finite; and a NaN stays one. */
+static void test_limits(void **state) {
+    static const float magnitudes[] = {0.0f,  1e-45f, 1e-40f, 1e-30f, 1e-7f,  1e-3f, 1.0f, 5.5f,  10.0f, 13.0f,
+                                       14.5f, 20.0f,  50.0f,  88.0f,  104.0f, 1e3f,  1e5f, 1e13f, 1e20f, 3.4028235e38f};
+    static const float at_zero[] = {[CX_GELU] = 0.5f, [CX_GELU_TANH] = 0.5f, [CX_RELU] = 0.0f, [CX_SILU] = 0.5f};
+    (void)state;
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (enum cx_activation activation = CX_GELU; activation <= CX_SILU; activation++) {
+            for (size_t k = 0; k < sizeof magnitudes / sizeof *magnitudes; k++) {
+                float u[2] = {magnitudes[k], -magnitudes[k]}, activated[2], ratio[2];
+                (*set)->activate(activation, 2, u, activated, ratio);
+                for (size_t j = 0; j < 2; j++) {
+                    if (!isfinite(activated[j]) || !(ratio[j] >= 0.0f && ratio[j] <= 1.0f))
+                        fail_msg("%s, activation %d, u = %g: g %g, ratio %g", (*set)->name, (int)activation, (double)u[j], (double)activated[j],
+                                 (double)ratio[j]);
+                }
+                if (magnitudes[k] <= 1e-30f && activation != CX_RELU)
+                    assert_true(ratio[0] == at_zero[activation] && ratio[1] == at_zero[activation]);
+                if (magnitudes[k] == 0.0f)
+                    assert_true(ratio[0] == at_zero[activation] && activated[0] == 0.0f && activated[1] == 0.0f);
+                if (magnitudes[k] >= 1e3f)
+                    assert_true(ratio[0] == 1.0f && activated[0] == u[0] && ratio[1] == 0.0f && activated[1] == 0.0f);
+            }
+            float nan = NAN, activated, ratio;
+            (*set)->activate(activation, 1, &nan, &activated, &ratio);
+            assert_true(isnan(activated) && isnan(ratio));
+        }
+    }
+}
+
+static void test_softmax(void **state) {
+    static const float starts[][5] = {
+        {0.0f, 0.0f, 0.0f, 0.0f, 0.0f},
+        {1e30f, -1e30f, 0.0f, 1e30f, 5.0f},
+        {-3e38f, -3e38f, -3e38f, -3e38f, -3e38f},
+        {100.0f, 0.0f, -2.5f, 97.0f, 99.5f},
+    };
+    (void)state;
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (size_t k = 0; k < sizeof starts / sizeof *starts; k++) {
+            float row[5];
+            double largest = -INFINITY, total = 0.0;
+            memcpy(row, starts[k], sizeof row);
+            for (size_t j = 0; j < 5; j++)
+                largest = fmax(largest, 0.25 * (double)row[j]);
+            for (size_t j = 0; j < 5; j++)
+                total += exp(0.25 * (double)row[j] - largest);
+            (*set)->softmax(5, 0.25f, row);
+            for (size_t j = 0; j < 5; j++) {
+                double expected = exp(0.25 * (double)starts[k][j] - largest) / total;
+                if (!(ulps(row[j], expected) <= 4.0))
+                    fail_msg("%s, row %zu[%zu]: %.9g, expected %.9g", (*set)->name, k, j, (double)row[j], expected);
+            }
+        }
+        float row[3] = {1.0f, NAN, 2.0f};
+        (*set)->softmax(3, 1.0f, row);
+        assert_true(isnan(row[0]) && isnan(row[1]) && isnan(row[2]));
+    }
+}
+
+/* exp over its whole range: softmax of two numbers, the smaller of which is exp(-x) / (1 + exp(-x)). */
+static void test_exponential(void **state) {
+    (void)state;
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (size_t k = 0; k < 200000; k++) {
+            float x = 110.0f * (float)k / 200000.0f, row[2] = {0.0f, -x};
+            double power = exp(-(double)x), expected = power / (1.0 + power);
+            (*set)->softmax(2, 1.0f, row);
+            if (!(ulps(row[1], expected) <= 3.0))
+                fail_msg("%s: exp(-%.9g): %.9g, expected %.9g", (*set)->name, (double)x, (double)row[1], expected);
+        }
+    }
+}
+
+/* A constant far from zero must not cost the variance its digits; a constant vector has deviation sqrt(epsilon). */
+static void test_norm_is_two_pass(void **state) {
+    enum { width = 40 };
+    float x[width], y[width], scale[width], shift[width];
+    (void)state;
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (size_t k = 0; k < width; k++) {
+            x[k] = 65536.0f + (k % 2 ? 0.5f : -0.5f);
+            scale[k] = 2.0f;
+            shift[k] = 1.0f;
+        }
+        float factor = (*set)->norm(width, x, scale, shift, 0.0, y);
+        assert_true(factor == 2.0f);
+        for (size_t k = 0; k < width; k++)
+            assert_true(y[k] == (k % 2 ? 3.0f : -1.0f));
+        for (size_t k = 0; k < width; k++)
+            x[k] = 7.0f;
+        assert_true((*set)->norm(width, x, scale, shift, 0.25, y) == 2.0f);
+        assert_true(y[0] == 1.0f && y[width - 1] == 1.0f);
+    }
+}
+
+/* Every set gives the Gram matrix of integers exactly, for every remainder of rows and columns. */
+static void test_gram_of_integers(void **state) {
+    enum { most_heads = 9, most_width = 19 };
+    float sources[most_heads * most_width], residual[most_width];
+    double gram[(most_heads + 1) * (most_heads + 1)];
+    (void)state;
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (size_t heads = 1; heads <= most_heads; heads++) {
+            for (size_t width = 1; width <= most_width; width++) {
+                for (size_t k = 0; k < heads * width; k++)
+                    sources[k] = (float)((k * 7 + 3) % 11) - 5.0f;
+                for (size_t k = 0; k < width; k++)
+                    residual[k] = (float)(k % 5) - 2.0f;
+                (*set)->gram(heads, width, sources, residual, gram);
+                for (size_t r = 0; r <= heads; r++) {
+                    for (size_t c = 0; c <= heads; c++) {
+                        double sum = 0.0;
+                        for (size_t k = 0; k < width; k++)
+                            sum += (double)(r < heads ? sources[r * width + k] : residual[k]) * (double)(c < heads ? sources[c * width + k] : residual[k]);
+                        if (gram[r * (heads + 1) + c] != sum)
+                            fail_msg("%s, %zu heads, width %zu: gram[%zu][%zu] = %g, expected %g", (*set)->name, heads, width, r, c, gram[r * (heads + 1) + c],
+                                     sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_activations), cmocka_unit_test(test_limits),           cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_exponential), cmocka_unit_test(test_norm_is_two_pass), cmocka_unit_test(test_gram_of_integers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
