@@ -1,0 +1,27 @@
+# tests/python/test_<name>.py as ctest "python_<name>", run by the interpreter CX_PYTHON.
+set(python_default python3)
+if(EXISTS ${PROJECT_SOURCE_DIR}/.venv/bin/python)
+  set(python_default ${PROJECT_SOURCE_DIR}/.venv/bin/python)
+endif()
+set(CX_PYTHON ${python_default} CACHE STRING "Python interpreter with the packages of tests/requirements.txt")
+
+# Tests that do not run the program learn nothing from a sanitizer.
+set(python_tests end_to_end notebook)
+if(NOT CX_SANITIZE)
+  list(APPEND python_tests oracle pytorch_maps reader)
+endif()
+
+foreach(name ${python_tests})
+  set(source ${CMAKE_CURRENT_SOURCE_DIR}/python/test_${name}.py)
+  if(EXISTS ${source})
+    add_test(NAME python_${name} COMMAND ${CX_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/python/run_pytest.py ${source})
+    set(environment "PYTHONDONTWRITEBYTECODE=1")
+    if(TARGET contexture)
+      list(APPEND environment "CONTEXTURE_PROGRAM=$<TARGET_FILE:contexture>")
+    endif()
+    if(CX_SANITIZE)
+      list(APPEND environment "CONTEXTURE_SANITIZED=1")
+    endif()
+    set_tests_properties(python_${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 ENVIRONMENT "${environment}")
+  endif()
+endforeach()
