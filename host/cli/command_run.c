@@ -1,0 +1,46 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "commands.h"
+#include "output.h"
+#include "progress.h"
+
+static enum cx_status print_report(const struct options *options, const struct cx_run_report *report, struct cx_error *error) {
+    char documents[32], sequences[32], tokens[32], bytes[32], seconds[32], memory[32];
+    if (options->json)
+        return output_print(error, "%s\n", report->summary_json);
+    write_grouped(report->documents, documents, sizeof documents);
+    write_grouped(report->sequences, sequences, sizeof sequences);
+    write_grouped(report->tokens, tokens, sizeof tokens);
+    write_memory(report->bytes, bytes, sizeof bytes);
+    write_duration(report->seconds, seconds, sizeof seconds);
+    write_memory(report->peak_memory, memory, sizeof memory);
+    enum cx_status status = output_print(error, "%s: %s documents, %s sequences, %s tokens in %" PRIu64 " shards, %s; completeness error at most %.1e\n",
+                                         options->run.output, documents, sequences, tokens, report->shards, bytes, (double)report->completeness_error);
+    if (status == CX_OK && report->earlier_shards > 0)
+        status = output_print(error, "%" PRIu64 " of the shards were there already\n", report->earlier_shards);
+    if (status == CX_OK && options->verbose)
+        status = output_print(error, "%s, peak memory %s; busy: read %.1f s, decompose %.1f s, write %.1f s\n", seconds, memory,
+                              report->step_seconds[CX_STEP_READ], report->step_seconds[CX_STEP_DECOMPOSE], report->step_seconds[CX_STEP_WRITE]);
+    return status;
+}
+
+enum cx_status command_run(const struct options *options, struct outcome *outcome, struct cx_error *error) {
+    struct progress progress;
+    struct cx_run_report report = {0};
+    enum cx_status status = cx_signals_catch(error);
+    if (status != CX_OK)
+        return status;
+    progress_begin(&progress, options->quiet, options->verbose);
+    const struct cx_run_observer observer = progress_observer(&progress);
+    status = cx_run(&options->run, &observer, &report, error);
+    progress_end(&progress);
+    if (status == CX_OK)
+        status = print_report(options, &report, error);
+    if (status == CX_OK && report.skipped > 0 && !options->quiet)
+        (void)fprintf(stderr, "contexture: %" PRIu64 " of %" PRIu64 " documents were skipped; %s/summary.json says why\n", report.skipped, report.documents,
+                      options->run.output);
+    outcome->skipped = report.skipped;
+    cx_run_report_free(&report);
+    return status;
+}

@@ -1,0 +1,59 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "contexture/store.h"
+#include "output.h"
+
+struct complaints {
+    bool json;
+    uint64_t count;
+    enum cx_status status; /* of standard output */
+    struct cx_error error;
+};
+
+static void print_complaint(void *context, const char *sentence) {
+    struct complaints *complaints = context;
+    if (complaints->status != CX_OK)
+        return;
+    if (!complaints->json) {
+        complaints->status = output_print(&complaints->error, "fault: %s\n", sentence);
+    } else {
+        char *text = json_text(sentence, strlen(sentence));
+        complaints->status = output_print(&complaints->error, "%s%s", complaints->count > 0 ? ", " : "", text ? text : "null");
+        free(text);
+    }
+    complaints->count++;
+}
+
+enum cx_status command_verify(const struct options *options, struct outcome *outcome, struct cx_error *error) {
+    struct complaints complaints = {.json = options->json};
+    struct cx_verify_report report = {0};
+    (void)outcome;
+    enum cx_status status = options->json ? output_print(error, "{\"faults\": [") : CX_OK;
+    if (status != CX_OK)
+        return status;
+    enum cx_status verdict = cx_store_verify(options->argument, options->completeness_bound, print_complaint, &complaints, &report, error);
+    if (complaints.status != CX_OK) {
+        *error = complaints.error;
+        return complaints.status;
+    }
+    if (verdict != CX_OK && verdict != CX_ERROR_DAMAGED) {
+        return verdict;
+    }
+    struct cx_error *own = verdict == CX_OK ? error : NULL; /* the verdict's sentence stands */
+    if (options->json)
+        status =
+            output_print(own,
+                         "], \"shards\": %" PRIu64 ", \"damaged\": %" PRIu64 ", \"sequences\": %" PRIu64 ", \"tokens\": %" PRIu64
+                         ", \"completeness_error\": %.9g, \"complete\": %s}\n",
+                         report.shards, report.damaged, report.sequences, report.tokens, (double)report.completeness_error, report.complete ? "true" : "false");
+    else
+        status =
+            output_print(own, "%s: %" PRIu64 " shards, %" PRIu64 " damaged, %" PRIu64 " sequences, %" PRIu64 " tokens, completeness error at most %.1e, %s\n",
+                         options->argument, report.shards, report.damaged, report.sequences, report.tokens, (double)report.completeness_error,
+                         report.complete ? "the run has ended" : "the run has not ended yet");
+    return verdict == CX_OK ? status : verdict;
+}

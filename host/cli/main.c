@@ -1,0 +1,47 @@
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "output.h"
+
+enum { some_documents_skipped = 3 };
+
+static enum cx_status dump_configuration(struct options *options, struct cx_error *error) {
+    char *yaml;
+    enum cx_status status = options_dump(options, &yaml, error);
+    if (status == CX_OK)
+        status = output_print(error, "%s", yaml);
+    free(yaml);
+    return status;
+}
+
+static enum cx_status dispatch(struct options *options, struct outcome *outcome, struct cx_error *error) {
+    if (options->version)
+        return output_print(error, "contexture %s\n", CX_VERSION);
+    if (options->help && options->command->bit != COMMAND_HELP)
+        return help_on_command(options->command, error);
+    if (options->dump_config)
+        return dump_configuration(options, error);
+    return options->command->work(options, outcome, error);
+}
+
+int main(int count, char **arguments) {
+    struct options options;
+    struct outcome outcome = {0};
+    struct cx_error error = {0};
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is told as an error */
+    enum cx_status status = options_read(count, arguments, environ, &options, &error);
+    if (status == CX_OK)
+        status = dispatch(&options, &outcome, &error);
+    if (status == CX_OK)
+        status = output_flush(&error);
+    options_free(&options);
+    if (status != CX_OK) {
+        (void)fprintf(stderr, "contexture: %s\n", error.message);
+        return cx_status_exit_code(status);
+    }
+    return outcome.skipped > 0 ? some_documents_skipped : 0;
+}

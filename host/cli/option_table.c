@@ -1,0 +1,114 @@
+#include "options.h"
+
+#include <string.h>
+
+#define MEMBER(name) offsetof(struct options, name)
+
+enum {
+    CORPUS_READERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN,
+    COMPUTERS = COMMAND_RUN | COMMAND_PLAN,
+    REPORTERS = COMMAND_RUN | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO,
+    EVERY = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO | COMMAND_COMPLETION | COMMAND_HELP,
+    WORKERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO,
+};
+
+static const double most = 9e15; /* whole numbers that a double holds, and more than any corpus has */
+
+static const char *const formats[] = {"auto", "text", "jsonl", NULL};
+static const char *const too_long[] = {"truncate", "window", "skip", NULL};
+static const char *const map_types[] = {"float32", "float16", NULL};
+static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
+static const char *const precisions[] = {"f32", "bf16", NULL};
+static const char *const offset_units[] = {"char", "byte", NULL};
+
+static const char input_group[] = "Input", output_group[] = "What is computed and stored", machine_group[] = "Machine", report_group[] = "Report",
+                  general_group[] = "General";
+
+/* name, letter, type, member, default, lowest, highest, choices, the value's name, commands that take it, commands that need it, places, several values?,
+   group, help */
+const struct option option_table[] = {
+    {"model", 'm', OPTION_TEXT, MEMBER(run.model), NULL, 0, 0, NULL, "DIR", CORPUS_READERS, CORPUS_READERS, PLACE_ALL, false, input_group,
+     "Hugging Face model directory: config.json, model.safetensors and the tokenizer's files"},
+    {"corpus", 'c', OPTION_LIST, MEMBER(corpus), NULL, 0, 0, NULL, "FILE", CORPUS_READERS, CORPUS_READERS, PLACE_ALL, true, input_group,
+     "text (one document a line) or JSONL, plain, .gz or .zst; a quoted glob, or - for standard input; several may be given"},
+    {"format", 0, OPTION_CHOICE, MEMBER(run.corpus.format), "auto", 0, 0, formats, NULL, CORPUS_READERS, 0, PLACE_ALL, false, input_group,
+     "format of the corpus; auto goes by the file's name"},
+    {"text-field", 0, OPTION_TEXT, MEMBER(run.corpus.text_field), "text", 0, 0, NULL, "NAME", CORPUS_READERS, 0, PLACE_ALL, false, input_group,
+     "JSONL member with the text"},
+    {"id-field", 0, OPTION_TEXT, MEMBER(run.corpus.id_field), "id", 0, 0, NULL, "NAME", CORPUS_READERS, 0, PLACE_ALL, false, input_group,
+     "JSONL member with the document's id"},
+    {"pair-field", 0, OPTION_TEXT, MEMBER(run.corpus.pair_field), NULL, 0, 0, NULL, "NAME", CORPUS_READERS, 0, PLACE_ALL, false, input_group,
+     "JSONL member with a second text, encoded with the first as a pair"},
+    {"skip", 0, OPTION_COUNT, MEMBER(run.corpus.skip), "0", 0, most, NULL, "N", CORPUS_READERS, 0, PLACE_ALL, false, input_group,
+     "leave out the first N documents"},
+    {"limit", 'n', OPTION_COUNT, MEMBER(run.corpus.limit), "0", 0, most, NULL, "N", CORPUS_READERS, 0, PLACE_ALL, false, input_group,
+     "take at most N documents; 0: all"},
+    {"max-tokens", 0, OPTION_COUNT, MEMBER(run.max_tokens), "0", 0, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, input_group,
+     "longest sequence; 0: as many tokens as the model has positions"},
+    {"too-long", 0, OPTION_CHOICE, MEMBER(run.too_long), "truncate", 0, 0, too_long, NULL, COMPUTERS, 0, PLACE_ALL, false, input_group,
+     "what becomes of longer documents: cut, several overlapping windows, or left out"},
+    {"window-stride", 0, OPTION_COUNT, MEMBER(run.window_stride), "0", 0, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, input_group,
+     "tokens that neighbouring windows share; 0: a quarter of a window"},
+
+    {"out", 'o', OPTION_TEXT, MEMBER(run.output), NULL, 0, 0, NULL, "DIR", COMPUTERS, COMMAND_RUN, PLACE_ALL, false, output_group,
+     "folder of the results; a second run on the same folder goes on where the first stopped"},
+    {"shard-size", 0, OPTION_COUNT, MEMBER(run.shard_size), "1000", 1, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "documents a part file holds: the unit of resumption"},
+    {"stages", 0, OPTION_STAGES, MEMBER(run.maps), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
+     "maps to store: all, none, or some of attn_weight, attn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln"},
+    {"layers", 0, OPTION_TEXT, MEMBER(run.layers), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
+     "layers to store: all, or a list as 0,3,5-7; -1 is the last"},
+    {"per-head", 0, OPTION_FLAG, MEMBER(run.per_head), "false", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "store attention weights and attention norms per head, too"},
+    {"hidden-states", 0, OPTION_FLAG, MEMBER(run.hidden_states), "false", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "store the hidden states of all layers"},
+    {"vectors", 0, OPTION_TEXT, MEMBER(run.vectors), "none", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
+     "layers whose parts themselves are stored: n * n * hidden_size numbers a stage"},
+    {"vector-stages", 0, OPTION_STAGES, MEMBER(run.vector_stages), "attn,attn_res,attn_res_ln,ff,ff_res,ff_res_ln", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL,
+     true, output_group, "stages for --vectors"},
+    {"map-type", 0, OPTION_CHOICE, MEMBER(run.map_type), "float32", 0, 0, map_types, NULL, COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "type of the maps in the file"},
+    {"mantissa-bits", 0, OPTION_COUNT, MEMBER(run.mantissa_bits), "23", 1, 23, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "mantissa bits that maps keep; 13 halves the files at a relative error of 6e-5"},
+    {"compression", 0, OPTION_COUNT, MEMBER(run.compression), "1", 0, 9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group, "deflate level; 0: none"},
+
+    {"backend", 0, OPTION_CHOICE, MEMBER(run.backend), "auto", 0, 0, backends, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "what computes; auto takes a usable GPU, else the CPU"},
+    {"threads", 't', OPTION_COUNT, MEMBER(run.threads), "0", 0, 4096, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "threads; 0: all cores. The results do not depend on it"},
+    {"pair-precision", 0, OPTION_CHOICE, MEMBER(run.pair_precision), "f32", 0, 0, precisions, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "operands of the feed-forward maps' product; bf16 is faster where the processor has it, with an rms error of about 1e-3"},
+    {"batch-tokens", 0, OPTION_COUNT, MEMBER(run.batch_tokens), "512", 1, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "tokens that are computed together; a longer sequence is a batch of its own"},
+    {"window-memory", 0, OPTION_BYTES, MEMBER(run.window_memory), "32M", 1, most, NULL, "BYTES", COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "results held before they are written; twice as much is needed, and at least two sequences'"},
+    {"gflops", 0, OPTION_NUMBER, MEMBER(gflops), "0", 0, 1e9, NULL, "RATE", COMMAND_PLAN, 0, PLACE_ALL, false, machine_group,
+     "matrix product rate to estimate the time with, in GFLOP/s; 0: measure it"},
+
+    {"offsets", 0, OPTION_CHOICE, MEMBER(offsets), "char", 0, 0, offset_units, NULL, COMMAND_TOKENIZE, 0, PLACE_ALL, false, report_group,
+     "unit of the offsets"},
+    {"completeness-bound", 0, OPTION_NUMBER, MEMBER(completeness_bound), "1e-5", 0, 1e9, NULL, "X", COMMAND_VERIFY, 0, PLACE_ALL, false, report_group,
+     "largest completeness error that passes"},
+    {"json", 0, OPTION_FLAG, MEMBER(json), "false", 0, 0, NULL, NULL, REPORTERS, 0, PLACE_ALL, false, report_group,
+     "print the result on standard output as JSON"},
+    {"quiet", 'q', OPTION_FLAG, MEMBER(quiet), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_ALL, false, report_group,
+     "no progress, notices or list of skipped documents; errors only"},
+    {"verbose", 'v', OPTION_FLAG, MEMBER(verbose), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_ALL, false, report_group,
+     "name every skipped document, and say where the time went"},
+
+    {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS, 0, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,
+     "YAML file with options, as shard_size: 1000"},
+    {"dump-config", 0, OPTION_FLAG, MEMBER(dump_config), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_FLAG, false, general_group,
+     "print the options in effect as YAML, and do nothing"},
+    {"man", 0, OPTION_FLAG, MEMBER(manual), "false", 0, 0, NULL, NULL, COMMAND_HELP, 0, PLACE_FLAG, false, general_group, "print the manual page in troff"},
+    {"help", 'h', OPTION_FLAG, MEMBER(help), "false", 0, 0, NULL, NULL, EVERY, 0, PLACE_FLAG, false, general_group, "print help"},
+    {"version", 0, OPTION_FLAG, MEMBER(version), "false", 0, 0, NULL, NULL, EVERY, 0, PLACE_FLAG, false, general_group, "print the version"},
+};
+const size_t option_count = sizeof option_table / sizeof *option_table;
+
+const struct option *option_find(const char *name, size_t length) {
+    for (size_t k = 0; k < option_count; k++)
+        if (strlen(option_table[k].name) == length && memcmp(option_table[k].name, name, length) == 0)
+            return &option_table[k];
+    return NULL;
+}

@@ -1,0 +1,79 @@
+#include "output.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "contexture/json.h"
+#include "contexture/tokenizer.h"
+
+static enum cx_status check(int result, struct cx_error *error) {
+    return result < 0 || ferror(stdout) ? cx_fail_errno(error, "write", "standard output") : CX_OK;
+}
+
+enum cx_status output_print(struct cx_error *error, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int result = vprintf(format, arguments);
+    va_end(arguments);
+    return check(result, error);
+}
+
+enum cx_status output_bytes(const char *bytes, size_t length, struct cx_error *error) {
+    return check(fwrite(bytes, 1, length, stdout) == length ? 0 : -1, error);
+}
+
+enum cx_status output_flush(struct cx_error *error) {
+    return check(fflush(stdout) == 0 ? 0 : -1, error);
+}
+
+void write_grouped(uint64_t number, char *text, size_t size) {
+    char digits[24], grouped[32];
+    const int length = snprintf(digits, sizeof digits, "%" PRIu64, number);
+    size_t place = 0;
+    for (int k = 0; k < length; k++) {
+        if (k > 0 && (length - k) % 3 == 0)
+            grouped[place++] = ',';
+        grouped[place++] = digits[k];
+    }
+    grouped[place] = '\0';
+    (void)snprintf(text, size, "%s", grouped);
+}
+
+void write_memory(uint64_t bytes, char *text, size_t size) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    for (; unit < 5 && value >= 1024; unit++)
+        value /= 1024;
+    (void)snprintf(text, size, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+}
+
+void write_duration(double seconds, char *text, size_t size) {
+    const double whole = seconds + 0.5;
+    if (seconds < 10)
+        (void)snprintf(text, size, "%.1f s", seconds);
+    else if (whole < 60)
+        (void)snprintf(text, size, "%.0f s", seconds);
+    else if (whole < 3600)
+        (void)snprintf(text, size, "%d min %02d s", (int)(whole / 60), (int)whole % 60);
+    else if (whole < 100 * 3600.0)
+        (void)snprintf(text, size, "%d h %02d min", (int)(whole / 3600), (int)(whole / 60) % 60);
+    else
+        (void)snprintf(text, size, "%.1f days", seconds / 86400);
+}
+
+char *json_text(const char *text, size_t length) {
+    char *valid = NULL, *quoted = NULL;
+    size_t valid_length = length, replaced = 0;
+    json_t *value = json_stringn(text, length);
+    if (!value && cx_utf8_repair(text, length, &valid, &valid_length, &replaced, NULL) == CX_OK && valid)
+        value = json_stringn(valid, valid_length);
+    if (value)
+        quoted = json_dumps(value, JSON_ENCODE_ANY);
+    json_decref(value);
+    free(valid);
+    return quoted;
+}
