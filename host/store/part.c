@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "contexture/memory.h"
-#include "output_folder.h"
 #include "hdf5_handle.h"
+#include "output_folder.h"
 
 static enum cx_status check_options(const struct cx_store_options *options, struct cx_error *error) {
     bool usable = options->layers > 0 && options->heads > 0 && options->hidden_size > 0 && options->stored_layer_count > 0 && options->stored_layers &&

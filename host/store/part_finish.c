@@ -8,8 +8,8 @@
 
 #include "contexture/file.h"
 #include "contexture/memory.h"
-#include "output_folder.h"
 #include "hdf5_handle.h"
+#include "output_folder.h"
 #include "part.h"
 
 static enum cx_status append_text(struct cx_part *part, struct cx_flat *flat, char *padded, size_t width, const char *text, struct cx_error *error) {

@@ -1,0 +1,307 @@
+/*
+ * Making run.h5. Two passes over the parts: the first rebases the offsets, which are stored, and notes how many rows every dataset
+ * has in every part; the second makes a virtual dataset of each. Parts are named relative to run.h5, so the folder can be moved.
+ */
+#include <hdf5.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chunk_writer.h"
+#include "contexture/file.h"
+#include "contexture/memory.h"
+#include "hdf5_handle.h"
+#include "manifest_lines.h"
+#include "output_folder.h"
+#include "part.h"
+#include "run_file.h"
+
+struct join {
+    const char *directory;
+    char *path; /* of run.h5 */
+    struct cx_manifest_content manifest;
+    struct cx_store_shapes shapes;
+    hid_t file; /* in memory */
+    struct cx_chunk_queue *queue;
+    struct cx_flat *flats;   /* [cx_store_row_count] the datasets with offsets, and /sources */
+    uint64_t *rows;          /* [parts][cx_store_row_count] */
+    size_t *text_width;      /* [cx_store_row_count] the largest over the parts */
+    int64_t *base;           /* [cx_store_row_count] what is to be added to the offsets of the next part */
+    struct cx_flat about[3]; /* /parts */
+    int64_t sequence_offset;
+};
+
+static bool same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
+    return a->maps == b->maps && a->vector_stages == b->vector_stages && a->per_head == b->per_head && a->hidden_states == b->hidden_states &&
+           a->layers == b->layers && a->stored_layers == b->stored_layers && a->vector_layers == b->vector_layers && a->heads == b->heads &&
+           a->hidden_size == b->hidden_size && a->map_type == b->map_type;
+}
+
+/* H5Aiterate callback: copies an attribute as it is. */
+static herr_t copy_attribute(hid_t from, const char *name, const H5A_info_t *about, void *context) {
+    hid_t to = *(hid_t *)context, source = H5Aopen(from, name, H5P_DEFAULT), copy = -1, type = -1, space = -1;
+    void *value = calloc(1, about->data_size > 0 ? (size_t)about->data_size : 1);
+    herr_t result = -1;
+    if (source < 0 || !value)
+        goto cleanup;
+    type = H5Aget_type(source);
+    space = H5Aget_space(source);
+    copy = type >= 0 && space >= 0 ? H5Acreate2(to, name, type, space, H5P_DEFAULT, H5P_DEFAULT) : -1;
+    if (copy >= 0 && H5Aread(source, type, value) >= 0 && H5Awrite(copy, type, value) >= 0)
+        result = 0;
+cleanup:
+    cx_hdf5_release(copy);
+    cx_hdf5_release(space);
+    cx_hdf5_release(type);
+    cx_hdf5_release(source);
+    free(value);
+    return result;
+}
+
+/* What the first part decides for all: shapes, root attributes, the datasets that are stored, and the names of the corpus' files. */
+static enum cx_status begin(struct join *join, hid_t part, const char *path, struct cx_error *error) {
+    enum cx_status status = cx_part_read_shapes(part, path, &join->shapes, error);
+    hsize_t position = 0;
+    if (status == CX_OK && H5Aiterate2(part, H5_INDEX_NAME, H5_ITER_INC, &position, copy_attribute, &join->file) < 0)
+        status = cx_hdf5_fail(error, CX_ERROR_DAMAGED, "copy the attributes of", path);
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+        const struct cx_store_row *row = &cx_store_rows[i];
+        int64_t zero = 0;
+        if (row->shape != CX_SHAPE_OFFSET || !cx_store_row_wanted(row, &join->shapes))
+            continue;
+        status = cx_flat_create(join->queue, join->file, row, &join->shapes, 0, &join->flats[i], error);
+        if (status == CX_OK)
+            status = cx_flat_append(join->queue, &join->flats[i], &zero, 1, error);
+    }
+    const struct cx_store_row *const about[] = {&cx_run_shard_row, &cx_run_crc_row, &cx_run_sequence_row};
+    for (size_t i = 0; status == CX_OK && i < 3; i++)
+        status = cx_flat_create(join->queue, join->file, about[i], &join->shapes, 0, &join->about[i], error);
+    if (status == CX_OK)
+        status = cx_flat_append(join->queue, &join->about[2], &join->sequence_offset, 1, error);
+    return status;
+}
+
+/* Appends a part's offsets, all but the first 0, moved behind those of the parts before it. */
+static enum cx_status add_offsets(struct join *join, size_t row, hid_t dataset, uint64_t rows, const char *path, struct cx_error *error) {
+    enum { piece = 8192 };
+    int64_t offsets[piece];
+    enum cx_status status = CX_OK;
+    int64_t last = 0;
+    for (uint64_t first = 1; status == CX_OK && first < rows; first += piece) {
+        uint64_t count = rows - first < piece ? rows - first : piece;
+        if (!cx_hdf5_read_rows(dataset, first, count, offsets))
+            return cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read an offset dataset of", path);
+        for (uint64_t k = 0; k < count; k++) {
+            last = offsets[k];
+            if (__builtin_add_overflow(offsets[k], join->base[row], &offsets[k]))
+                return cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s: the offset %lld cannot be", path, cx_store_rows[row].name, (long long)last);
+        }
+        status = cx_flat_append(join->queue, &join->flats[row], offsets, (size_t)count, error);
+    }
+    join->base[row] += last;
+    return status;
+}
+
+static enum cx_status copy_sources(struct join *join, size_t row, hid_t dataset, uint64_t rows, const char *path, struct cx_error *error) {
+    void *names = NULL;
+    enum cx_status status = cx_flat_create(join->queue, join->file, &cx_store_rows[row], &join->shapes, join->text_width[row], &join->flats[row], error);
+    if (status == CX_OK)
+        status = cx_allocate((size_t)rows, join->text_width[row], "the names of the corpus' files", &names, error);
+    if (status == CX_OK && rows > 0 && !cx_hdf5_read_rows(dataset, 0, rows, names))
+        status = cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read /sources of", path);
+    if (status == CX_OK)
+        status = cx_flat_append(join->queue, &join->flats[row], names, (size_t)rows, error);
+    free(names);
+    return status;
+}
+
+static enum cx_status add_dataset(struct join *join, size_t part, size_t row, hid_t file, const char *path, struct cx_error *error) {
+    uint64_t *rows = &join->rows[part * cx_store_row_count + row], width = 0;
+    hid_t dataset = H5Dopen2(file, cx_store_rows[row].name, H5P_DEFAULT), type = dataset >= 0 ? H5Dget_type(dataset) : -1;
+    enum cx_status status = CX_OK;
+    if (type < 0 || !cx_hdf5_extent(dataset, rows, &width))
+        status = cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read a dataset of", path);
+    if (status == CX_OK && H5Tget_size(type) > join->text_width[row])
+        join->text_width[row] = H5Tget_size(type);
+    if (status == CX_OK && cx_store_rows[row].shape == CX_SHAPE_OFFSET)
+        status = add_offsets(join, row, dataset, *rows, path, error);
+    else if (status == CX_OK && cx_store_rows[row].shape == CX_SHAPE_SOURCE && part == 0)
+        status = copy_sources(join, row, dataset, *rows, path, error);
+    cx_hdf5_release(type);
+    cx_hdf5_release(dataset);
+    return status;
+}
+
+static enum cx_status add_part(struct join *join, size_t part, struct cx_error *error) {
+    const struct cx_part_summary *summary = &join->manifest.parts[part];
+    const int64_t about[] = {(int64_t)summary->shard, (int64_t)summary->file_crc32, join->sequence_offset + (int64_t)summary->sequences};
+    struct cx_store_shapes shapes;
+    char *path = NULL;
+    hid_t file = -1;
+    enum cx_status status = cx_part_path(join->directory, summary->shard, &path, error);
+    if (status == CX_OK)
+        status = cx_hdf5_open(path, &file, error);
+    if (status == CX_OK && part == 0)
+        status = begin(join, file, path, error);
+    if (status == CX_OK)
+        status = cx_part_read_shapes(file, path, &shapes, error);
+    if (status == CX_OK && !same_shapes(&shapes, &join->shapes))
+        status = cx_fail(error, CX_ERROR_DAMAGED, "%s: its root attributes say that it holds other datasets than the first part", path);
+    for (size_t row = 0; status == CX_OK && row < cx_store_row_count; row++)
+        if (cx_store_row_wanted(&cx_store_rows[row], &join->shapes))
+            status = add_dataset(join, part, row, file, path, error);
+    for (size_t i = 0; status == CX_OK && i < 3; i++)
+        status = cx_flat_append(join->queue, &join->about[i], &about[i], 1, error);
+    join->sequence_offset = about[2];
+    if (file >= 0)
+        H5Fclose(file);
+    free(path);
+    return status;
+}
+
+/* What a missing part reads as: NaN, -1 (255 in a byte without sign), or an empty text. */
+static bool set_fill(hid_t properties, const struct cx_store_row *row) {
+    const float not_a_number = NAN;
+    const int64_t minus_one = -1;
+    const uint8_t largest = UINT8_MAX;
+    switch (row->type) {
+    case CX_STORE_TEXT:
+        return true;
+    case CX_STORE_UINT8:
+        return H5Pset_fill_value(properties, H5T_NATIVE_UINT8, &largest) >= 0;
+    case CX_STORE_INT8:
+    case CX_STORE_INT32:
+    case CX_STORE_INT64:
+        return H5Pset_fill_value(properties, H5T_NATIVE_INT64, &minus_one) >= 0;
+    default:
+        return H5Pset_fill_value(properties, H5T_NATIVE_FLOAT, &not_a_number) >= 0;
+    }
+}
+
+/* Maps the rows of one part's dataset to their place in the joined one. */
+static bool map_part(hid_t properties, hid_t space, int rank, const struct cx_store_row *row, uint64_t shard, uint64_t first, uint64_t rows, uint64_t width) {
+    char name[CX_PART_NAME_BYTES];
+    hsize_t start[2] = {first, 0}, count[2] = {rows, width};
+    cx_part_name(shard, name);
+    hid_t source = H5Screate_simple(rank, count, NULL);
+    bool done = source >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
+                H5Pset_virtual(properties, space, name, row->name, source) >= 0;
+    cx_hdf5_release(source);
+    return done;
+}
+
+static enum cx_status add_virtual(struct join *join, size_t index, struct cx_error *error) {
+    const struct cx_store_row *row = &cx_store_rows[index];
+    uint64_t total = 0, first = 0, width = cx_store_row_width(row, &join->shapes);
+    int rank = row->shape == CX_SHAPE_SEQUENCE_LAYER || row->shape == CX_SHAPE_TOKEN_LAYER ? 2 : 1;
+    for (size_t part = 0; part < join->manifest.count; part++)
+        if (__builtin_add_overflow(total, join->rows[part * cx_store_row_count + index], &total))
+            return cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s would be too large", join->path, row->name);
+    if (total == 0)
+        return cx_flat_create(join->queue, join->file, row, &join->shapes, join->text_width[index], &join->flats[index], error);
+
+    hsize_t extent[2] = {total, width};
+    hid_t type = cx_hdf5_type(row, &join->shapes, join->text_width[index]), space = H5Screate_simple(rank, extent, NULL);
+    hid_t properties = cx_hdf5_dataset_properties(), dataset = -1;
+    bool done = type >= 0 && space >= 0 && properties >= 0 && set_fill(properties, row) && cx_hdf5_create_groups(join->file, row->name);
+    for (size_t part = 0; done && part < join->manifest.count; part++) {
+        uint64_t rows = join->rows[part * cx_store_row_count + index];
+        if (rows > 0)
+            done = map_part(properties, space, rank, row, join->manifest.parts[part].shard, first, rows, width);
+        first += rows;
+    }
+    if (done)
+        dataset = H5Dcreate2(join->file, row->name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+    done = dataset >= 0 && cx_hdf5_write_text(dataset, "meaning", row->meaning) && cx_hdf5_write_text(dataset, "layout", row->layout);
+    enum cx_status status = done ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "make a virtual dataset of", join->path);
+    cx_hdf5_release(dataset);
+    cx_hdf5_release(properties);
+    cx_hdf5_release(space);
+    cx_hdf5_release(type);
+    return status;
+}
+
+/* Ends the stored datasets and takes the file's bytes. */
+static enum cx_status write_image(struct join *join, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
+        if (join->flats[i].created)
+            status = cx_flat_end(join->queue, &join->flats[i], error);
+    for (size_t i = 0; status == CX_OK && i < 3; i++)
+        status = cx_flat_end(join->queue, &join->about[i], error);
+    if (status == CX_OK)
+        status = cx_chunk_queue_flush(join->queue, error);
+    if (status != CX_OK)
+        return status;
+    ssize_t bytes = H5Fflush(join->file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(join->file, NULL, 0) : -1;
+    unsigned char *image = NULL;
+    if (bytes < 0)
+        return cx_hdf5_fail(error, CX_ERROR_IO, "make", join->path);
+    status = cx_allocate((size_t)bytes + CX_RUN_LINE_BYTES, 1, "run.h5", &image, error);
+    if (status == CX_OK && H5Fget_file_image(join->file, image, (size_t)bytes) != bytes)
+        status = cx_hdf5_fail(error, CX_ERROR_IO, "make", join->path);
+    if (status == CX_OK)
+        status = cx_file_replace(join->path, image, (size_t)bytes + cx_run_line(image, (size_t)bytes), error);
+    free(image);
+    return status;
+}
+
+static enum cx_status prepare(struct join *join, struct cx_error *error) {
+    enum { threads = 1, compression_level = 1 };
+    char *manifest_path = NULL;
+    size_t places = 0;
+    enum cx_status status = cx_path_join(join->directory, CX_RUN_NAME, &join->path, error);
+    if (status == CX_OK)
+        status = cx_path_join(join->directory, CX_MANIFEST_NAME, &manifest_path, error);
+    if (status == CX_OK)
+        status = cx_manifest_content_read(manifest_path, NULL, NULL, &join->manifest, error);
+    if (status == CX_OK && join->manifest.count == 0)
+        status = cx_fail(error, CX_ERROR_INPUT, "%s: there is no finished shard to join into %s", manifest_path, CX_RUN_NAME);
+    free(manifest_path);
+    if (status == CX_OK && !cx_multiply(join->manifest.count, cx_store_row_count, &places))
+        status = cx_fail_memory(error, "joining the parts", SIZE_MAX);
+    if (status == CX_OK)
+        status = cx_allocate(places, sizeof *join->rows, "joining the parts", &join->rows, error);
+    if (status == CX_OK)
+        status = cx_allocate(cx_store_row_count, sizeof *join->flats, "joining the parts", &join->flats, error);
+    if (status == CX_OK)
+        status = cx_allocate(cx_store_row_count, sizeof *join->text_width, "joining the parts", &join->text_width, error);
+    if (status == CX_OK)
+        status = cx_allocate(cx_store_row_count, sizeof *join->base, "joining the parts", &join->base, error);
+    if (status == CX_OK)
+        status = cx_chunk_queue_create(join->path, threads, compression_level, &join->queue, error);
+    if (status == CX_OK)
+        status = cx_hdf5_create(join->path, true, &join->file, error);
+    return status;
+}
+
+enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
+    struct join join = {.directory = directory, .file = -1};
+    enum cx_status status = prepare(&join, error);
+    for (size_t part = 0; status == CX_OK && part < join.manifest.count; part++)
+        status = add_part(&join, part, error);
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+        const struct cx_store_row *row = &cx_store_rows[i];
+        if (cx_store_row_wanted(row, &join.shapes) && row->shape != CX_SHAPE_OFFSET && row->shape != CX_SHAPE_SOURCE)
+            status = add_virtual(&join, i, error);
+    }
+    if (status == CX_OK)
+        status = write_image(&join, error);
+
+    cx_chunk_queue_destroy(join.queue);
+    for (size_t i = 0; join.flats && i < cx_store_row_count; i++)
+        cx_flat_release(&join.flats[i]);
+    for (size_t i = 0; i < 3; i++)
+        cx_flat_release(&join.about[i]);
+    if (join.file >= 0)
+        H5Fclose(join.file);
+    free(join.flats);
+    free(join.rows);
+    free(join.text_width);
+    free(join.base);
+    cx_manifest_content_free(&join.manifest);
+    free(join.path);
+    return status;
+}

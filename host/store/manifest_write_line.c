@@ -1,0 +1,87 @@
+/* Making the lines of a manifest. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "contexture/memory.h"
+#include "contexture/tokenizer.h"
+#include "manifest_lines.h"
+#include "output_folder.h"
+
+/* Takes over `object`; NULL means that there was no memory for it. `digits` of real numbers: 17 give them back exactly. */
+static enum cx_status make_line(json_t *object, size_t digits, char **line, struct cx_error *error) {
+    static const char form[] = ",\"crc32\":\"00000000\"}\n";
+    enum cx_status status = CX_OK;
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(digits)) : NULL;
+    json_decref(object);
+    *line = NULL;
+    if (!text)
+        return cx_fail_memory(error, "a line of the manifest", sizeof form);
+    size_t body = strlen(text) - 1; /* without the closing brace */
+    status = cx_allocate(body + sizeof form, 1, "a line of the manifest", line, error);
+    if (status == CX_OK) {
+        unsigned long crc = crc32_z(0, (const unsigned char *)text, body);
+        memcpy(*line, text, body);
+        snprintf(*line + body, sizeof form, ",\"crc32\":\"%08lx\"}\n", crc);
+    }
+    free(text);
+    return status;
+}
+
+enum cx_status cx_manifest_header_line(json_t *identity, char **line, struct cx_error *error) {
+    return make_line(json_pack("{s:s, s:i, s:s, s:O}", "format", CX_MANIFEST_FORMAT, "format_version", CX_FORMAT_VERSION, "program_version", CX_VERSION,
+                               "identity", identity),
+                     17, line, error);
+}
+
+/* A JSON string of bytes that may be no UTF-8, such as a file's name. */
+static json_t *json_from_bytes(const char *bytes) {
+    char *repaired = NULL;
+    size_t length = 0, replaced = 0;
+    if (!bytes)
+        bytes = "";
+    if (cx_utf8_repair(bytes, strlen(bytes), &repaired, &length, &replaced, NULL) != CX_OK)
+        return NULL;
+    json_t *string = repaired ? json_stringn(repaired, length) : json_string(bytes);
+    free(repaired);
+    return string;
+}
+
+static json_t *left_out(const struct cx_skipped_document *skipped, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < count; i++) {
+        /* json_pack takes over the two strings, and gives NULL if one of them is. */
+        json_t *item = json_pack("{s:I, s:I, s:o, s:o}", "document", (json_int_t)skipped[i].document, "line", (json_int_t)skipped[i].line, "source",
+                                 json_from_bytes(skipped[i].source), "reason", json_from_bytes(skipped[i].reason));
+        if (json_array_append_new(list, item) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+enum cx_status cx_manifest_shard_line(const struct cx_part_summary *part, const struct cx_skipped_document *skipped, size_t skipped_count, char **line,
+                                      struct cx_error *error) {
+    char name[CX_PART_NAME_BYTES], crc[9], hash[17];
+    cx_part_name(part->shard, name);
+    snprintf(crc, sizeof crc, "%08" PRIx32, part->file_crc32);
+    snprintf(hash, sizeof hash, "%016" PRIx64, part->content_hash);
+    double seconds = isfinite(part->seconds) ? part->seconds : 0;
+    *line = NULL;
+    if (!isfinite(part->completeness_error))
+        return cx_fail(error, CX_ERROR_INTERNAL, "shard %" PRIu64 ": its completeness error is not finite", part->shard);
+    json_t *object = json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:f, s:f, s:o}", "shard", (json_int_t)part->shard, "file", name,
+                               "first_document", (json_int_t)part->first_document, "documents", (json_int_t)part->documents, "skipped",
+                               (json_int_t)part->skipped, "sequences", (json_int_t)part->sequences, "tokens", (json_int_t)part->tokens, "pairs",
+                               (json_int_t)part->pairs, "bytes", (json_int_t)part->bytes, "file_crc32", crc, "content_hash", hash, "completeness_error",
+                               (double)part->completeness_error, "seconds", seconds, "left_out", left_out(skipped, skipped_count));
+    return make_line(object, 9, line, error);
+}
+
+enum cx_status cx_manifest_complete_line(uint64_t shards, char **line, struct cx_error *error) {
+    return make_line(json_pack("{s:b, s:I}", "complete", 1, "shards", (json_int_t)shards), 9, line, error);
+}
