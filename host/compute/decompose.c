@@ -177,6 +177,10 @@ enum cx_status cx_decompose(struct cx_decomposer *decomposer, const struct cx_ba
     pass_store_hidden_state(&pass, 0, w->layer_input);
 
     for (pass.layer = 0; pass.layer < decomposer->layers_needed && pass.status == CX_OK; pass.layer++) {
+        if (decomposer->options.stop && decomposer->options.stop(decomposer->options.stop_context)) {
+            pass.status = cx_fail(error, CX_ERROR_INTERRUPTED, "stopped before layer %zu", pass.layer);
+            break;
+        }
         decompose_layer(&pass);
         pass_store_hidden_state(&pass, pass.layer + 1, w->layer_output);
         pass.wanted_index += decomposer->layers[pass.layer];

@@ -6,8 +6,8 @@
 #include "contexture/memory.h"
 #include "reader.h"
 
-/* The matrix product that measures the machine: 512 tokens through the model's largest dense layer, as often as fits into this time. */
-enum { calibration_rows = 512 };
+/* The matrix product that measures the machine, [rows, inputs] by [inputs, outputs], as often as fits into this time. */
+enum { calibration_rows = 512, calibration_inputs = 768, calibration_outputs = 3072 };
 static const double calibration_seconds = 0.3;
 
 /* The part of a plain product's rate that a run reaches over all. */
@@ -30,7 +30,7 @@ static enum cx_status multiply_once(struct calibration *calibration, struct cx_e
 
 static enum cx_status measure_rate(struct cx_backend *backend, double *gflops, struct cx_error *error) {
     const struct cx_backend_operations *operations = backend->operations;
-    const size_t d = backend->config.hidden_size, f = backend->config.intermediate_size, longest = f * d > calibration_rows * d ? f * d : calibration_rows * d;
+    const size_t d = calibration_inputs, f = calibration_outputs, longest = f * d;
     struct calibration calibration = {.backend = backend};
     enum cx_status status = cx_allocate(longest, sizeof(float), "the calibration", &calibration.numbers, error);
     if (status != CX_OK)
@@ -83,7 +83,7 @@ static enum cx_status count_sequence(const struct setup *setup, const struct cx_
     plan->pairs += n * n;
     plan->longest = n > plan->longest ? n : plan->longest;
     plan->largest_sequence = floats * sizeof(float) > plan->largest_sequence ? floats * sizeof(float) : plan->largest_sequence;
-    plan->operations += cx_layer_operations(&setup->config, sequence->tokens) * (double)setup->config.layers;
+    plan->operations += cx_layer_operations(&setup->config, sequence->tokens) * (double)setup->layer_count;
     return CX_OK;
 }
 

@@ -65,6 +65,11 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     return status;
 }
 
+static bool stop_is_wanted(void *context) {
+    const struct run *run = context;
+    return run->observer && run->observer->stop && run->observer->stop(run->observer->context);
+}
+
 static enum cx_status load_model(struct run *run, struct cx_error *error) {
     const struct cx_decompose_options options = {
         .maps = run->settings->maps,
@@ -72,6 +77,8 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .hidden_states = run->settings->hidden_states,
         .layers = run->setup.layers,
         .vector_layers = run->setup.vector_layers,
+        .stop = stop_is_wanted,
+        .stop_context = run,
     };
     enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
     if (status == CX_OK)
@@ -91,11 +98,6 @@ static enum cx_status decompose_step(void *context, void *slot, struct cx_error 
 
 static enum cx_status write_step(void *context, void *slot, struct cx_error *error) {
     return writer_work(context, slot, error);
-}
-
-static bool stop_is_wanted(void *context) {
-    const struct run *run = context;
-    return run->observer && run->observer->stop && run->observer->stop(run->observer->context);
 }
 
 static void tell_progress(void *context) {

@@ -19,11 +19,13 @@
 
 /* What is wanted of every layer. */
 struct cx_decompose_options {
-    unsigned maps;             /* a set of maps, see stage.h */
-    bool per_head;             /* α and α‖f‖ per head, too */
-    bool hidden_states;        /* the layers' inputs and outputs */
-    const bool *layers;        /* [config->layers]: which layers' results are wanted; NULL: all */
-    const bool *vector_layers; /* [config->layers]: of which layers the parts themselves are wanted; NULL: none */
+    unsigned maps;               /* a set of maps, see stage.h */
+    bool per_head;               /* α and α‖f‖ per head, too */
+    bool hidden_states;          /* the layers' inputs and outputs */
+    const bool *layers;          /* [config->layers]: which layers' results are wanted; NULL: all */
+    const bool *vector_layers;   /* [config->layers]: of which layers the parts themselves are wanted; NULL: none */
+    bool (*stop)(void *context); /* asked before every layer: true ends the batch with CX_ERROR_INTERRUPTED. NULL: never */
+    void *stop_context;
 };
 
 /*
