@@ -272,7 +272,9 @@ def main() -> None:
     parser.add_argument("--gamma-beta", action="store_true", help="call layer norm tensors gamma and beta, as old checkpoints do")
     parser.add_argument("--shards", type=int, default=default.shards, help="more than 1: that many files and model.safetensors.index.json")
     parser.add_argument("--epsilon", type=float, default=default.epsilon, help="layer_norm_eps")
-    parser.add_argument("--sharpness", type=float, default=default.sharpness, help="standard deviation of attention scores, about; 30 and more makes weights underflow")
+    parser.add_argument(
+        "--sharpness", type=float, default=default.sharpness, help="standard deviation of attention scores, about; 30 and more makes weights underflow"
+    )
     parser.add_argument("--no-tokenizer-json", dest="tokenizer_json", action="store_false", help="vocab.txt and tokenizer_config.json alone")
     parser.add_argument("--no-extra-tensors", dest="extra_tensors", action="store_false", help="leave out the tensors that the encoder does not use")
     parser.add_argument("--seed", type=int, default=default.seed)

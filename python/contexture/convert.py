@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence as AbstractSequence
+from collections.abc import Iterable
+from collections.abc import Sequence as AbstractSequence
 from typing import Any
 
 import numpy as np

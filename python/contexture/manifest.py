@@ -66,7 +66,9 @@ class Manifest:
             if size != part.bytes:
                 raise RunError(f"{path} has {size} bytes, the manifest says {part.bytes}; run contexture again on the folder, which computes the part anew")
             if contents and (found := file_crc32(path)) != part.file_crc32:
-                raise RunError(f"{path} is damaged: its CRC-32 is {found:08x}, the manifest says {part.file_crc32:08x}; delete the file and run contexture again")
+                raise RunError(
+                    f"{path} is damaged: its CRC-32 is {found:08x}, the manifest says {part.file_crc32:08x}; delete the file and run contexture again"
+                )
 
 
 def file_crc32(path: Path) -> int:
@@ -123,7 +125,9 @@ def _header(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if content.get("format") != "contexture run":
         raise RunError(f"{path} is no manifest of contexture: its format is {content.get('format')!r}")
     if content["format_version"] != FORMAT_VERSION:
-        raise RunError(f"{path} has format version {content['format_version']}, and this reader knows {FORMAT_VERSION}; install the reader that came with the program")
+        raise RunError(
+            f"{path} has format version {content['format_version']}, and this reader knows {FORMAT_VERSION}; install the reader that came with the program"
+        )
     return content
 
 

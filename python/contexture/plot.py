@@ -40,13 +40,12 @@ def map_grid(
         raise RunError(f"{sequence.run.path} holds no maps to draw")
     figure = Figure(figsize=(CELL_INCHES * len(numbers) + 1.8, CELL_INCHES * len(names) + 1.0), layout="constrained", dpi=150)
     axes = figure.subplots(len(names), len(numbers), squeeze=False, sharex=True, sharey=True)
-    image = None
-    for row, name in zip(axes, names):
+    for row, name in zip(axes, names, strict=True):
         values = [sequence.maps[name, sequence.run.layers.index(layer)] for layer in numbers]
         if not norms:
             values = [row_shares(value) for value in values]
         scale = Normalize(0, max(float(value.max()) for value in values) or 1.0) if norms else PowerNorm(0.5, 0, 1)
-        for axis, value, layer in zip(row, values, numbers):
+        for axis, value, layer in zip(row, values, numbers, strict=True):
             image = axis.imshow(value, norm=scale, cmap=color_map, interpolation="nearest", aspect="equal")
             if name == names[0]:
                 axis.set_title(f"layer {layer}", fontsize=9)
@@ -75,7 +74,7 @@ def mixing_ratio(
     figure = Figure(figsize=(6.0, 4.0), layout="constrained", dpi=150)
     axis = figure.subplots()
     for name in names:
-        values = np.concatenate([sequence.mixing_ratio[name][:, keep] for sequence, keep in zip(chosen, kept)], axis=1)
+        values = np.concatenate([sequence.mixing_ratio[name][:, keep] for sequence, keep in zip(chosen, kept, strict=True)], axis=1)
         axis.plot(run.layers, values.mean(axis=1), marker="o", markersize=4, label=name)
     axis.set_xlabel("layer")
     axis.set_ylabel("mixing ratio, mean over tokens")
@@ -131,7 +130,9 @@ def main(arguments: AbstractSequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m contexture.plot", description="Draws the maps of one sequence of a run, or its mixing ratios.")
     parser.add_argument("run", type=Path, help="output folder of `contexture run`")
     parser.add_argument("id", help="id of the sequence, or its number in the run")
-    parser.add_argument("-o", "--output", type=Path, default=Path("maps.png"), help="picture to write; the ending says which kind: .png, .svg, .pdf (default: %(default)s)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("maps.png"), help="picture to write; the ending says which kind: .png, .svg, .pdf (default: %(default)s)"
+    )
     parser.add_argument("--kind", choices=("maps", "mixing-ratio"), default="maps", help="what to draw (default: %(default)s)")
     parser.add_argument("--maps", metavar="NAME,…", help="maps to draw, or stages of mixing ratios (default: all that are stored)")
     parser.add_argument("--layers", metavar="NUMBER,…", help="layers to draw maps of, from 0 (default: all that are stored)")

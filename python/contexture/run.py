@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from contexture.errors import RunError, UnknownName
-from contexture.hdf5_file import FileCache, HDF5File
+from contexture.hdf5_file import FileCache
 from contexture.manifest import Manifest, read_manifest
 from contexture.sequence import Sequence
 from contexture.vocabulary import read_vocabulary

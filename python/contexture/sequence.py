@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping, Sequence as AbstractSequence
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as AbstractSequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,7 @@ class Sequence:
         vocabulary = self.run.vocabulary
         texts = (self.text, self.pair or "")
         tokens = []
-        for token_id, (begin, end), which in zip(self.input_ids.tolist(), self.char_spans.tolist(), self.text_index.tolist()):
+        for token_id, (begin, end), which in zip(self.input_ids.tolist(), self.char_spans.tolist(), self.text_index.tolist(), strict=True):
             token = vocabulary.get(token_id)
             if token is None:
                 token = texts[which][begin:end] if which >= 0 and end > begin else f"[{token_id}]"
