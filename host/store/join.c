@@ -2,36 +2,17 @@
  * Making run.h5. Two passes over the parts: the first rebases the offsets, which are stored, and notes how many rows every dataset
  * has in every part; the second makes a virtual dataset of each. Parts are named relative to run.h5, so the folder can be moved.
  */
-#include <hdf5.h>
-#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "chunk_writer.h"
 #include "contexture/file.h"
 #include "contexture/memory.h"
 #include "hdf5_handle.h"
-#include "manifest_lines.h"
+#include "join.h"
 #include "output_folder.h"
 #include "part.h"
-#include "run_file.h"
-
-struct join {
-    const char *directory;
-    char *path; /* of run.h5 */
-    struct cx_manifest_content manifest;
-    struct cx_store_shapes shapes;
-    hid_t file; /* in memory */
-    struct cx_chunk_queue *queue;
-    struct cx_flat *flats;   /* [cx_store_row_count] the datasets with offsets, and /sources */
-    uint64_t *rows;          /* [parts][cx_store_row_count] */
-    size_t *text_width;      /* [cx_store_row_count] the largest over the parts */
-    int64_t *base;           /* [cx_store_row_count] what is to be added to the offsets of the next part */
-    struct cx_flat about[3]; /* /parts */
-    int64_t sequence_offset;
-};
 
 static bool same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
     return a->maps == b->maps && a->vector_stages == b->vector_stages && a->per_head == b->per_head && a->hidden_states == b->hidden_states &&
@@ -61,7 +42,7 @@ cleanup:
 }
 
 /* What the first part decides for all: shapes, root attributes, the datasets that are stored, and the names of the corpus' files. */
-static enum cx_status begin(struct join *join, hid_t part, const char *path, struct cx_error *error) {
+static enum cx_status begin(struct cx_join *join, hid_t part, const char *path, struct cx_error *error) {
     enum cx_status status = cx_part_read_shapes(part, path, &join->shapes, error);
     hsize_t position = 0;
     if (status == CX_OK && H5Aiterate2(part, H5_INDEX_NAME, H5_ITER_INC, &position, copy_attribute, &join->file) < 0)
@@ -84,7 +65,7 @@ static enum cx_status begin(struct join *join, hid_t part, const char *path, str
 }
 
 /* Appends a part's offsets, all but the first 0, moved behind those of the parts before it. */
-static enum cx_status add_offsets(struct join *join, size_t row, hid_t dataset, uint64_t rows, const char *path, struct cx_error *error) {
+static enum cx_status add_offsets(struct cx_join *join, size_t row, hid_t dataset, uint64_t rows, const char *path, struct cx_error *error) {
     enum { piece = 8192 };
     int64_t offsets[piece];
     enum cx_status status = CX_OK;
@@ -104,7 +85,7 @@ static enum cx_status add_offsets(struct join *join, size_t row, hid_t dataset, 
     return status;
 }
 
-static enum cx_status copy_sources(struct join *join, size_t row, hid_t dataset, uint64_t rows, const char *path, struct cx_error *error) {
+static enum cx_status copy_sources(struct cx_join *join, size_t row, hid_t dataset, uint64_t rows, const char *path, struct cx_error *error) {
     void *names = NULL;
     enum cx_status status = cx_flat_create(join->queue, join->file, &cx_store_rows[row], &join->shapes, join->text_width[row], &join->flats[row], error);
     if (status == CX_OK)
@@ -117,7 +98,7 @@ static enum cx_status copy_sources(struct join *join, size_t row, hid_t dataset,
     return status;
 }
 
-static enum cx_status add_dataset(struct join *join, size_t part, size_t row, hid_t file, const char *path, struct cx_error *error) {
+static enum cx_status add_dataset(struct cx_join *join, size_t part, size_t row, hid_t file, const char *path, struct cx_error *error) {
     uint64_t *rows = &join->rows[part * cx_store_row_count + row], width = 0;
     hid_t dataset = H5Dopen2(file, cx_store_rows[row].name, H5P_DEFAULT), type = dataset >= 0 ? H5Dget_type(dataset) : -1;
     enum cx_status status = CX_OK;
@@ -134,7 +115,7 @@ static enum cx_status add_dataset(struct join *join, size_t part, size_t row, hi
     return status;
 }
 
-static enum cx_status add_part(struct join *join, size_t part, struct cx_error *error) {
+static enum cx_status add_part(struct cx_join *join, size_t part, struct cx_error *error) {
     const struct cx_part_summary *summary = &join->manifest.parts[part];
     const int64_t about[] = {(int64_t)summary->shard, (int64_t)summary->file_crc32, join->sequence_offset + (int64_t)summary->sequences};
     struct cx_store_shapes shapes;
@@ -161,70 +142,8 @@ static enum cx_status add_part(struct join *join, size_t part, struct cx_error *
     return status;
 }
 
-/* What a missing part reads as: NaN, -1 (255 in a byte without sign), or an empty text. */
-static bool set_fill(hid_t properties, const struct cx_store_row *row) {
-    const float not_a_number = NAN;
-    const int64_t minus_one = -1;
-    const uint8_t largest = UINT8_MAX;
-    switch (row->type) {
-    case CX_STORE_TEXT:
-        return true;
-    case CX_STORE_UINT8:
-        return H5Pset_fill_value(properties, H5T_NATIVE_UINT8, &largest) >= 0;
-    case CX_STORE_INT8:
-    case CX_STORE_INT32:
-    case CX_STORE_INT64:
-        return H5Pset_fill_value(properties, H5T_NATIVE_INT64, &minus_one) >= 0;
-    default:
-        return H5Pset_fill_value(properties, H5T_NATIVE_FLOAT, &not_a_number) >= 0;
-    }
-}
-
-/* Maps the rows of one part's dataset to their place in the joined one. */
-static bool map_part(hid_t properties, hid_t space, int rank, const struct cx_store_row *row, uint64_t shard, uint64_t first, uint64_t rows, uint64_t width) {
-    char name[CX_PART_NAME_BYTES];
-    hsize_t start[2] = {first, 0}, count[2] = {rows, width};
-    cx_part_name(shard, name);
-    hid_t source = H5Screate_simple(rank, count, NULL);
-    bool done = source >= 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
-                H5Pset_virtual(properties, space, name, row->name, source) >= 0;
-    cx_hdf5_release(source);
-    return done;
-}
-
-static enum cx_status add_virtual(struct join *join, size_t index, struct cx_error *error) {
-    const struct cx_store_row *row = &cx_store_rows[index];
-    uint64_t total = 0, first = 0, width = cx_store_row_width(row, &join->shapes);
-    int rank = row->shape == CX_SHAPE_SEQUENCE_LAYER || row->shape == CX_SHAPE_TOKEN_LAYER ? 2 : 1;
-    for (size_t part = 0; part < join->manifest.count; part++)
-        if (__builtin_add_overflow(total, join->rows[part * cx_store_row_count + index], &total))
-            return cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s would be too large", join->path, row->name);
-    if (total == 0)
-        return cx_flat_create(join->queue, join->file, row, &join->shapes, join->text_width[index], &join->flats[index], error);
-
-    hsize_t extent[2] = {total, width};
-    hid_t type = cx_hdf5_type(row, &join->shapes, join->text_width[index]), space = H5Screate_simple(rank, extent, NULL);
-    hid_t properties = cx_hdf5_dataset_properties(), dataset = -1;
-    bool done = type >= 0 && space >= 0 && properties >= 0 && set_fill(properties, row) && cx_hdf5_create_groups(join->file, row->name);
-    for (size_t part = 0; done && part < join->manifest.count; part++) {
-        uint64_t rows = join->rows[part * cx_store_row_count + index];
-        if (rows > 0)
-            done = map_part(properties, space, rank, row, join->manifest.parts[part].shard, first, rows, width);
-        first += rows;
-    }
-    if (done)
-        dataset = H5Dcreate2(join->file, row->name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    done = dataset >= 0 && cx_hdf5_write_text(dataset, "meaning", row->meaning) && cx_hdf5_write_text(dataset, "layout", row->layout);
-    enum cx_status status = done ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "make a virtual dataset of", join->path);
-    cx_hdf5_release(dataset);
-    cx_hdf5_release(properties);
-    cx_hdf5_release(space);
-    cx_hdf5_release(type);
-    return status;
-}
-
-/* Ends the stored datasets and takes the file's bytes. */
-static enum cx_status write_image(struct join *join, struct cx_error *error) {
+/* Ends the stored datasets, takes the file's bytes and publishes them. */
+static enum cx_status publish(struct cx_join *join, struct cx_error *error) {
     enum cx_status status = CX_OK;
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
         if (join->flats[i].created)
@@ -235,20 +154,19 @@ static enum cx_status write_image(struct join *join, struct cx_error *error) {
         status = cx_chunk_queue_flush(join->queue, error);
     if (status != CX_OK)
         return status;
-    ssize_t bytes = H5Fflush(join->file, H5F_SCOPE_GLOBAL) >= 0 ? H5Fget_file_image(join->file, NULL, 0) : -1;
-    unsigned char *image = NULL;
-    if (bytes < 0)
-        return cx_hdf5_fail(error, CX_ERROR_IO, "make", join->path);
-    status = cx_allocate((size_t)bytes + CX_RUN_LINE_BYTES, 1, "run.h5", &image, error);
-    if (status == CX_OK && H5Fget_file_image(join->file, image, (size_t)bytes) != bytes)
-        status = cx_hdf5_fail(error, CX_ERROR_IO, "make", join->path);
-    if (status == CX_OK)
-        status = cx_file_replace(join->path, image, (size_t)bytes + cx_run_line(image, (size_t)bytes), error);
-    free(image);
-    return status;
+    status = cx_hdf5_image_close(join->path, &join->image, join->file, error);
+    join->file = -1;
+    if (status != CX_OK)
+        return status;
+    size_t size = join->image.size;
+    unsigned char *grown = realloc(join->image.bytes, size + CX_RUN_LINE_BYTES);
+    if (!grown)
+        return cx_fail_memory(error, "run.h5", size);
+    join->image.bytes = grown;
+    return cx_file_replace(join->path, grown, size + cx_run_line(grown, size), error);
 }
 
-static enum cx_status prepare(struct join *join, struct cx_error *error) {
+static enum cx_status prepare(struct cx_join *join, struct cx_error *error) {
     enum { threads = 1, compression_level = 1 };
     char *manifest_path = NULL;
     size_t places = 0;
@@ -273,22 +191,22 @@ static enum cx_status prepare(struct join *join, struct cx_error *error) {
     if (status == CX_OK)
         status = cx_chunk_queue_create(join->path, threads, compression_level, &join->queue, error);
     if (status == CX_OK)
-        status = cx_hdf5_create(join->path, true, &join->file, error);
+        status = cx_hdf5_image_create(join->path, &join->image, &join->file, error);
     return status;
 }
 
 enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
-    struct join join = {.directory = directory, .file = -1};
+    struct cx_join join = {.directory = directory, .file = -1};
     enum cx_status status = prepare(&join, error);
     for (size_t part = 0; status == CX_OK && part < join.manifest.count; part++)
         status = add_part(&join, part, error);
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
         const struct cx_store_row *row = &cx_store_rows[i];
         if (cx_store_row_wanted(row, &join.shapes) && row->shape != CX_SHAPE_OFFSET && row->shape != CX_SHAPE_SOURCE)
-            status = add_virtual(&join, i, error);
+            status = cx_join_add_virtual(&join, i, error);
     }
     if (status == CX_OK)
-        status = write_image(&join, error);
+        status = publish(&join, error);
 
     cx_chunk_queue_destroy(join.queue);
     for (size_t i = 0; join.flats && i < cx_store_row_count; i++)
@@ -297,6 +215,7 @@ enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
         cx_flat_release(&join.about[i]);
     if (join.file >= 0)
         H5Fclose(join.file);
+    free(join.image.bytes);
     free(join.flats);
     free(join.rows);
     free(join.text_width);

@@ -1,0 +1,29 @@
+/* Making run.h5: what join.c and join_virtual.c share. */
+#ifndef CONTEXTURE_JOIN_H
+#define CONTEXTURE_JOIN_H
+
+#include "chunk_writer.h"
+#include "hdf5_image.h"
+#include "manifest_lines.h"
+#include "run_file.h"
+
+struct cx_join {
+    const char *directory;
+    char *path; /* of run.h5 */
+    struct cx_manifest_content manifest;
+    struct cx_store_shapes shapes;
+    struct cx_hdf5_image image;
+    hid_t file; /* of the image; negative: not open */
+    struct cx_chunk_queue *queue;
+    struct cx_flat *flats;   /* [cx_store_row_count] the datasets with offsets, and /sources */
+    uint64_t *rows;          /* [parts][cx_store_row_count] */
+    size_t *text_width;      /* [cx_store_row_count] the largest over the parts */
+    int64_t *base;           /* [cx_store_row_count] what is to be added to the offsets of the next part */
+    struct cx_flat about[3]; /* /parts */
+    int64_t sequence_offset;
+};
+
+/* Makes one virtual dataset over all parts, or an empty one if none has any rows. */
+CX_MUST_USE enum cx_status cx_join_add_virtual(struct cx_join *join, size_t row, struct cx_error *error);
+
+#endif
