@@ -98,6 +98,8 @@ static enum cx_status pass_over_until(struct cx_corpus *corpus, uint64_t number,
 }
 
 enum cx_status cx_corpus_pass_over(struct cx_corpus *corpus, uint64_t count, struct cx_error *error) {
+    if (count == 0)
+        return CX_OK;
     uint64_t from = corpus->number > corpus->first ? corpus->number : corpus->first;
     uint64_t until = count < corpus->end - from ? from + count : corpus->end;
     enum cx_status status = pass_over_until(corpus, until, error);

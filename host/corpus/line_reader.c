@@ -138,9 +138,9 @@ enum cx_status cx_line_reader_next(struct cx_line_reader *reader, bool want_hash
     return CX_OK;
 }
 
-/* The first bytes of the file's text: long enough for every signature that is looked for. */
+/* The first bytes of the file's text: long enough for every signature, or a whole line, since a pipe may give no more for a long time. */
 static enum cx_status look_at_beginning(struct cx_line_reader *reader, struct cx_error *error) {
-    while (reader->end < CX_SIGNATURE_BYTES && !reader->at_end) {
+    while (reader->end < CX_SIGNATURE_BYTES && !reader->at_end && !(reader->end > 0 && memchr(reader->buffer, '\n', reader->end))) {
         enum cx_status status = fill(reader, error);
         if (status != CX_OK)
             return status;

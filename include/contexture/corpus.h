@@ -57,7 +57,8 @@ void cx_corpus_close(struct cx_corpus *corpus);
  * The next document. CX_END after the last. CX_ERROR_DOCUMENT: this line is no usable document (the sentence says file, line and
  * why); `document` still has number, source, line, content_hash and, as id, its number; the next call goes on behind it. Anything else ends the
  * reading, and comes again from further calls: CX_ERROR_INPUT for a compressed file that is corrupt or ends early, which says where and how many
- * lines of it were given before, CX_ERROR_IO, CX_ERROR_UNSUPPORTED for a file that is no text.
+ * lines of it were given before (both formats keep their checksum at the end, so lines shortly before the damage may be wrong), CX_ERROR_IO,
+ * CX_ERROR_UNSUPPORTED for a file that is no text.
  * Lines of ASCII white space alone are no documents, in either format. A line ends in LF or CR LF; a byte order mark at a file's start is dropped.
  *
  * A JSONL line is an object with a text field (and a pair field, if one is named), or with "input_ids" and perhaps "token_type_ids"; other fields are

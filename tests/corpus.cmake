@@ -1,0 +1,4 @@
+contexture_test(corpus contexture_corpus)
+contexture_test(corpus_bad contexture_corpus)
+contexture_test(corpus_fuzz contexture_corpus)
+contexture_test(sequence contexture_corpus)
