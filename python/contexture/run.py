@@ -56,7 +56,7 @@ class Run:
         heads, hidden_size
         maps            names of the maps there are
         head_maps       names of the maps per head
-        stages          names of the stages of mixing_ratio and bias_norm
+        stages          names of the stages of mixing_ratio and bias_norm: those that maps are stored of
         vector_layers   [V] numbers of the layers that vectors are stored of
         vector_stages   names of the stages that vectors are stored of
         complete        the run has ended; a run that has not holds the parts finished so far
@@ -98,7 +98,8 @@ class Run:
 
         self.maps = names("/maps")
         self.head_maps = names("/maps_head")
-        self.stages = names("/tokstat/mixing_ratio")
+        # The datasets of stages that were not asked for are there, and full of NaN.
+        self.stages = [name for name in names("/tokstat/mixing_ratio") if name in self.maps]
         self.vector_stages = [name for name in names("/vectors") if name != "hidden_state"]
         self.has_hidden_states = first is not None and "/vectors/hidden_state" in first
 

@@ -52,44 +52,45 @@ def reference_states(folder: Path) -> Callable[[contexture.Sequence], np.ndarray
     return states
 
 
-def assert_right(sequence: contexture.Sequence, checkpoint: oracle.Checkpoint) -> None:
-    """Everything that is stored of the sequence, but hidden states, is what the oracle computes."""
+def assert_right(sequence: contexture.Sequence, checkpoint: oracle.Checkpoint, slack: float = 1) -> None:
+    """Everything that is stored of the sequence, but hidden states, is what the oracle computes, within `slack` times the bounds."""
     run = sequence.run
     expected = oracle.decompose(checkpoint, sequence.input_ids, sequence.token_type_ids, vector_layers=run.vector_layers)
     where = f"sequence {sequence.id!r}, {sequence.n_tokens} tokens"
-    assert set(run.stages) == set(oracle.STAGES)
     for name in run.maps:
         actual, reference = sequence.maps[name], expected.maps[name][run.layers]
         if name == "attn_weight":
-            assert np.abs(actual - reference).max() < ATTENTION_BOUND, f"{where}, {name}"
+            assert np.abs(actual - reference).max() < slack * ATTENTION_BOUND, f"{where}, {name}"
         error = support.worst_relative(actual, reference)
-        assert error < MAPS_BOUND, f"{where}, map {name}: relative error {error:.2e}"
-    for stage in oracle.STAGES:
+        assert error < slack * MAPS_BOUND, f"{where}, map {name}: relative error {error:.2e}"
+    for stage in run.stages:
         error = np.abs(sequence.mixing_ratio[stage] - expected.mixing_ratio[stage][run.layers]).max()
-        assert error < MIXING_RATIO_BOUND, f"{where}, mixing ratio of {stage}: error {error:.2e}"
-        np.testing.assert_allclose(sequence.bias_norm[stage], expected.bias_norm[stage][run.layers], rtol=MAPS_BOUND, err_msg=f"{where}, bias norm of {stage}")
+        assert error < slack * MIXING_RATIO_BOUND, f"{where}, mixing ratio of {stage}: error {error:.2e}"
+        np.testing.assert_allclose(
+            sequence.bias_norm[stage], expected.bias_norm[stage][run.layers], rtol=slack * MAPS_BOUND, err_msg=f"{where}, bias norm of {stage}"
+        )
     assert sequence.completeness_error.shape == (len(run.layers),)
     assert (sequence.completeness_error > 0).all() and (sequence.completeness_error < COMPLETENESS_BOUND).all(), f"{where}: {sequence.completeness_error}"
 
     if run.head_maps:
         alpha, norm = sequence.head_maps["attn_weight"], sequence.head_maps["attn"]
-        assert np.abs(alpha - expected.head_attention_weight[run.layers]).max() < ATTENTION_BOUND, where
+        assert np.abs(alpha - expected.head_attention_weight[run.layers]).max() < slack * ATTENTION_BOUND, where
         error = support.worst_relative(norm, expected.head_attention_norm[run.layers])
-        assert error < MAPS_BOUND, f"{where}, norms per head: relative error {error:.2e}"
+        assert error < slack * MAPS_BOUND, f"{where}, norms per head: relative error {error:.2e}"
         # α‖f‖ is 0 in float32 only where α itself is.
         assert (norm[alpha > 1e-30] > 0).all(), where
     for stage in run.vector_stages:
         actual, reference = sequence.vectors[stage], expected.vectors[stage]
         norms = oracle.length(actual.astype(np.float64))
-        assert support.worst_relative(norms, expected.maps[stage][run.vector_layers]) < MAPS_BOUND, f"{where}, vectors of {stage}"
+        assert support.worst_relative(norms, expected.maps[stage][run.vector_layers]) < slack * MAPS_BOUND, f"{where}, vectors of {stage}"
         error = np.abs(actual - reference).max() / np.abs(reference).max()
-        assert error < HIDDEN_STATE_BOUND, f"{where}, vectors of {stage}: error {error:.2e} of the largest entry"
+        assert error < slack * HIDDEN_STATE_BOUND, f"{where}, vectors of {stage}: error {error:.2e} of the largest entry"
 
 
-def assert_states_agree(sequence: contexture.Sequence, states: Callable[[contexture.Sequence], np.ndarray]) -> None:
+def assert_states_agree(sequence: contexture.Sequence, states: Callable[[contexture.Sequence], np.ndarray], slack: float = 1) -> None:
     expected = states(sequence)
     error = np.abs(sequence.hidden_states - expected).max() / np.abs(expected).max()
-    assert error < HIDDEN_STATE_BOUND, f"sequence {sequence.id!r}: hidden states differ by {error:.2e} of the largest entry"
+    assert error < slack * HIDDEN_STATE_BOUND, f"sequence {sequence.id!r}: hidden states differ by {error:.2e} of the largest entry"
 
 
 @pytest.mark.parametrize("name", support.RANDOM_CHECKPOINTS)
@@ -108,14 +109,16 @@ def test_random_checkpoint(name: str, random_checkpoints: dict[str, Path], tmp_p
     out = tmp_path / "out"
     support.contexture("run", "--model", folder, "--corpus", corpus, "--out", out, "--per-head", "--hidden-states", "--vectors", "all", "--shard-size", 3)
     checkpoint, states = oracle.Checkpoint(folder), reference_states(folder)
+    # Scores of ±150 have a rounding error of some 1e-5 in float32, which is a relative error of every weight.
+    slack = 10 if support.RANDOM_CHECKPOINTS[name].sharpness > 1 else 1
     with contexture.open_run(out, check_files=True) as run:
-        assert run.complete
+        assert run.complete and run.stages == list(oracle.STAGES)
         assert [sequence.id for sequence in run] == ["0", "1", "one", "ids", "typed", "full", "single"]
         assert len(run["full"]) == 64 and run["typed"].token_type_ids.tolist() == [0] * 9 + [1] * 14
         assert run["ids"].input_ids.tolist() == ids[:17].tolist()
         for sequence in run:
-            assert_right(sequence, checkpoint)
-            assert_states_agree(sequence, states)
+            assert_right(sequence, checkpoint, slack)
+            assert_states_agree(sequence, states, slack)
 
 
 def test_minilm_on_real_sentences(minilm: Path, minilm_oracle: oracle.Checkpoint, tmp_path: Path) -> None:
@@ -165,7 +168,7 @@ def test_subset_of_stages_and_layers(random_checkpoints: dict[str, Path], tmp_pa
     support.contexture("run", "--model", folder, "--corpus", corpus, "--out", tmp_path / "all")
     support.contexture("run", "--model", folder, "--corpus", corpus, "--out", tmp_path / "some", "--stages", "attn_res,ff_res_ln", "--layers", "0,2")
     everything, some = contexture.open_run(tmp_path / "all"), contexture.open_run(tmp_path / "some")
-    assert some.layers == [0, 2] and some.maps == ["attn_res", "ff_res_ln"]
+    assert some.layers == [0, 2] and some.maps == some.stages == ["attn_res", "ff_res_ln"]
     assert not some.head_maps and not some.has_hidden_states and not some.vector_layers
     for ours, whole in zip(some, everything):
         for name in some.maps:
