@@ -9,9 +9,9 @@
 
 enum { file_limit = 16 << 20, text_size = 96 };
 
-/* The value as JSON, cut to text_size. */
+/* The value as JSON in ASCII, cut to text_size. */
 static void value_text(const json_t *value, char text[text_size]) {
-    char *dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    char *dumped = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
     int length = snprintf(text, text_size, "%s", dumped ? dumped : cx_json_type(value));
     if (length >= text_size)
         memcpy(text + text_size - sizeof "…", "…", sizeof "…");

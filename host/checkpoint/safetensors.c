@@ -245,7 +245,7 @@ void cx_safetensors_close(struct cx_safetensors *file) {
 void cx_safetensors_shape_text(const struct cx_safetensors_tensor *tensor, char *text, size_t size) {
     size_t used = (size_t)snprintf(text, size, "[");
     for (size_t k = 0; k < json_array_size(tensor->shape); k++) {
-        /* 28: a comma, 19 digits, and "…]" behind them. */
+        /* 28: a comma, a space, 19 digits, and "…]" with its zero behind them. */
         if (used + 28 > size) {
             snprintf(text + used, size - used, "…]");
             return;

@@ -7,7 +7,11 @@
 #include "contexture/file.h"
 
 enum cx_status cx_json_parse(const char *text, size_t length, const char *where, json_t **value, struct cx_error *error) {
+    static const char mark[] = "\xEF\xBB\xBF";
     json_error_t fault;
+    *value = NULL;
+    if (length >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0)
+        return cx_fail(error, CX_ERROR_INPUT, "%s: not valid JSON: it begins with a byte order mark; save it as UTF-8 without one", where);
     *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &fault);
     if (*value)
         return CX_OK;
