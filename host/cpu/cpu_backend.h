@@ -2,8 +2,9 @@
  * The CPU backend from the inside: what its files share. Nobody outside this folder includes it.
  *
  * Every operation is one function `cpu_<operation>` with the arguments of backend.h; cpu_backend.c lists them in the table.
- * Work is cut into items (rows, blocks, sequence x head) whose borders depend on the shapes alone, and an item is computed by one thread from
- * beginning to end; so the bytes of every result are the same for any number of threads. BLAS runs on one thread inside an item.
+ * Work is cut into items (rows, blocks, sequence x head), and an item is computed by one thread from beginning to end. The borders of the items depend on
+ * the shapes alone, or else do not enter into what is computed for a row; so the bytes of every result are the same for any number of threads. BLAS runs on one
+ * thread inside an item.
  */
 #ifndef CONTEXTURE_CPU_BACKEND_H
 #define CONTEXTURE_CPU_BACKEND_H

@@ -12,7 +12,9 @@
 #include "contexture/model.h"
 
 /* Numbers that a kernel keeps side by side: one AVX-512 register of float64. */
-#define CPU_SOURCE_LANES               8
+#define CPU_SOURCE_LANES 8
+/* Columns of a packed strip of weights: three AVX-512 registers of float32. */
+#define CPU_STRIP                      48
 #define CPU_QUADRATIC_WORKSPACE(heads) ((heads)*4 * CPU_SOURCE_LANES)
 
 struct cpu_kernels {
@@ -41,6 +43,16 @@ struct cpu_kernels {
      */
     void (*quadratic_forms)(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
                             const double *gram_lanes, const float *factor, double *workspace, float *map);
+
+    /* y [rows, columns] += x [rows, inner] B, with a packed strip of B: [inner, CPU_STRIP], of which columns <= CPU_STRIP count and the others are 0. */
+    void (*product)(size_t rows, size_t columns, size_t inner, const float *x, size_t x_stride, const float *packed, float *y, size_t y_stride);
+
+    /* Packs a strip of columns of B: from a dense layer's rows [columns, inner], or from B [inner, columns] itself; `stride` from row to row. */
+    void (*pack_rows)(size_t columns, size_t inner, const float *weight, size_t stride, float *packed);
+    void (*pack_columns)(size_t columns, size_t inner, const float *weight, size_t stride, float *packed);
+
+    /* One column of y += x B^T, from the unpacked row `weight` [inner]. */
+    void (*dot_products)(size_t rows, size_t inner, const float *x, size_t x_stride, const float *weight, float *y, size_t y_stride);
 };
 
 /* The sets that this processor runs, best first, ended by NULL; and the first of them. */

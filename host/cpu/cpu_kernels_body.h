@@ -7,6 +7,7 @@
 #include "cpu_kernels.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "cpu_kernel_math.h"
@@ -230,6 +231,8 @@ static void quadratic_forms(size_t heads, size_t targets, size_t sources, const 
     }
 }
 
+#include "cpu_product_body.h"
+
 const struct cpu_kernels CPU_KERNEL_SET = {
     .name = CPU_KERNEL_NAME,
     .activate = activate,
@@ -238,4 +241,8 @@ const struct cpu_kernels CPU_KERNEL_SET = {
     .norm_linear = norm_linear,
     .gram = gram,
     .quadratic_forms = quadratic_forms,
+    .product = product,
+    .pack_rows = pack_rows,
+    .pack_columns = pack_columns,
+    .dot_products = dot_products,
 };

@@ -1,0 +1,292 @@
+/*
+ * The time of every operation, its GFLOP/s, and its share of what cblas_sgemm gives on the same number of threads in the same minute.
+ *
+ * Operation and reference product take turns, so that a noisy machine slows both; the share is the median of the turns' ratios. The reference is the very
+ * product for `linear`, else [1024, f] x [f, d], which is large enough to be as fast as BLAS gets. Operations that hardly compute show GB/s of their outputs.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cblas.h>
+#include <omp.h>
+
+#include "op_cases.h"
+
+enum { short_sentences = 0, reference_rows = 1024, most_repeats = 101 };
+
+struct settings {
+    const char *shape, *ops, *json;
+    long n; /* -1: all lengths; short_sentences: the batch of short sentences */
+    int repeats, threads;
+};
+
+struct measurement {
+    double seconds, reference_seconds, share;
+};
+
+static const struct {
+    const char *name;
+    size_t heads, head_size, intermediate_size;
+} shapes[] = {{"minilm", 12, 32, 1536}, {"bert-base", 12, 64, 3072}};
+
+static const size_t lengths[] = {32, 64, 128, 256, 512, short_sentences};
+
+/* With one thread its processor time is taken, so that programs beside this one do not count. */
+static double now(int threads) {
+    struct timespec time;
+    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int compare_doubles(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return a < b ? -1 : a > b;
+}
+
+static double median(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, compare_doubles);
+    return values[count / 2];
+}
+
+static void blas_threads(int threads) {
+#ifdef CX_HAVE_OPENBLAS_SET_NUM_THREADS
+    openblas_set_num_threads(threads);
+#else
+    (void)threads;
+#endif
+}
+
+struct reference {
+    size_t rows, in, out;
+    float *x, *weight, *y;
+};
+
+static float *filled(size_t count, float value) {
+    float *array = aligned_alloc(64, (count * sizeof *array + 63) / 64 * 64);
+    if (!array) {
+        fprintf(stderr, "bench_ops: not enough memory\n");
+        exit(1);
+    }
+    for (size_t k = 0; k < count; k++)
+        array[k] = value + (float)(k % 7);
+    return array;
+}
+
+static struct reference reference_create(const struct op_data *data, const struct op *op) {
+    size_t d = data->config.hidden_size, f = data->config.intermediate_size;
+    struct reference reference = {.rows = reference_rows, .in = f, .out = d};
+    if (strcmp(op->operation, "linear") == 0) {
+        reference.rows = data->batch.tokens;
+        reference.in = strstr(op->name, "f d") ? f : d;
+        reference.out = strstr(op->name, "d f") ? f : d;
+    }
+    reference.x = filled(reference.rows * reference.in, -3.0f);
+    reference.weight = filled(reference.out * reference.in, -2.0f);
+    reference.y = filled(reference.rows * reference.out, 0.0f);
+    return reference;
+}
+
+static void reference_free(struct reference *reference) {
+    free(reference->x);
+    free(reference->weight);
+    free(reference->y);
+}
+
+static double reference_seconds(const struct reference *reference, int threads) {
+    double start = 0.0;
+    blas_threads(threads);
+    /* The first call wakes BLAS's threads, while OpenMP's fall asleep. */
+    for (int call = 0; call < 2; call++) {
+        start = now(threads);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)reference->rows, (int)reference->out, (int)reference->in, 1.0f, reference->x,
+                    (int)reference->in, reference->weight, (int)reference->in, 0.0f, reference->y, (int)reference->out);
+    }
+    double seconds = now(threads) - start;
+    blas_threads(1);
+    return seconds;
+}
+
+static void check(enum cx_status status, const struct cx_error *error) {
+    if (status == CX_OK)
+        return;
+    fprintf(stderr, "bench_ops: %s\n", error->message);
+    exit(1);
+}
+
+/* Calls the operation often enough that the clock's steps do not matter. */
+static double operation_seconds(struct op_data *data, const struct op *op, int calls, int threads) {
+    struct cx_error error = {0};
+    check(op->run(data, &error), &error);
+    double start = now(threads);
+    for (int call = 0; call < calls; call++)
+        check(op->run(data, &error), &error);
+    return (now(threads) - start) / calls;
+}
+
+static struct measurement measure(struct op_data *data, const struct op *op, const struct settings *settings) {
+    double seconds[most_repeats], references[most_repeats], shares[most_repeats], work = op->work ? op->work(data) : 0.0;
+    struct reference reference = reference_create(data, op);
+    double reference_work = 2.0 * (double)reference.rows * (double)reference.in * (double)reference.out;
+    double once = operation_seconds(data, op, 1, settings->threads);
+    int calls = once > 0.002 ? 1 : (int)(0.002 / once) + 1, repeats = once > 1.0 ? 3 : settings->repeats;
+    for (int turn = 0; turn < repeats; turn++) {
+        references[turn] = reference_seconds(&reference, settings->threads);
+        seconds[turn] = operation_seconds(data, op, calls, settings->threads);
+        shares[turn] = work / seconds[turn] / (reference_work / references[turn]);
+    }
+    struct measurement result = {
+        .seconds = median(seconds, repeats),
+        .reference_seconds = median(references, repeats),
+        .share = median(shares, repeats),
+    };
+    result.reference_seconds /= reference_work;
+    reference_free(&reference);
+    return result;
+}
+
+static double output_bytes(const struct op_data *data, const struct op *op) {
+    double bytes = 0.0;
+    for (size_t k = 0; k < OP_MAX_OUTPUTS; k++)
+        bytes += (double)op_output_count(data, op, k) * (op_output_element(op->outputs[k]) == CX_ELEMENT_DOUBLE ? 8.0 : 4.0);
+    return bytes;
+}
+
+static bool wanted(const char *list, const char *name) {
+    size_t length = strlen(name);
+    for (const char *item = list; item && *item; item += strcspn(item, ",") + (item[strcspn(item, ",")] == ',')) {
+        if (strcspn(item, ",") == length && strncmp(item, name, length) == 0)
+            return true;
+    }
+    return list == NULL;
+}
+
+static void print_row(FILE *json, bool *first, const struct op_data *data, const struct op *op, const struct measurement *result) {
+    double work = op->work ? op->work(data) : 0.0;
+    if (work > 0.0)
+        printf("%-10s %-7s %-28s %10.3f ms %8.1f GFLOP/s %8.1f sgemm %6.1f %%\n", data->shape->name, data->batch.sequences > 1 ? "short" : "one", op->name,
+               1e3 * result->seconds, 1e-9 * work / result->seconds, 1e-9 / result->reference_seconds, 100.0 * result->share);
+    else
+        printf("%-10s %-7s %-28s %10.3f ms %8.1f GB/s written\n", data->shape->name, data->batch.sequences > 1 ? "short" : "one", op->name,
+               1e3 * result->seconds, 1e-9 * output_bytes(data, op) / result->seconds);
+    if (json)
+        fprintf(json,
+                "%s\n    {\"shape\": \"%s\", \"sequences\": %zu, \"tokens\": %zu, \"op\": \"%s\", \"seconds\": %.9g, \"gflops\": %.6g, "
+                "\"sgemm_gflops\": %.6g, \"share\": %.4g}",
+                *first ? "" : ",", data->shape->name, data->batch.sequences, data->batch.tokens, op->name, result->seconds, 1e-9 * work / result->seconds,
+                1e-9 / result->reference_seconds, work > 0.0 ? result->share : 0.0);
+    *first = false;
+    fflush(stdout);
+}
+
+static struct op_case case_of(size_t shape, size_t n) {
+    static const size_t short_lengths[] = {9, 12, 14, 16, 18, 19, 21, 22, 23, 24, 25, 26, 27, 28, 30, 32, 35, 38, 43, 50}; /* 512 tokens, mean 25.6 */
+    struct op_case result = {
+        .name = shapes[shape].name,
+        .fill = OP_RANDOM,
+        .heads = shapes[shape].heads,
+        .head_size = shapes[shape].head_size,
+        .intermediate_size = shapes[shape].intermediate_size,
+        .activation = CX_GELU,
+    };
+    if (n == short_sentences)
+        memcpy(result.lengths, short_lengths, sizeof short_lengths);
+    else
+        result.lengths[0] = n;
+    return result;
+}
+
+static void bench_case(const struct op_case *shape, const struct settings *settings, FILE *json, bool *first) {
+    struct op_data data;
+    struct cx_error error = {0};
+    struct cx_backend *backend;
+    struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = settings->threads};
+    op_data_create(shape, &data);
+    check(cx_backend_open(&options, &data.config, &backend, &error), &error);
+    check(op_data_upload(&data, backend, &error), &error);
+    printf("\nn = %zu in %zu sequence%s\n", data.batch.tokens, data.batch.sequences, data.batch.sequences > 1 ? "s" : "");
+    for (size_t o = 0; o < op_table_count; o++) {
+        if (!wanted(settings->ops, op_table[o].operation))
+            continue;
+        check(op_outputs_create(&data, &op_table[o], &error), &error);
+        struct measurement result = measure(&data, &op_table[o], settings);
+        print_row(json, first, &data, &op_table[o], &result);
+        op_outputs_destroy(&data);
+    }
+    op_data_release(&data);
+    cx_backend_close(backend);
+    op_data_free(&data);
+}
+
+static void usage(void) {
+    printf("usage: bench_ops [--shape minilm|bert-base] [--n LENGTH|short] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
+           "Without --shape and --n: both shapes, n = 32, 64, 128, 256, 512 and a batch of short sentences of 512 tokens.\n");
+}
+
+static bool parse(int argc, char **argv, struct settings *settings) {
+    static const struct option options[] = {
+        {"shape", required_argument, NULL, 's'},   {"n", required_argument, NULL, 'n'},
+        {"ops", required_argument, NULL, 'o'},     {"repeat", required_argument, NULL, 'r'},
+        {"threads", required_argument, NULL, 't'}, {"json", required_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    };
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (option) {
+        case 's':
+            settings->shape = optarg;
+            break;
+        case 'n':
+            settings->n = strcmp(optarg, "short") == 0 ? short_sentences : strtol(optarg, NULL, 10);
+            break;
+        case 'o':
+            settings->ops = optarg;
+            break;
+        case 'r':
+            settings->repeats = (int)strtol(optarg, NULL, 10);
+            break;
+        case 't':
+            settings->threads = (int)strtol(optarg, NULL, 10);
+            break;
+        case 'j':
+            settings->json = optarg;
+            break;
+        default:
+            return false;
+        }
+    }
+    return settings->repeats >= 1 && settings->repeats <= most_repeats && settings->threads >= 1 && settings->n >= -1 && optind == argc;
+}
+
+int main(int argc, char **argv) {
+    struct settings settings = {.n = -1, .repeats = 9, .threads = omp_get_num_procs()};
+    char report[256];
+    FILE *json = NULL;
+    bool first = true;
+    if (!parse(argc, argv, &settings)) {
+        usage();
+        return 2;
+    }
+    if (settings.json && !(json = fopen(settings.json, "w"))) {
+        perror(settings.json);
+        return 1;
+    }
+    cx_backend_report(report, sizeof report);
+    printf("%s; %d threads, median of %d turns\n", report, settings.threads, settings.repeats);
+    if (json)
+        fprintf(json, "{\"device\": \"%s\", \"threads\": %d, \"repeats\": %d, \"results\": [", report, settings.threads, settings.repeats);
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        if (!wanted(settings.shape, shapes[s].name))
+            continue;
+        for (size_t k = 0; k < sizeof lengths / sizeof *lengths && (settings.n < 0 || k == 0); k++) {
+            struct op_case shape = case_of(s, settings.n >= 0 ? (size_t)settings.n : lengths[k]);
+            bench_case(&shape, &settings, json, &first);
+        }
+    }
+    if (json && (fprintf(json, "\n]}\n") < 0 || fclose(json) != 0)) {
+        perror(settings.json);
+        return 1;
+    }
+    return 0;
+}
