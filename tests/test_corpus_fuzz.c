@@ -98,7 +98,7 @@ static void read_to_the_end(const char *path, size_t round) {
 static void random_files(void **state) {
     static char text[4096];
     static unsigned char bytes[8192];
-    for (size_t round = 0; round < 6000; round++) {
+    for (size_t round = 0; round < 1500; round++) {
         size_t length = random_text(text, sizeof text);
         unsigned char *compressed = NULL;
         switch (round % 4) {
