@@ -6,9 +6,9 @@ endif()
 set(CX_PYTHON ${python_default} CACHE STRING "Python interpreter with the packages of tests/requirements.txt")
 
 # Tests that do not run the program learn nothing from a sanitizer.
-set(python_tests end_to_end notebook)
+set(python_tests end_to_end)
 if(NOT CX_SANITIZE)
-  list(APPEND python_tests oracle pytorch_maps reader)
+  list(APPEND python_tests notebook oracle pytorch_maps reader)
 endif()
 
 foreach(name ${python_tests})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence as AbstractSequence
 from pathlib import Path
 
-import matplotlib.pyplot  # noqa: F401  in a notebook this is what makes figures show
 import numpy as np
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
@@ -19,6 +19,16 @@ from contexture.sequence import Sequence
 
 MOST_LABELS = 48  # tokens; more would not be readable
 CELL_INCHES = 1.9
+DOTS_PER_INCH = 110
+
+
+class Picture(Figure):
+    """A figure that notebooks show, without pyplot, which would keep every figure in memory."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def map_grid(
@@ -38,7 +48,7 @@ def map_grid(
     numbers = _chosen("layer", sequence.run.layers, layers)
     if not names or not numbers:
         raise RunError(f"{sequence.run.path} holds no maps to draw")
-    figure = Figure(figsize=(CELL_INCHES * len(numbers) + 1.8, CELL_INCHES * len(names) + 1.0), layout="constrained", dpi=150)
+    figure = Picture(figsize=(CELL_INCHES * len(numbers) + 1.8, CELL_INCHES * len(names) + 1.0), layout="constrained", dpi=DOTS_PER_INCH)
     axes = figure.subplots(len(names), len(numbers), squeeze=False, sharex=True, sharey=True)
     for row, name in zip(axes, names, strict=True):
         values = [sequence.maps[name, sequence.run.layers.index(layer)] for layer in numbers]
@@ -71,7 +81,7 @@ def mixing_ratio(
     run = chosen[0].run
     names = _chosen("stage", run.stages, stages)
     kept = [np.ones(len(sequence), bool) if special else ~sequence.special for sequence in chosen]
-    figure = Figure(figsize=(6.0, 4.0), layout="constrained", dpi=150)
+    figure = Picture(figsize=(6.0, 4.0), layout="constrained", dpi=DOTS_PER_INCH)
     axis = figure.subplots()
     for name in names:
         values = np.concatenate([sequence.mixing_ratio[name][:, keep] for sequence, keep in zip(chosen, kept, strict=True)], axis=1)

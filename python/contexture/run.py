@@ -16,7 +16,7 @@ from contexture.errors import RunError, UnknownName
 from contexture.hdf5_file import FileCache
 from contexture.manifest import Manifest, read_manifest
 from contexture.sequence import Sequence
-from contexture.vocabulary import read_vocabulary
+from contexture.vocabulary import find_vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     import pandas
@@ -27,7 +27,7 @@ def open_run(path: Path | str, vocabulary: Path | str | Mapping[int, str] | None
 
     path: the folder, or run.h5 or manifest.json in it; or one part alone, which is then read without a manifest.
     vocabulary: where token texts come from: a model's folder, a tokenizer.json, a vocab.txt, or a dictionary. The default is the
-        run's own tokens.json, if it has one.
+        run's own tokens.json, else the folder of the model that the run was made with, if it is still there.
     check_files: compares every part with the checksum in the manifest, which reads all of them.
 
     Raises RunError if the manifest is damaged, or a part that it names is missing or has another size.
@@ -172,13 +172,12 @@ class Run:
 
     @cached_property
     def vocabulary(self) -> Mapping[int, str]:
-        """Token texts by id; empty if none was given and the run has no tokens.json."""
+        """Token texts by id; empty if none was given and neither the run nor the model's folder, as summary.json names it, has them."""
         if isinstance(self._vocabulary, Mapping):
             return self._vocabulary
         if self._vocabulary is not None:
             return read_vocabulary(self._vocabulary)
-        own = self.path / "tokens.json"
-        return read_vocabulary(own) if own.is_file() else {}
+        return find_vocabulary(self.path)
 
     def to_pandas(self, sequences: list[int | str] | slice | None = None) -> pandas.DataFrame:
         """One row a sequence, stage, layer and token, with mixing ratio and bias norm; of all sequences unless some are named."""

@@ -30,6 +30,17 @@ def read_vocabulary(path: Path | str) -> dict[int, str]:
         raise RunError(f"{path} is neither a tokens.json, a tokenizer.json nor a vocab.txt ({type(error).__name__}: {error})") from error
 
 
+def find_vocabulary(run: Path) -> dict[int, str]:
+    """The vocabulary that belongs to a run's folder: its tokens.json, else that of the model which its summary.json names; else none."""
+    if (run / FILES[0]).is_file():
+        return read_vocabulary(run / FILES[0])
+    try:
+        model = Path(json.loads((run / "summary.json").read_text(encoding="utf-8"))["paths"]["model"])
+        return read_vocabulary(model.parent if model.is_file() else model)
+    except (OSError, ValueError, TypeError, KeyError, RunError):
+        return {}
+
+
 def _from_json(content: object) -> dict[int, str]:
     if isinstance(content, list):
         return {number: token for number, token in enumerate(content) if token is not None}

@@ -91,6 +91,14 @@ def test_vocabulary_can_be_given(form: str, folder: Path, tmp_path: Path) -> Non
     assert run["ids"].tokens == ["##S"] and run[0].tokens == [tokens[1], "THE", "CAT", "[SEP]"]
 
 
+def test_vocabulary_of_the_model_that_the_summary_names(folder: Path, tmp_path: Path) -> None:
+    (folder / "tokens.json").rename(tmp_path / "tokens.json")
+    (folder / "summary.json").write_text(json.dumps({"paths": {"model": str(tmp_path)}}))
+    assert contexture.open_run(folder)[0].tokens == ["[CLS]", "the", "cat", "[SEP]"]
+    (folder / "summary.json").write_text(json.dumps({"paths": {"model": str(tmp_path / "gone")}}))
+    assert contexture.open_run(folder)[0].tokens == ["[1]", "the", "cat", "[2]"]
+
+
 # Results.
 
 
