@@ -87,7 +87,8 @@ void cx_round_mantissa(const float *values, size_t count, int bits, float *out) 
     for (size_t i = 0; i < count; i++) {
         uint32_t value = float_bits(values[i]);
         /* Adding just below half, and one more if the last kept bit is set, carries exactly where the nearest (even) value is the upper one. */
-        uint32_t rounded = (value + below_half + ((value >> dropped) & 1)) & ~mask;
+        uint32_t last_kept = bits > 0 ? (value >> dropped) & 1 : (value & exponent_mask) != 0; /* with no explicit bit kept: the implicit one */
+        uint32_t rounded = (value + below_half + last_kept) & ~mask;
         /* The largest finite values would round up to infinity: they are cut instead. */
         uint32_t cut = value & ~mask;
         uint32_t finite = (value & exponent_mask) != exponent_mask, overflow = (rounded & exponent_mask) == exponent_mask;

@@ -4,6 +4,8 @@
  */
 #include "hdf5_image.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,10 +28,12 @@ static void *image_realloc(void *memory, size_t size, H5FD_file_image_op_t opera
 
 static herr_t image_free(void *memory, H5FD_file_image_op_t operation, void *image_pointer) {
     struct cx_hdf5_image *image = image_pointer;
-    if (operation == H5FD_FILE_IMAGE_OP_FILE_CLOSE && !image->bytes)
-        image->bytes = memory;
-    else
+    if (operation != H5FD_FILE_IMAGE_OP_FILE_CLOSE) {
         free(memory);
+        return 0;
+    }
+    free(image->bytes);
+    image->bytes = memory;
     return 0;
 }
 
@@ -44,13 +48,16 @@ static herr_t keep_image(void *image) {
 
 enum cx_status cx_hdf5_image_create(const char *path, struct cx_hdf5_image *image, hid_t *file, struct cx_error *error) {
     enum { increment = 1 << 20 };
+    char name[PATH_MAX];
     H5FD_file_image_callbacks_t callbacks = {image_malloc, image_copy, image_realloc, image_free, same_image, keep_image, image};
     cx_hdf5_silence();
     *file = -1;
     hid_t access = cx_hdf5_access_properties();
     enum cx_status status;
+    /* H5Fcreate() looks for an old file of that name first, and would read it; behind a file's name there can be none. */
+    snprintf(name, sizeof name, "%s/memory", path);
     if (access >= 0 && H5Pset_fapl_core(access, increment, false) >= 0 && H5Pset_file_image_callbacks(access, &callbacks) >= 0)
-        status = cx_hdf5_create_with(access, path, file, error);
+        status = cx_hdf5_create_with(access, name, file, error);
     else
         status = cx_hdf5_fail(error, CX_ERROR_IO, "make", path);
     cx_hdf5_release(access);

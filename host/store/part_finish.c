@@ -97,9 +97,10 @@ static enum cx_status read_back(const struct cx_part *part, struct cx_error *err
         if (!flat->created)
             continue;
         void *buffer = NULL;
-        status = cx_allocate(flat->chunk_rows * pieces, flat->row_bytes, "reading a part back", &buffer, error);
+        size_t rows = flat->rows < flat->chunk_rows * pieces ? (size_t)flat->rows : flat->chunk_rows * pieces;
+        status = cx_allocate(rows, flat->row_bytes, "reading a part back", &buffer, error);
         if (status == CX_OK)
-            status = compare_dataset(file, part->temporary, flat, buffer, flat->chunk_rows * pieces, error);
+            status = compare_dataset(file, part->temporary, flat, buffer, rows, error);
         free(buffer);
     }
     if (file >= 0 && H5Fclose(file) < 0 && status == CX_OK)

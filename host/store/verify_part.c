@@ -41,6 +41,7 @@ static enum cx_status read_pieces(struct part_check *check, const struct cx_stor
         goto cleanup;
     }
     size_t piece = row_bytes >= 16 * CX_CHUNK_BYTES ? 1 : 16 * CX_CHUNK_BYTES / row_bytes;
+    piece = *rows < piece ? (size_t)*rows : piece;
     status = cx_allocate(piece, row_bytes, "reading a part", &buffer, error);
     for (uint64_t first = 0; status == CX_OK && first < *rows; first += piece) {
         size_t count = *rows - first < piece ? (size_t)(*rows - first) : piece;
@@ -92,6 +93,11 @@ static bool look_at_offsets(struct part_check *check, const struct cx_store_row 
     return true;
 }
 
+/* A stage of which no map is stored may not have been computed: its statistics are NaN then. */
+static bool may_be_absent(const struct part_check *check, const struct cx_store_row *row) {
+    return (row->field == CX_FIELD_MIXING_RATIO || row->field == CX_FIELD_BIAS_NORM) && !(check->shapes.maps & CX_STAGE_BIT(row->index));
+}
+
 /* Norms, weights and ratios are finite and not negative; vectors are finite. */
 static bool look_at_floats(struct part_check *check, const struct cx_store_row *row, uint64_t first_row, size_t rows, const void *values, void *context) {
     (void)context;
@@ -99,6 +105,8 @@ static bool look_at_floats(struct part_check *check, const struct cx_store_row *
     size_t width = cx_store_row_width(row, &check->shapes), count = rows * width;
     for (size_t i = 0; i < count; i++) {
         float value = half ? cx_half_to_float(((const uint16_t *)values)[i]) : ((const float *)values)[i];
+        if (isnan(value) && may_be_absent(check, row))
+            continue;
         if (!isfinite(value) || (!any_sign && value < 0)) {
             cx_complain(check->complaints, "%s: dataset %s: element %" PRIu64 " is %g; expected a finite number%s", check->path, row->name,
                         first_row * width + i, (double)value, any_sign ? "" : " that is not negative");

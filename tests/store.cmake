@@ -1,0 +1,6 @@
+foreach(name chunk_filter part manifest verify)
+  contexture_test(${name} contexture_store)
+  if(TARGET test_${name})
+    target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/host/store)
+  endif()
+endforeach()
