@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import support
-from test_end_to_end import SENTENCES
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
@@ -14,9 +13,8 @@ pytest.importorskip("ipykernel", reason="ipykernel is not installed")
 
 
 def test_tour_runs(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus = tmp_path / "corpus.txt"
-    corpus.write_text("\n".join(SENTENCES) + "\n", encoding="utf-8")
-    support.contexture("run", "--model", minilm, "--corpus", corpus, "--out", tmp_path / "out")
+    corpus = support.TESTS / "golden" / "sentences.txt"
+    support.contexture("run", "--model", minilm, "--corpus", corpus, "--limit", 20, "--out", tmp_path / "out")
     monkeypatch.setenv("CONTEXTURE_RUN", str(tmp_path / "out"))
     monkeypatch.setenv("PYTHONPATH", str(support.ROOT / "python"))
     notebook = nbformat.read(support.ROOT / "notebooks" / "tour.ipynb", as_version=4)
@@ -28,4 +26,4 @@ def test_tour_runs(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pictures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
     assert len(pictures) == 3
     printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
-    assert SENTENCES[0] in printed and "river" in printed
+    assert corpus.read_text(encoding="utf-8").splitlines()[0] in printed
