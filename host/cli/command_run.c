@@ -5,20 +5,28 @@
 #include "output.h"
 #include "progress.h"
 
+/* "1 document", "1,234 documents" */
+static void write_counted(uint64_t count, const char *noun, char *text, size_t size) {
+    char number[32];
+    write_grouped(count, number, sizeof number);
+    (void)snprintf(text, size, "%s %s%s", number, noun, count == 1 ? "" : "s");
+}
+
 static enum cx_status print_report(const struct options *options, const struct cx_run_report *report, struct cx_error *error) {
-    char documents[32], sequences[32], tokens[32], bytes[32], seconds[32], memory[32];
+    char documents[48], sequences[48], tokens[48], shards[48], bytes[32], seconds[32], memory[32];
     if (options->json)
-        return output_print(error, "%s\n", report->summary_json);
-    write_grouped(report->documents, documents, sizeof documents);
-    write_grouped(report->sequences, sequences, sizeof sequences);
-    write_grouped(report->tokens, tokens, sizeof tokens);
+        return output_print(error, "%s", report->summary_json);
+    write_counted(report->documents, "document", documents, sizeof documents);
+    write_counted(report->sequences, "sequence", sequences, sizeof sequences);
+    write_counted(report->tokens, "token", tokens, sizeof tokens);
+    write_counted(report->shards, "shard", shards, sizeof shards);
     write_memory(report->bytes, bytes, sizeof bytes);
     write_duration(report->seconds, seconds, sizeof seconds);
     write_memory(report->peak_memory, memory, sizeof memory);
-    enum cx_status status = output_print(error, "%s: %s documents, %s sequences, %s tokens in %" PRIu64 " shards, %s; completeness error at most %.1e\n",
-                                         options->run.output, documents, sequences, tokens, report->shards, bytes, (double)report->completeness_error);
+    enum cx_status status = output_print(error, "%s: %s, %s, %s in %s, %s; completeness error at most %.1e\n", options->run.output, documents, sequences,
+                                         tokens, shards, bytes, (double)report->completeness_error);
     if (status == CX_OK && report->earlier_shards > 0)
-        status = output_print(error, "%" PRIu64 " of the shards were there already\n", report->earlier_shards);
+        status = output_print(error, "%" PRIu64 " of %s %s there already\n", report->earlier_shards, shards, report->earlier_shards == 1 ? "was" : "were");
     if (status == CX_OK && options->verbose)
         status = output_print(error, "%s, peak memory %s; busy: read %.1f s, decompose %.1f s, write %.1f s\n", seconds, memory,
                               report->step_seconds[CX_STEP_READ], report->step_seconds[CX_STEP_DECOMPOSE], report->step_seconds[CX_STEP_WRITE]);
@@ -38,7 +46,7 @@ enum cx_status command_run(const struct options *options, struct outcome *outcom
     if (status == CX_OK)
         status = print_report(options, &report, error);
     if (status == CX_OK && report.skipped > 0 && !options->quiet)
-        (void)fprintf(stderr, "contexture: %" PRIu64 " of %" PRIu64 " documents were skipped; %s/summary.json says why\n", report.skipped, report.documents,
+        (void)fprintf(stderr, "contexture: %" PRIu64 " of %" PRIu64 " documents skipped; %s/summary.json says why\n", report.skipped, report.documents,
                       options->run.output);
     outcome->skipped = report.skipped;
     cx_run_report_free(&report);

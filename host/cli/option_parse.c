@@ -146,11 +146,19 @@ static enum cx_status join_values(struct options *options, const char **value, c
     return status;
 }
 
+static enum cx_status refuse_missing_value(const struct command_line *line, const struct option *option, const char *origin, struct cx_error *error) {
+    char wanted[128];
+    (void)snprintf(wanted, sizeof wanted, "%s", option->choices ? option->choices[0] : option->value);
+    for (size_t k = 1; option->choices && option->choices[k]; k++)
+        (void)snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "|%s", option->choices[k]);
+    return cx_fail(error, CX_ERROR_USAGE, "%s: expected a value (%s), found %s", origin, wanted,
+                   line->place == line->count ? "the end of the command line" : line->arguments[line->place]);
+}
+
 static enum cx_status take_values(struct command_line *line, const struct option *option, const char *origin, const char *value, struct cx_error *error) {
     if (!value) {
         if (line->place == line->count || is_flag(line->arguments[line->place]))
-            return cx_fail(error, CX_ERROR_USAGE, "%s: expected a value (%s), found %s", origin, option->choices ? option->choices[0] : option->value,
-                           line->place == line->count ? "the end of the command line" : line->arguments[line->place]);
+            return refuse_missing_value(line, option, origin, error);
         value = line->arguments[line->place++];
     } else if (!option->several) {
         return give(line, option, origin, value, error);
@@ -190,8 +198,8 @@ static enum cx_status take_argument(struct command_line *line, struct cx_error *
     struct options *options = line->options;
     const char *argument = line->arguments[line->place++];
     if (!options->command->argument)
-        return cx_fail(error, CX_ERROR_USAGE, "'contexture %s' expects options only; found \"%s\": does an option in front of it miss?", options->command->name,
-                       argument);
+        return cx_fail(error, CX_ERROR_USAGE, "'contexture %s' expects options only; found \"%s\": is the option in front of it missing?",
+                       options->command->name, argument);
     if (options->argument)
         return cx_fail(error, CX_ERROR_USAGE, "'contexture %s' takes one %s; found \"%s\" and \"%s\"", options->command->name, options->command->argument,
                        options->argument, argument);
@@ -253,9 +261,9 @@ static enum cx_status check_required(const struct options *options, struct cx_er
 enum cx_status options_read(int count, char *const *arguments, char *const *environment, struct options *options, struct cx_error *error) {
     struct command_line line = {.options = options, .count = count, .place = 1, .arguments = arguments};
     memset(options, 0, sizeof *options);
-    enum cx_status status = choose_command(&line, error);
+    enum cx_status status = set_defaults(options, error);
     if (status == CX_OK)
-        status = set_defaults(options, error);
+        status = choose_command(&line, error);
     while (status == CX_OK && line.place < line.count)
         status = is_flag(arguments[line.place]) ? take_flag(&line, error) : take_argument(&line, error);
 

@@ -113,7 +113,7 @@ static enum cx_status set_stages(unsigned *set, const struct option *option, con
         if (map >= CX_MAPS || !(all & CX_STAGE_BIT(map))) {
             char word[32], nearest[64];
             (void)snprintf(word, sizeof word, "%.*s", (int)length, place);
-            suggest_nearest(word, map_name_of, CX_MAPS, "", nearest, sizeof nearest);
+            suggest_nearest(word, map_name_of, vectors ? CX_STAGES : CX_MAPS, "", nearest, sizeof nearest);
             return cx_fail(error, CX_ERROR_USAGE, "%s: expected all, none, or a list of %sattn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln, found \"%.*s\"%s",
                            origin, vectors ? "" : "attn_weight, ", (int)length, place, nearest);
         }

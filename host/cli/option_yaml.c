@@ -153,7 +153,7 @@ static enum cx_status tell_complaint(const char *path, const char *text, const s
         return cx_fail(error, CX_ERROR_USAGE, "%sexpected keys with values, as \"threads: 4\", found %s", place, in_words(complaint->found));
     if (complaint->wanted[0])
         return cx_fail(error, CX_ERROR_USAGE, "%s%s: expected %s, found %s", place, complaint->field,
-                       strcmp(complaint->wanted, "SEQUENCE") == 0 ? "a list, as [a, b]," : "a single value", in_words(complaint->found));
+                       strcmp(complaint->wanted, "SEQUENCE") == 0 ? "a list (as [a, b])" : "a single value", in_words(complaint->found));
     return cx_fail(error, CX_ERROR_USAGE, "%s%s", place, cyaml_strerror(result));
 }
 

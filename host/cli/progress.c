@@ -96,7 +96,11 @@ static void show_skipped(void *context, const struct cx_skipped_document *docume
     progress->skipped++;
     if (!progress->quiet && (progress->verbose || progress->skipped <= named_documents)) {
         clear_bar(progress);
-        (void)fprintf(stderr, "contexture: skipped: %s\n", document->reason);
+        /* The corpus' own sentences begin with file and line. */
+        if (strncmp(document->reason, document->source, strlen(document->source)) == 0)
+            (void)fprintf(stderr, "contexture: skipped: %s\n", document->reason);
+        else
+            (void)fprintf(stderr, "contexture: skipped: %s:%" PRIu64 ": %s\n", document->source, document->line, document->reason);
     }
     pthread_mutex_unlock(&progress->mutex);
 }

@@ -166,7 +166,7 @@ static enum cx_status end_run(struct run *run, struct cx_error *error) {
     report->computed_tokens = atomic_load(&run->computer.tokens);
     report->seconds = monotonic_seconds() - run->begin;
     report->peak_memory = peak_memory();
-    return summary_write(&run->setup, run->identity, run->backend_description, &run->writer.listed, report, error);
+    return summary_write(&run->setup, run->identity, run->backend_description, report, error);
 }
 
 enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_run_observer *observer, struct cx_run_report *report, struct cx_error *error) {

@@ -56,7 +56,7 @@ static enum cx_status choose_sequences(struct setup *setup, struct cx_error *err
     const struct cx_run_settings *settings = setup->settings;
     const struct cx_model_config *config = &setup->config;
     if (settings->max_tokens > config->max_positions)
-        return cx_fail(error, CX_ERROR_USAGE, "--max-tokens %llu: the model %s has only %zu positions; give at most so many, or leave the option out",
+        return cx_fail(error, CX_ERROR_USAGE, "--max-tokens %llu: %s has only %zu positions; give at most so many, or leave the option out",
                        (unsigned long long)settings->max_tokens, settings->model, config->max_positions);
     setup->sequence_options = (struct cx_sequence_options){
         .longest = settings->max_tokens > 0 ? (size_t)settings->max_tokens : config->max_positions,

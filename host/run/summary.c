@@ -1,6 +1,7 @@
 #include "summary.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,14 +20,13 @@ static json_t *text_of(const char *text) {
     return value;
 }
 
-static json_t *list_of_skipped(const struct skipped_list *listed) {
-    json_t *list = json_array();
-    for (size_t k = 0; k < listed->count; k++) {
-        const struct cx_skipped_document *skipped = &listed->items[k];
+enum { skipped_listed = 1000 }; /* the manifest has them all */
+
+static void list_skipped(void *context, const struct cx_skipped_document *skipped) {
+    json_t *list = context;
+    if (json_array_size(list) < skipped_listed)
         json_array_append_new(list, json_pack("{s:I, s:o, s:I, s:o}", "document", (json_int_t)skipped->document, "source", text_of(skipped->source), "line",
                                               (json_int_t)skipped->line, "reason", text_of(skipped->reason)));
-    }
-    return list;
 }
 
 static double rate(uint64_t count, double seconds) {
@@ -40,13 +40,17 @@ static json_t *paths_of(const struct setup *setup) {
     return json_pack("{s:o, s:o}", "model", text_of(setup->settings->model), "corpus", corpus);
 }
 
-enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, const struct skipped_list *listed,
-                             struct cx_run_report *report, struct cx_error *error) {
-    json_t *libraries = NULL, *summary = NULL;
-    char *path = NULL;
-    enum cx_status status = libraries_create(&libraries, error);
-    if (status != CX_OK)
+enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, struct cx_run_report *report,
+                             struct cx_error *error) {
+    json_t *libraries = NULL, *skipped = json_array(), *summary = NULL;
+    char *path = NULL, *text = NULL;
+    enum cx_status status = cx_store_skipped(setup->settings->output, list_skipped, skipped, error);
+    if (status == CX_OK)
+        status = libraries_create(&libraries, error);
+    if (status != CX_OK) {
+        json_decref(skipped);
         return status;
+    }
     summary = json_pack(
         "{s:s, s:i, s:O, s:o*, s:s, s:i, s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I,s:I}, s:{s:f,s:f}, s:{s:f,s:f,s:f,s:f}, s:I, s:f, s:o, s:o}",
         "program_version", CX_VERSION, "format_version", CX_FORMAT_VERSION, "configuration", configuration, "paths", paths_of(setup), "backend",
@@ -60,13 +64,14 @@ enum cx_status summary_write(const struct setup *setup, json_t *configuration, c
         rate(report->computed_sequences, report->seconds), "tokens_per_second", rate(report->computed_tokens, report->seconds), "seconds", "total",
         report->seconds, "read", report->step_seconds[CX_STEP_READ], "decompose", report->step_seconds[CX_STEP_DECOMPOSE], "write",
         report->step_seconds[CX_STEP_WRITE], "peak_memory_bytes", (json_int_t)report->peak_memory, "completeness_error",
-        isfinite(report->completeness_error) ? (double)report->completeness_error : -1.0, "skipped_documents", list_of_skipped(listed), "libraries", libraries);
+        isfinite(report->completeness_error) ? (double)report->completeness_error : -1.0, "skipped_documents", skipped, "libraries", libraries);
     if (!summary) {
         status = cx_fail(error, CX_ERROR_INTERNAL, "summary.json cannot be put together");
         goto cleanup;
     }
-    report->summary_json = json_dumps(summary, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    if (!report->summary_json) {
+    text = json_dumps(summary, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    if (!text || asprintf(&report->summary_json, "%s\n", text) < 0) {
+        report->summary_json = NULL;
         status = cx_fail_memory(error, "summary.json", 0);
         goto cleanup;
     }
@@ -76,6 +81,7 @@ enum cx_status summary_write(const struct setup *setup, json_t *configuration, c
 
 cleanup:
     free(path);
+    free(text);
     json_decref(summary);
     return status;
 }

@@ -4,10 +4,10 @@
 
 #include <jansson.h>
 
-#include "reader.h"
+#include "setup.h"
 
 /* Writes the file and keeps its text in report->summary_json. `configuration` is borrowed. */
-CX_MUST_USE enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, const struct skipped_list *listed,
-                                         struct cx_run_report *report, struct cx_error *error);
+CX_MUST_USE enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, struct cx_run_report *report,
+                                         struct cx_error *error);
 
 #endif

@@ -51,13 +51,10 @@ struct finished_shards writer_finished_shards(struct writer *writer) {
     return (struct finished_shards){writer, find_shard, count_passed_shard};
 }
 
-static enum cx_status keep_left_out(struct writer *writer, struct window *window, struct cx_error *error) {
+static enum cx_status keep_left_out(struct writer *writer, const struct window *window, struct cx_error *error) {
     enum cx_status status = CX_OK;
-    for (size_t k = 0; k < window->left_out.count && status == CX_OK; k++) {
+    for (size_t k = 0; k < window->left_out.count && status == CX_OK; k++)
         status = skipped_list_add(&writer->left_out, &window->left_out.items[k], error);
-        if (status == CX_OK && writer->listed.count < skipped_listed)
-            status = skipped_list_add(&writer->listed, &window->left_out.items[k], error);
-    }
     return status;
 }
 
@@ -106,6 +103,5 @@ void writer_close(struct writer *writer) {
     if (writer->manifest)
         cx_manifest_close(writer->manifest);
     skipped_list_free(&writer->left_out);
-    skipped_list_free(&writer->listed);
     pthread_mutex_destroy(&writer->manifest_mutex);
 }

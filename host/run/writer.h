@@ -7,8 +7,6 @@
 
 #include "reader.h"
 
-enum { skipped_listed = 1000 }; /* documents that summary.json lists by name; the manifest has them all */
-
 struct writer {
     struct cx_store_options options;
     const struct cx_run_observer *observer;
@@ -18,8 +16,7 @@ struct writer {
     struct skipped_list left_out;   /* of that shard */
     double shard_begin;             /* monotonic seconds */
     struct cx_run_report *report;
-    struct skipped_list listed; /* the first documents that this process left out */
-    _Atomic uint64_t shards;    /* finished, read by the progress bar while this step runs */
+    _Atomic uint64_t shards; /* finished, read by the progress bar while this step runs */
 };
 
 CX_MUST_USE enum cx_status writer_open(struct writer *writer, const struct cx_store_options *options, const char *identity, struct cx_run_report *report,

@@ -33,7 +33,12 @@ enum cx_status cx_hdf5_fail(struct cx_error *error, enum cx_status status, const
     return cx_fail(error, CX_ERROR_IO, "cannot %s %s: %s (errno %d; HDF5 says \"%s\")", action, path, strerror(number), number, innermost.text);
 }
 
+/*
+ * A file whose last write failed (a full disk) stays open inside HDF5, whose clean-up at the program's end then writes to it again, reports the
+ * failure on standard error and crashes (1.10.8). All that we want to keep is closed by then: no clean-up.
+ */
 void cx_hdf5_silence(void) {
+    (void)H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 

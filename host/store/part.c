@@ -100,6 +100,7 @@ void cx_part_free(struct cx_part *part) {
 void cx_part_abandon(struct cx_part *part) {
     if (!part)
         return;
+    cx_hdf5_silence(); /* holds for one thread, and this may be another one than that which wrote */
     for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
         cx_flat_release(&part->flats[i]);
     struct cx_error ignored = {0};

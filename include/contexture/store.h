@@ -126,6 +126,10 @@ struct cx_verify_report {
 CX_MUST_USE enum cx_status cx_store_verify(const char *directory, double completeness_bound, void (*complain)(void *context, const char *sentence),
                                            void *context, struct cx_verify_report *report, struct cx_error *error);
 
+/* Calls `tell` for every document that the finished shards left out, in the manifest's order; for summary.json. */
+CX_MUST_USE enum cx_status cx_store_skipped(const char *directory, void (*tell)(void *context, const struct cx_skipped_document *skipped), void *context,
+                                            struct cx_error *error);
+
 /* The manifest's header line of a folder, as a new string (release with free()); for `info`. */
 CX_MUST_USE enum cx_status cx_store_describe(const char *directory, char **json, struct cx_error *error);
 
