@@ -477,6 +477,9 @@ static void fingerprints_follow_the_content(void **state) {
     test_model_write_sharded(&model, folder);
     fingerprint(first);
     assert_string_not_equal(first, other);
+    test_write_text(folder, "model.safetensors.index.json", "{\"weight_map\": {\"a\": \"" FIRST "\", \"b\": \"" SECOND "\"}}");
+    fingerprint(other);
+    assert_string_not_equal(first, other);
     test_unlink(folder, SECOND);
     test_expect_failure("no shard", cx_checkpoint_fingerprint(folder, other, &error), &error, CX_ERROR_IO, "cannot open");
     test_model_destroy(&model);

@@ -121,6 +121,7 @@ static const struct {
     {"{" T("a", "F32", "1", "-4", "0") "}", 4, "\"data_offsets\": expected integers from 0 on, found -4"},
     {"{" T("a", "F32", "1", "8", "4") "}", 8, "the end, 4, lies before the begin, 8"},
     {"{" T("a", "F32", "2", "0", "8") "}", 4, "should end at byte 8, but the file has only 4 bytes of data"},
+    {"{" T("a", "U8", "5", "0", "5") "}", 4, "should end at byte 5, but the file has only 4 bytes of data"},
     {"{" T("a", "F32", "1", "9223372036854775803", "9223372036854775807") "}", 4, "should end at byte 9223372036854775807"},
     /* cover */
     {"{" T("a", "F32", "1", "0", "4") "," T("b", "F32", "1", "0", "4") "}", 4, "tensors a and b overlap"},

@@ -1,6 +1,12 @@
 /*
  * An unmodified Hugging Face model directory: config.json and model.safetensors (or model.safetensors.index.json and its
  * shards), read strictly. Files are mapped, never copied whole.
+ *
+ * What is not known is refused where it could change the result, and ignored where it cannot:
+ *   - a key of config.json must be on a list of keys that are read, that must be off, or that are bookkeeping (config_keys.c); null is always "not set";
+ *   - a tensor of the embeddings or the encoder that the family's table does not name (a further layer, an adapter) is refused;
+ *   - a tensor elsewhere (pooler, language model head, classifier) only reads the encoder's output, and is ignored, whatever its type and numbers.
+ * Tensors that are not aligned to their element size, which safetensors allows, are copied into aligned memory; all others stay in the mapped file.
  */
 #ifndef CONTEXTURE_CHECKPOINT_H
 #define CONTEXTURE_CHECKPOINT_H
