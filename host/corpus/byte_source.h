@@ -29,7 +29,6 @@ uint64_t cx_raw_input_offset(const struct cx_raw_input *input);
 
 /* One compression format. */
 struct cx_stream_decoder {
-    const char *name;
     bool (*recognises)(const unsigned char *bytes, size_t count);
     CX_MUST_USE enum cx_status (*open)(void **state, struct cx_error *error);
     /* At least one byte into buffer[0 .. capacity), or *count 0 at the end of a whole stream. A stream that ends early is CX_ERROR_INPUT. */

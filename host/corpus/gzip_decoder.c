@@ -109,4 +109,4 @@ static enum cx_status gzip_read(void *state_pointer, struct cx_raw_input *input,
     return CX_OK;
 }
 
-const struct cx_stream_decoder cx_gzip_decoder = {.name = "gzip", .recognises = gzip_recognises, .open = gzip_open, .read = gzip_read, .close = gzip_close};
+const struct cx_stream_decoder cx_gzip_decoder = {.recognises = gzip_recognises, .open = gzip_open, .read = gzip_read, .close = gzip_close};

@@ -111,4 +111,4 @@ static enum cx_status zstd_read(void *state_pointer, struct cx_raw_input *input,
     return CX_OK;
 }
 
-const struct cx_stream_decoder cx_zstd_decoder = {.name = "zstd", .recognises = zstd_recognises, .open = zstd_open, .read = zstd_read, .close = zstd_close};
+const struct cx_stream_decoder cx_zstd_decoder = {.recognises = zstd_recognises, .open = zstd_open, .read = zstd_read, .close = zstd_close};
