@@ -38,15 +38,9 @@ template <bool transpose = false> __device__ __forceinline__ void load_matrix_x4
 
 template <bool transpose = false> __device__ __forceinline__ void load_matrix_x2(uint32_t (&result)[2], const void *row) {
     if (transpose) {
-        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(result[0]), "=r"(result[1])
-                     : "r"(shared_address(row))
-                     : "memory");
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];" : "=r"(result[0]), "=r"(result[1]) : "r"(shared_address(row)) : "memory");
     } else {
-        asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(result[0]), "=r"(result[1])
-                     : "r"(shared_address(row))
-                     : "memory");
+        asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(result[0]), "=r"(result[1]) : "r"(shared_address(row)) : "memory");
     }
 }
 

@@ -20,13 +20,13 @@
 #include <cuda_runtime_api.h>
 
 #ifndef CUDA_EMULATION
-#define SHARED_ARRAY(type, name, ...)   __shared__ __align__(16) type name __VA_ARGS__
-#define DYNAMIC_SHARED(name, alignment) extern __shared__ __align__(alignment) unsigned char name[]
+#define SHARED_ARRAY(type, name, ...) __shared__ __align__(16) type name __VA_ARGS__
+#define DYNAMIC_SHARED(name, alignment)                                                                                                                        \
+    extern __shared__ __align__(alignment)                                                                                                                     \
+    unsigned char name[]
 #endif
 
-template <typename T> struct Exactly {
-    using Type = T;
-};
+template <typename T> struct Exactly { using Type = T; };
 
 /* The arguments are converted to the kernel's own parameter types, which cudaLaunchKernel would not do. */
 template <typename... Parameters>

@@ -1,0 +1,83 @@
+#include "barrier.h"
+
+#include "device_threads.h"
+#include "sanitizers.h"
+#include "scheduler.h"
+
+namespace emulation {
+
+namespace {
+
+struct Barrier {
+    unsigned arrived, phase, thread_count;
+    int line;
+    std::vector<Thread *> waiting;
+    char sync[2]; /* two phases, so that a thread far ahead does not order one that still leaves */
+};
+Barrier barriers[16];
+
+void complete(Barrier &barrier) {
+    barrier.arrived = 0;
+    ++barrier.phase;
+    make_ready(barrier.waiting);
+}
+
+} /* namespace */
+
+void barriers_begin() {
+    for (Barrier &barrier : barriers) {
+        barrier.arrived = 0;
+    }
+}
+
+void barriers_end() {
+    for (Barrier &barrier : barriers) {
+        if (barrier.arrived) {
+            fail("the block ended with %u threads counted at barrier %d, line %d", barrier.arrived, static_cast<int>(&barrier - barriers), barrier.line);
+        }
+    }
+}
+
+void barrier_check_after_exit(unsigned live) {
+    if (barriers[0].arrived && barriers[0].arrived == live) {
+        fail("threads ended while all others wait at __syncthreads, line %d", barriers[0].line);
+    }
+}
+
+void block_barrier(unsigned id, unsigned thread_count, bool wait, int line) {
+    if (id >= 16) {
+        fail("line %d: barrier %u; there are 16", line, id);
+    }
+    Barrier &barrier = barriers[id];
+    if (thread_count % 32) {
+        fail("line %d: barrier thread count %u is no multiple of 32", line, thread_count);
+    }
+    if (barrier.arrived && barrier.thread_count != thread_count) {
+        fail("lines %d and %d: one barrier with thread counts %u and %u", barrier.line, line, barrier.thread_count, thread_count);
+    }
+    if (!thread_count && barrier.arrived && barrier.line != line) {
+        fail("threads of one block meet in different __syncthreads: lines %d and %d", barrier.line, line);
+    }
+    barrier.line = line;
+    barrier.thread_count = thread_count;
+    char *sync = &barrier.sync[barrier.phase % 2];
+    __tsan_release(sync);
+    {
+        RaceScope inside(emulation_race_fibre);
+        bool last = ++barrier.arrived == (thread_count ? thread_count : live_threads());
+        if (last) {
+            complete(barrier);
+        }
+        if (!wait) {
+            return;
+        }
+        if (!last) {
+            block_on(barrier.waiting, id ? "a named barrier" : "__syncthreads", line);
+        } else if (seed > 3) {
+            reschedule();
+        }
+    }
+    __tsan_acquire(sync);
+}
+
+} /* namespace emulation */
