@@ -14,7 +14,8 @@ struct Barrier {
     std::vector<Thread *> waiting;
     char sync[2]; /* two phases, so that a thread far ahead does not order one that still leaves */
 };
-Barrier barriers[16];
+constexpr unsigned barrier_count = 16;
+Barrier *const barriers = new Barrier[barrier_count]();
 
 void complete(Barrier &barrier) {
     barrier.arrived = 0;
@@ -25,15 +26,15 @@ void complete(Barrier &barrier) {
 } /* namespace */
 
 void barriers_begin() {
-    for (Barrier &barrier : barriers) {
-        barrier.arrived = 0;
+    for (unsigned id = 0; id < barrier_count; ++id) {
+        barriers[id].arrived = 0;
     }
 }
 
 void barriers_end() {
-    for (Barrier &barrier : barriers) {
-        if (barrier.arrived) {
-            fail("the block ended with %u threads counted at barrier %d, line %d", barrier.arrived, static_cast<int>(&barrier - barriers), barrier.line);
+    for (unsigned id = 0; id < barrier_count; ++id) {
+        if (barriers[id].arrived) {
+            fail("the block ended with %u threads counted at barrier %u, line %d", barriers[id].arrived, id, barriers[id].line);
         }
     }
 }
@@ -45,8 +46,8 @@ void barrier_check_after_exit(unsigned live) {
 }
 
 void block_barrier(unsigned id, unsigned thread_count, bool wait, int line) {
-    if (id >= 16) {
-        fail("line %d: barrier %u; there are 16", line, id);
+    if (id >= barrier_count) {
+        fail("line %d: barrier %u; there are %u", line, id, barrier_count);
     }
     Barrier &barrier = barriers[id];
     if (thread_count % 32) {

@@ -12,7 +12,7 @@ dim3 blockDim, gridDim;
 namespace emulation {
 
 Indices *current;
-std::vector<Warp> warps;
+std::vector<Warp> &warps = *new std::vector<Warp>; /* like all containers here never destroyed, which ThreadSanitizer would see */
 unsigned seed = [] {
     const char *text = getenv("EMULATION_SEED");
     return text ? static_cast<unsigned>(strtoul(text, nullptr, 10)) : 0u;
@@ -22,9 +22,9 @@ char block_start_sync, grid_end_sync;
 
 namespace {
 
-Thread host; /* whoever called the runtime */
+Thread &host = *new Thread(); /* whoever called the runtime */
 std::vector<Thread *> &pool = *new std::vector<Thread *>;
-std::vector<Thread *> ready;
+std::vector<Thread *> &ready = *new std::vector<Thread *>;
 size_t ready_head;
 unsigned live, block_number;
 const std::function<void()> *body;

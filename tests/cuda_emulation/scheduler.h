@@ -52,7 +52,7 @@ struct Warp {
     char sync[64];
 };
 
-extern std::vector<Warp> warps;
+extern std::vector<Warp> &warps;
 extern unsigned seed;
 extern void *emulation_race_fibre; /* ThreadSanitizer: of the emulation's own work */
 

@@ -20,8 +20,8 @@ constexpr unsigned char fill = 0xff;                                            
 
 unsigned char *arena;
 size_t used, static_bytes, dynamic_bytes, shared_limit, dynamic_offset;
-std::unordered_map<const void *, size_t> offsets;                 /* of static arrays by their keys */
-std::map<size_t, size_t> &arrays = *new std::map<size_t, size_t>; /* offset, bytes; a red zone follows each */
+std::unordered_map<const void *, size_t> &offsets = *new std::unordered_map<const void *, size_t>; /* of static arrays by their keys */
+std::map<size_t, size_t> &arrays = *new std::map<size_t, size_t>;                                  /* offset, bytes; a red zone follows each */
 
 /* Not memset, which ThreadSanitizer would see. */
 void fill_silently(unsigned char *start, size_t bytes) {
@@ -43,6 +43,7 @@ unsigned char *place(size_t bytes, size_t alignment) {
     return arena + offset;
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* where the zones are poisoned */
 void check_unwritten(size_t from, size_t to) {
     for (size_t i = from; i < to; ++i) {
         if (arena[i] != fill) {
@@ -50,6 +51,7 @@ void check_unwritten(size_t from, size_t to) {
         }
     }
 }
+#endif
 
 } /* namespace */
 
