@@ -15,6 +15,7 @@ struct Barrier {
     char sync[2]; /* two phases, so that a thread far ahead does not order one that still leaves */
 };
 constexpr unsigned barrier_count = 16;
+unsigned block_threads;
 Barrier *const barriers = new Barrier[barrier_count]();
 
 void complete(Barrier &barrier) {
@@ -25,7 +26,8 @@ void complete(Barrier &barrier) {
 
 } /* namespace */
 
-void barriers_begin() {
+void barriers_begin(unsigned threads) {
+    block_threads = threads;
     for (unsigned id = 0; id < barrier_count; ++id) {
         barriers[id].arrived = 0;
     }
@@ -41,7 +43,7 @@ void barriers_end() {
 
 void barrier_check_after_exit(unsigned live) {
     if (barriers[0].arrived && barriers[0].arrived == live) {
-        fail("threads ended while all others wait at __syncthreads, line %d", barriers[0].line);
+        fail("%u threads ended while all others wait at __syncthreads, line %d", block_threads - live, barriers[0].line);
     }
 }
 
@@ -58,6 +60,9 @@ void block_barrier(unsigned id, unsigned thread_count, bool wait, int line) {
     }
     if (!thread_count && barrier.arrived && barrier.line != line) {
         fail("threads of one block meet in different __syncthreads: lines %d and %d", barrier.line, line);
+    }
+    if (!thread_count && live_threads() < block_threads) {
+        fail("%u threads ended before the others reach __syncthreads, line %d", block_threads - live_threads(), line);
     }
     barrier.line = line;
     barrier.thread_count = thread_count;

@@ -4,10 +4,11 @@
 
 namespace emulation {
 
-void barriers_begin();
+void barriers_begin(unsigned threads);
 /* Fails when threads are still counted at a barrier. */
 void barriers_end();
-/* Fails when all `live` threads wait at __syncthreads and the others have ended: a device may not notice, a reader should. */
+/* Fails when all `live` threads wait at __syncthreads and the others have ended. Devices since Volta would go on, but whether all
+   threads of a block are meant to meet is then a guess. */
 void barrier_check_after_exit(unsigned live);
 
 } /* namespace emulation */

@@ -36,7 +36,7 @@ namespace emulation {
 
 namespace {
 
-constexpr size_t stack_bytes = 256 * 1024, guard_bytes = 4096;
+constexpr size_t stack_bytes = 320 * 1024, guard_bytes = 64 * 1024;
 
 std::vector<unsigned char *> &stacks = *new std::vector<unsigned char *>; /* never freed: fibres are pooled */
 

@@ -8,7 +8,7 @@ namespace emulation {
 
 struct Fibre {
     void *stack_pointer;
-    unsigned char *stack; /* its first page is a guard; NULL: a host thread's own stack */
+    unsigned char *stack; /* it begins with a guard; NULL: a host thread's own stack */
     void *fake_stack;     /* AddressSanitizer's */
     void *race_fibre;     /* ThreadSanitizer's */
     bool finished;
@@ -19,7 +19,7 @@ void fibre_prepare(Fibre &fibre, void (*entry)());
 void fibre_switch(Fibre &from, Fibre &to);
 void fibre_entered();
 
-/* True where the address lies in the guard page of some fibre's stack. */
+/* True where the address lies in the guard of some fibre's stack. */
 bool fibre_guard_contains(const void *address);
 
 } /* namespace emulation */

@@ -174,7 +174,7 @@ void run_block(unsigned count, const std::function<void()> &block_body) {
         current = &host;
         body = &block_body;
         shared_memory_begin();
-        barriers_begin();
+        barriers_begin(count);
         warps.assign((count + 31) / 32, Warp());
         live = count;
         for (unsigned i = 0; i < count; ++i) {
