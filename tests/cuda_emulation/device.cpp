@@ -18,7 +18,7 @@ const Device devices[] = {
 
 int device_count() {
     const char *text = getenv("EMULATION_DEVICES");
-    return text ? atoi(text) : 1;
+    return text ? atoi(text) : 0;
 }
 
 } /* namespace */

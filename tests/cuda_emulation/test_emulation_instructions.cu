@@ -308,7 +308,7 @@ void test_half() {
 int main() {
     int devices = 0;
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-        puts("skipped: no CUDA device");
+        puts("skipped: no CUDA device (EMULATION_DEVICES=1 for the emulated one)");
         return 77;
     }
     test_shuffles();
