@@ -20,7 +20,7 @@ namespace emulation {
 
 namespace {
 
-constexpr size_t red_zone = 256, alignment = 256, page = 4096;
+constexpr size_t red_zone = 256, alignment = 256, page = 4096, huge_page = size_t{2} << 20;
 constexpr unsigned char fill = 0xff;
 
 using Allocations = std::map<const unsigned char *, size_t>;
@@ -47,7 +47,7 @@ size_t bytes_in_use() {
         return 0;
     }
     size_t end = static_cast<size_t>(std::prev(allocations.end())->first - memory) + std::prev(allocations.end())->second + red_zone;
-    return (end + page - 1) / page * page;
+    return (end + huge_page - 1) / huge_page * huge_page;
 }
 
 void protect(int protection) {
@@ -88,11 +88,13 @@ void initialise() {
     }
     const char *text = getenv("EMULATION_MEMORY_MIB");
     memory_bytes = (text ? strtoull(text, nullptr, 10) : 8192) << 20;
-    void *mapping = mmap(nullptr, memory_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *mapping = mmap(nullptr, memory_bytes + huge_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) {
         abort();
     }
-    memory = static_cast<unsigned char *>(mapping);
+    /* Every kernel and copy changes the protection of all that is in use: a thousand times faster in huge pages. */
+    memory = reinterpret_cast<unsigned char *>((reinterpret_cast<uintptr_t>(mapping) + huge_page - 1) / huge_page * huge_page);
+    static_cast<void>(madvise(memory, memory_bytes, MADV_HUGEPAGE));
     install_fault_handler();
 }
 
