@@ -21,7 +21,7 @@ namespace emulation {
 namespace {
 
 constexpr size_t red_zone = 256, alignment = 256, page = 4096, huge_page = size_t{2} << 20;
-constexpr unsigned char fill = 0xff;
+constexpr unsigned char fill = 0xff, red_fill = 0xfe; /* NaN; a number that changes in sums, unlike NaN */
 
 using Allocations = std::map<const unsigned char *, size_t>;
 unsigned char *memory; /* memory_bytes of address space */
@@ -134,7 +134,7 @@ void *device_allocate(size_t bytes) {
 #ifdef __SANITIZE_ADDRESS__
     ASAN_POISON_MEMORY_REGION(start + bytes, red_zone);
 #else
-    memset(start + bytes, fill, red_zone);
+    memset(start + bytes, red_fill, red_zone);
 #endif
     return start;
 }
@@ -196,7 +196,7 @@ void check_red_zones(const char *what) {
 #ifndef __SANITIZE_ADDRESS__
     for (const auto &[address, bytes] : allocations) {
         for (size_t i = bytes; i < bytes + red_zone; ++i) {
-            if (address[i] != fill) {
+            if (address[i] != red_fill) {
                 fail("%s wrote %zu bytes behind the end of a device allocation of %zu bytes", what, i - bytes, bytes);
             }
         }

@@ -26,7 +26,9 @@ Thread &host = *new Thread(); /* whoever called the runtime */
 std::vector<Thread *> &pool = *new std::vector<Thread *>;
 std::vector<Thread *> &ready = *new std::vector<Thread *>;
 size_t ready_head;
-unsigned live, block_number;
+unsigned live;
+[[maybe_unused]] constexpr unsigned race_sets = 3;
+[[maybe_unused]] unsigned race_set;
 const std::function<void()> *body;
 uint64_t random_state = 1;
 
@@ -91,10 +93,10 @@ void thread_main() {
     abort();
 }
 
-/* Two sets of race fibres take turns, so that nothing orders a thread of one block before the same thread of the next. */
+/* Three sets of race fibres are drawn from, so that hardly anything orders a thread of one block before the same thread of another. */
 Thread *pooled_thread(size_t index) {
 #ifdef EMULATION_RACES
-    index = 2 * index + block_number % 2;
+    index = race_sets * index + race_set;
 #endif
     if (index >= pool.size()) {
         pool.resize(index + 1);
@@ -170,7 +172,7 @@ void run_block(unsigned count, const std::function<void()> &block_body) {
     __tsan_release(&block_start_sync);
     {
         RaceScope inside(emulation_race_fibre);
-        ++block_number;
+        race_set = (race_set + 1 + random_number() % 2) % race_sets; /* never the one before */
         current = &host;
         body = &block_body;
         shared_memory_begin();

@@ -16,7 +16,7 @@ namespace emulation {
 namespace {
 
 constexpr size_t red_zone = 256, arena_bytes = 512 * 1024, first_offset = 1024; /* the device keeps 1024 bytes for itself too */
-constexpr unsigned char fill = 0xff;                                            /* as float or half: NaN */
+constexpr unsigned char fill = 0xff, red_fill = 0xfe;                           /* NaN; a number that changes in sums, unlike NaN */
 
 unsigned char *arena;
 size_t used, static_bytes, dynamic_bytes, shared_limit, dynamic_offset;
@@ -24,8 +24,8 @@ std::unordered_map<const void *, size_t> &offsets = *new std::unordered_map<cons
 std::map<size_t, size_t> &arrays = *new std::map<size_t, size_t>;                                  /* offset, bytes; a red zone follows each */
 
 /* Not memset, which ThreadSanitizer would see. */
-void fill_silently(unsigned char *start, size_t bytes) {
-    asm volatile("rep stosb" : "+D"(start), "+c"(bytes) : "a"(fill) : "memory");
+void fill_silently(unsigned char *start, size_t bytes, unsigned char value) {
+    asm volatile("rep stosb" : "+D"(start), "+c"(bytes) : "a"(value) : "memory");
 }
 
 unsigned char *place(size_t bytes, size_t alignment) {
@@ -35,7 +35,8 @@ unsigned char *place(size_t bytes, size_t alignment) {
         offset += alignment;
     }
     ASAN_UNPOISON_MEMORY_REGION(arena + used, offset + bytes + red_zone - used);
-    fill_silently(arena + used, offset + bytes + red_zone - used);
+    fill_silently(arena + used, offset + bytes + red_zone - used, red_fill);
+    fill_silently(arena + offset, bytes, fill);
     ASAN_POISON_MEMORY_REGION(arena + used, offset - used);
     ASAN_POISON_MEMORY_REGION(arena + offset + bytes, red_zone);
     arrays[offset] = bytes;
@@ -46,7 +47,7 @@ unsigned char *place(size_t bytes, size_t alignment) {
 #ifndef __SANITIZE_ADDRESS__ /* where the zones are poisoned */
 void check_unwritten(size_t from, size_t to) {
     for (size_t i = from; i < to; ++i) {
-        if (arena[i] != fill) {
+        if (arena[i] != red_fill) {
             fail("shared memory written outside every array, at offset %zu", i);
         }
     }

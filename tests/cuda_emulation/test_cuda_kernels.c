@@ -142,7 +142,9 @@ static void test_no_allocation_in_the_loop(void **state) {
         assert_int_equal(op_outputs_create(&data, &op_table[o], &error), CX_OK);
         assert_int_equal(op_table[o].run(&data, &error), CX_OK);
         emulation_get_statistics(&before);
-        assert_int_equal(backend->operations->batch_begin(backend, &data.batch, &error), CX_OK);
+        for (int twice = 0; twice < 2; twice++) { /* the second while the first may still be copied */
+            assert_int_equal(backend->operations->batch_begin(backend, &data.batch, &error), CX_OK);
+        }
         assert_int_equal(op_table[o].run(&data, &error), CX_OK);
         emulation_get_statistics(&after);
         if (after.allocations != before.allocations) {

@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Puts one mistake at a time into a copy of cuda/ and checks that test_cuda_kernels notices it in this kind of build.
+
+    seeded_bugs.py --build FOLDER --source ROOT --kind plain|address|race --ninja NINJA [--all] [NAME ...]
+
+A mistake is a text that occurs once in a file, and what takes its place; a text that no longer occurs fails the test, so the
+list follows the kernels. `kinds` names the builds that must notice it, with the seeds that are tried. --all tries every mistake in
+this build and only reports.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+
+@dataclass
+class Bug:
+    name: str
+    file: str  # changed
+    unit: str  # compiled; a header's mistake shows through one of the files that include it
+    old: str
+    new: str
+    kinds: dict  # kind of build: seeds
+
+
+EARLY, LATE, SOME = (0,), (1,), (0, 1, 5)
+BUGS = [
+    # wrong places
+    Bug("target and source exchanged", "cuda_pair_kernels.cuh", "cuda_pair_build.cu",
+        "attention[(head * n + target) * n + source]", "attention[(head * n + source) * n + target]", {"plain": EARLY}),
+    Bug("warps write to one slot", "cuda_pair_build.cu", "cuda_pair_build.cu",
+        "partials[warp * rows + lane / 2 * tile.sources + s] = dot", "partials[lane / 2 * tile.sources + s] = dot", {"plain": EARLY, "race": EARLY}),
+    Bug("row of the wrong chunk", "cuda_pair_finish.cu", "cuda_pair_finish.cu",
+        "const unsigned row = tile.row + k,", "const unsigned row = k,", {"plain": EARLY}),
+    Bug("earlier chunk's sum forgotten", "cuda_pair_finish.cu", "cuda_pair_finish.cu",
+        "group.continues ? *sum : 0.0f", "0.0f", {"plain": EARLY}),
+    Bug("diagonal counted twice", "cuda_maps.cu", "cuda_maps.cu", "for (unsigned k = h + 1; k < heads; k++)", "for (unsigned k = h; k < heads; k++)",
+        {"plain": EARLY}),
+    Bug("half a warp summed", "cuda_reduce.cuh", "cuda_norm.cu",
+        "for (int distance = 16; distance > 0; distance /= 2)\n        value += ", "for (int distance = 8; distance > 0; distance /= 2)\n        value += ",
+        {"plain": EARLY}),
+    Bug("power of two not taken back", "cuda_pair_build.cu", "cuda_pair_build.cu",
+        "inverse[row] = ldexpf(1.0f, -exponent)", "inverse[row] = ldexpf(1.0f, exponent)", {"plain": EARLY}),
+    # barriers
+    Bug("no barrier after the coefficients", "cuda_pair_build.cu", "cuda_pair_build.cu",
+        "load_coefficients(problem, tile, coefficients);\n    __syncthreads();\n", "load_coefficients(problem, tile, coefficients);\n", {"race": EARLY}),
+    Bug("no barrier before the partial sums", "cuda_pair_build.cu", "cuda_pair_build.cu",
+        "    }\n    __syncthreads();\n    for (unsigned row = threadIdx.x;", "    }\n    for (unsigned row = threadIdx.x;", {"plain": SOME, "race": EARLY}),
+    Bug("no barrier before operands are read", "cuda_tile.cuh", "cuda_attention.cu",
+        "load_operands<b_by_depth>(shared, first, a, b);\n        __syncthreads();\n", "load_operands<b_by_depth>(shared, first, a, b);\n",
+        {"plain": SOME, "race": EARLY}),
+    Bug("no barrier before operands are replaced", "cuda_tile.cuh", "cuda_attention.cu",
+        "            }\n        }\n        __syncthreads();\n    }\n", "            }\n        }\n    }\n", {"race": EARLY}),
+    Bug("no barrier between scores and softmax", "cuda_attention.cu", "cuda_attention.cu",
+        "key + source, weights);\n    __syncthreads();\n", "key + source, weights);\n", {"race": EARLY}),
+    Bug("threads leave before the barrier", "cuda_maps.cu", "cuda_maps.cu",
+        "    __syncthreads();\n    if (place >= present)\n        return;\n", "    if (place >= present)\n        return;\n    __syncthreads();\n", {"plain": EARLY}),
+    # races
+    Bug("all blocks write the row's factor", "cuda_pair_build.cu", "cuda_pair_build.cu",
+        "        if (blockIdx.y == 0)\n            problem.row_factor", "        if (blockIdx.y < 2)\n            problem.row_factor", {"race": EARLY}),
+    Bug("all lanes write the sum", "cuda_sources.cu", "cuda_sources.cu", "if (lane == 0) {", "if (lane < 2) {", {"race": EARLY}),
+    # out of range
+    Bug("softmax reads and writes one number too many", "cuda_attention.cu", "cuda_attention.cu",
+        "    for (unsigned k = lane; k < n; k += CUDA_WARP)\n        row[k] = static_cast<float>(static_cast<double>(row[k]) * factor);",
+        "    for (unsigned k = lane; k <= n; k += CUDA_WARP)\n        row[k] = static_cast<float>(static_cast<double>(row[k]) * factor);",
+        {"plain": EARLY, "address": EARLY}),
+    Bug("rows beyond the last", "cuda_norm.cu", "cuda_norm.cu",
+        "    if (row >= rows)\n        return;\n    const float *from = x + row * width;\n    const double mean = row_mean(from, width, lane);\n    double squares",
+        "    const float *from = x + row * width;\n    const double mean = row_mean(from, width, lane);\n    double squares", {"address": EARLY}),
+    Bug("one element too many", "cuda_norm.cu", "cuda_norm.cu", "    if (k < count)\n        z[k]", "    if (k <= count)\n        z[k]",
+        {"plain": EARLY, "address": EARLY}),
+    Bug("two columns of an odd row at once", "cuda_pair_kernels.cuh", "cuda_pair_build.cu", "if (width % 2 == 0)", "if (width > 0)", {"address": EARLY}),
+    Bug("too little shared memory", "cuda_pair_kernels.cuh", "cuda_pair_build.cu", "(heads + 1 + 2 + sums * PAIR_WARPS)", "(heads + 1 + sums)",
+        {"plain": EARLY, "address": EARLY}),
+    # the host's side
+    Bug("indices replaced while they are copied", "cuda_batch.cu", "cuda_batch.cu", "cudaEventSynchronize(cuda->batch_copied)", "cudaSuccess",
+        {"race": EARLY}),
+    Bug("numbers read before they have arrived", "cuda_memory.cu", "cuda_memory.cu",
+        '"waiting for the device", cudaEventSynchronize(cuda->stage_free[k])', '"waiting for the device", cudaSuccess', {"plain": LATE, "race": EARLY}),
+    Bug("buffer filled while it is copied", "cuda_memory.cu", "cuda_memory.cu",
+        '"waiting for a copy", cudaEventSynchronize(cuda->stage_free[k])', '"waiting for a copy", cudaSuccess', {"plain": LATE, "race": EARLY}),
+]
+
+MESSAGE = re.compile(r"cuda emulation: .*|ERROR: AddressSanitizer: \S+|runtime error: .*|WARNING: ThreadSanitizer: data race|.*times what is allowed")
+
+
+def commands_of(options):
+    """The compile commands by file name, and the command that links the test."""
+    compile_list = json.loads((options.build / "compile_commands.json").read_text())
+    compiles = {pathlib.Path(entry["file"]).name: shlex.split(entry["command"]) for entry in compile_list if "/cuda/" in entry["file"]}
+    lines = subprocess.run([options.ninja, "-C", options.build, "-t", "commands", "test_cuda_kernels"], check=True, capture_output=True, text=True).stdout
+    link = [word for word in shlex.split(lines.strip().splitlines()[-1]) if word not in (":", "&&")]
+    return compiles, link
+
+
+def changed_copy(bug, options, folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(options.source / "cuda", folder)
+    path = folder / bug.file
+    text = path.read_text()
+    if text.count(bug.old) != 1:
+        raise ValueError(f"'{bug.old}' occurs {text.count(bug.old)} times in cuda/{bug.file}: bring the list of seeded bugs up to date")
+    path.write_text(text.replace(bug.old, bug.new))
+
+
+def build(bug, options, compiles, link, folder):
+    changed_copy(bug, options, folder)
+    original = str(options.source / "cuda")
+    compile_command = []
+    for word in compiles[bug.unit]:
+        word = word.replace(f"{original}/{bug.unit}", str(folder / bug.unit)).replace(f"-I{original}", f"-I{folder}")
+        compile_command.append("-O1" if word in ("-O2", "-O3") else "-w" if word == "-Werror" else word)
+    compile_command[compile_command.index("-o") + 1] = str(folder / "unit.o")
+    for option in ("-MT", "-MF"):
+        if option in compile_command:
+            compile_command[compile_command.index(option) + 1] = str(folder / "unit.d")
+    subprocess.run(compile_command, check=True, cwd=options.build)
+    program = folder / "test"
+    link_command = list(link)
+    at = link_command.index("-o")
+    link_command[at + 1] = str(program)
+    link_command.insert(at, str(folder / "unit.o"))  # before the library with the right one
+    subprocess.run(link_command, check=True, cwd=options.build)
+    return program
+
+
+def noticed_by(program, seed):
+    """Why the test failed, or None."""
+    environment = dict(os.environ, EMULATION_DEVICES="1", EMULATION_SEED=str(seed), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
+                       TSAN_OPTIONS="halt_on_error=1 exitcode=66", ASAN_OPTIONS="detect_leaks=0")
+    try:
+        result = subprocess.run([program], env=environment, capture_output=True, text=True, errors="replace", timeout=100)
+    except subprocess.TimeoutExpired:
+        return "no end within 100 seconds"
+    if result.returncode == 0:
+        return None
+    found = MESSAGE.search(result.stderr + result.stdout)
+    return found.group(0) if found else f"exit status {result.returncode}"
+
+
+def try_bug(bug, options, compiles, link):
+    """A line for the report, and whether all is as it should be."""
+    wanted = options.kind in bug.kinds
+    folder = options.build / "seeded_bugs" / re.sub(r"\W+", "_", bug.name)
+    try:
+        program = build(bug, options, compiles, link, folder)
+        seeds = bug.kinds.get(options.kind, SOME)
+        for seed in seeds:
+            reason = noticed_by(program, seed)
+            if reason:
+                return f"noticed  {bug.name} (seed {seed}): {reason[:110]}", True
+        return f"{'MISSED ' if wanted else 'unseen '}  {bug.name} (seeds {', '.join(map(str, seeds))})", not wanted
+    except (ValueError, subprocess.CalledProcessError) as error:
+        return f"BROKEN   {bug.name}: {error}", False
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--source", type=pathlib.Path, required=True)
+    parser.add_argument("--kind", choices=("plain", "address", "race"), required=True)
+    parser.add_argument("--ninja", required=True)
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    compiles, link = commands_of(options)
+    chosen = [bug for bug in BUGS if (options.all or options.kind in bug.kinds) and (not options.names or bug.name in options.names)]
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for line, good in pool.map(lambda bug: try_bug(bug, options, compiles, link), chosen):
+            print(line, flush=True)
+            failed += not good
+    print(f"{len(chosen)} seeded bugs in the {options.kind} build, {failed} not as they should be")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
