@@ -1,4 +1,4 @@
 # Failures of the runtime, which a GPU cannot be asked for.
-if(CX_CUDA STREQUAL "EMULATED")
+if(CX_CUDA STREQUAL "EMULATED" AND NOT CX_SANITIZE_THREAD) # hundreds of openings: minutes under ThreadSanitizer, and nothing runs beside them
   emulated_cuda_test(cuda_errors "0;4" emulated_op_cases)
 endif()

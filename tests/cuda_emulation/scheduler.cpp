@@ -169,6 +169,7 @@ void run_block(unsigned count, const std::function<void()> &block_body) {
     if (!emulation_race_fibre) {
         emulation_race_fibre = __tsan_create_fiber(0);
     }
+    shared_memory_forget();
     __tsan_release(&block_start_sync);
     {
         RaceScope inside(emulation_race_fibre);

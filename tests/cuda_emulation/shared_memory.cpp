@@ -15,8 +15,8 @@ namespace emulation {
 
 namespace {
 
-constexpr size_t red_zone = 256, arena_bytes = 512 * 1024, first_offset = 1024; /* the device keeps 1024 bytes for itself too */
-constexpr unsigned char fill = 0xff, red_fill = 0xfe;                           /* NaN; a number that changes in sums, unlike NaN */
+constexpr size_t red_zone = 256, page = 4096, arena_bytes = 512 * 1024, first_offset = 1024; /* the device keeps 1024 bytes for itself too */
+constexpr unsigned char fill = 0xff, red_fill = 0xfe;                                        /* NaN; a number that changes in sums, unlike NaN */
 
 unsigned char *arena;
 size_t used, static_bytes, dynamic_bytes, shared_limit, dynamic_offset;
@@ -61,14 +61,15 @@ void shared_memory_configure(size_t dynamic, size_t limit) {
     shared_limit = limit;
 }
 
-void shared_memory_begin() {
+void shared_memory_forget() {
 #ifdef EMULATION_RACES
-    /* Fresh pages: ThreadSanitizer forgets the accesses of the previous block. */
-    if (arena) {
-        munmap(arena, arena_bytes);
-        arena = nullptr;
+    if (arena && mmap(arena, (used + page - 1) / page * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != arena) {
+        abort();
     }
 #endif
+}
+
+void shared_memory_begin() {
     if (!arena) {
         void *memory = mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) {

@@ -10,6 +10,8 @@ constexpr size_t static_shared_limit = 48 * 1024;
 
 /* dynamic_bytes: as launched; limit: of the device, static and dynamic together. */
 void shared_memory_configure(size_t dynamic_bytes, size_t limit);
+/* For ThreadSanitizer, fresh pages: the accesses of the previous block are forgotten. Before the threads of the next one begin. */
+void shared_memory_forget();
 void shared_memory_begin();
 /* Fails when a red zone was written. */
 void shared_memory_end();
