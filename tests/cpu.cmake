@@ -8,3 +8,6 @@ target_sources(test_backend PRIVATE op_reference.c)
 
 contexture_test(cpu_kernels contexture_cpu)
 target_include_directories(test_cpu_kernels PRIVATE ${PROJECT_SOURCE_DIR}/host/cpu)
+
+contexture_test(backend_edges contexture_op_cases)
+contexture_test(weight contexture_base)
