@@ -118,6 +118,12 @@ static void tell_progress(void *context) {
         progress.fraction = place / total;
     if (total > 0 && computed > 0)
         progress.seconds_left = progress.seconds * (total - place) / computed;
+    /* With --limit the end comes before that of the files. */
+    const double limited = run->settings->corpus.limit > 0 ? (double)progress.sequences / (double)run->settings->corpus.limit : 0;
+    if (limited > progress.fraction) {
+        progress.fraction = limited < 1 ? limited : 1;
+        progress.seconds_left = progress.seconds * (1 - progress.fraction) / limited;
+    }
     run->observer->progress(run->observer->context, &progress);
 }
 
