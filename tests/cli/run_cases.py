@@ -3,8 +3,8 @@
 
 A case file is a session: lines with "$ " are commands for sh ("> " goes on with one), and behind each stand the expected
 standard output ("1 " lines), standard error ("2 " lines) and exit code ("= N"; 0 is left out). All commands of a file run
-in one empty folder, with the program as `contexture` on the path, a small random model in `model`, and no CONTEXTURE_
-variable set. With --update the file is rewritten with what the commands print now: read the difference before committing it.
+in one empty folder, with the program as `contexture` on the path, a small random model in `model`, the project's `configs`,
+and no CONTEXTURE_ variable set. With --update the file is rewritten with what the commands print now: read the difference before committing it.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def check_file(program: Path, path: Path, update: bool) -> bool:
         environment = make_environment(program, folder)
         model = [sys.executable, str(TESTS / "make_checkpoint.py"), str(folder / "model"), "--seed", "1"]
         subprocess.run(model, check=True, stdout=subprocess.DEVNULL)
+        (folder / "configs").symlink_to(TESTS.parent / "configs")
         text = path.read_text(encoding="utf-8")
         found: list[str] = []
         for before, command, _ in split_cases(text):
