@@ -8,7 +8,6 @@
  *             torn                of a write, half is done, then the process is killed
  *             lost                a write or fsync says that all is well and does nothing
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

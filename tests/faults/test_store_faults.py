@@ -104,7 +104,7 @@ def try_fault(place: Path, files: dict[str, bytes], shards: int, kind: str, at: 
         shutil.rmtree(base, ignore_errors=True)
 
 
-@pytest.mark.parametrize(("kind", "shards", "step"), [("EIO", 1, 1), ("kill", 1, 1), ("torn", 1, 2), ("sticky:ENOSPC", 1, 2), ("lost", 1, 2), ("kill", 2, 9)])
+@pytest.mark.parametrize(("kind", "shards", "step"), [("EIO", 1, 1), ("kill", 1, 1), ("torn", 1, 3), ("sticky:ENOSPC", 1, 3), ("lost", 1, 3), ("kill", 2, 11)])
 def test_every_call_may_fail(place, kind, shards, step):
     files, calls = undisturbed(place, shards)
     with ThreadPoolExecutor(2) as pool:
