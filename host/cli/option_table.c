@@ -91,9 +91,9 @@ const struct option option_table[] = {
      "largest completeness error that passes"},
     {"json", 0, OPTION_FLAG, MEMBER(json), "false", 0, 0, NULL, NULL, REPORTERS, 0, PLACE_ALL, false, report_group,
      "print the result on standard output as JSON"},
-    {"quiet", 'q', OPTION_FLAG, MEMBER(quiet), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_ALL, false, report_group,
+    {"quiet", 'q', OPTION_FLAG, MEMBER(quiet), "false", 0, 0, NULL, NULL, CORPUS_READERS, 0, PLACE_ALL, false, report_group,
      "no progress, notices or list of skipped documents; errors only"},
-    {"verbose", 'v', OPTION_FLAG, MEMBER(verbose), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_ALL, false, report_group,
+    {"verbose", 'v', OPTION_FLAG, MEMBER(verbose), "false", 0, 0, NULL, NULL, CORPUS_READERS, 0, PLACE_ALL, false, report_group,
      "name every skipped document, and say where the time went"},
 
     {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS, 0, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,

@@ -19,7 +19,6 @@ void progress_begin(struct progress *progress, bool quiet, bool verbose) {
     progress->verbose = verbose;
     progress->terminal = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
     progress->color = progress->terminal && !(no_color && no_color[0]);
-    pthread_mutex_init(&progress->mutex, NULL);
 }
 
 static void clear_bar(struct progress *progress) {
@@ -63,7 +62,7 @@ static void show(void *context, const struct cx_run_progress *state) {
     struct progress *progress = context;
     if (progress->quiet || state->seconds - progress->last < (progress->terminal ? bar_seconds : line_seconds))
         return;
-    pthread_mutex_lock(&progress->mutex);
+    flockfile(stderr);
     progress->last = state->seconds;
     if (progress->terminal) {
         draw_bar(progress, state);
@@ -76,22 +75,22 @@ static void show(void *context, const struct cx_run_progress *state) {
             (void)fprintf(stderr, "contexture: %s\n", text);
     }
     (void)fflush(stderr);
-    pthread_mutex_unlock(&progress->mutex);
+    funlockfile(stderr);
 }
 
 static void show_notice(void *context, const char *sentence) {
     struct progress *progress = context;
     if (progress->quiet)
         return;
-    pthread_mutex_lock(&progress->mutex);
+    flockfile(stderr);
     clear_bar(progress);
     (void)fprintf(stderr, "contexture: note: %s\n", sentence);
-    pthread_mutex_unlock(&progress->mutex);
+    funlockfile(stderr);
 }
 
 static void show_skipped(void *context, const struct cx_skipped_document *document) {
     struct progress *progress = context;
-    pthread_mutex_lock(&progress->mutex);
+    flockfile(stderr);
     progress->skipped++;
     if (!progress->quiet && (progress->verbose || progress->skipped <= named_documents)) {
         clear_bar(progress);
@@ -101,7 +100,7 @@ static void show_skipped(void *context, const struct cx_skipped_document *docume
         else
             (void)fprintf(stderr, "contexture: skipped: %s:%" PRIu64 ": %s\n", document->source, document->line, document->reason);
     }
-    pthread_mutex_unlock(&progress->mutex);
+    funlockfile(stderr);
 }
 
 static bool stop_is_wanted(void *context) {
@@ -117,5 +116,4 @@ void progress_end(struct progress *progress) {
     clear_bar(progress);
     if (!progress->quiet && !progress->verbose && progress->skipped > named_documents)
         (void)fprintf(stderr, "contexture: skipped: %" PRIu64 " more documents\n", progress->skipped - named_documents);
-    pthread_mutex_destroy(&progress->mutex);
 }
