@@ -60,7 +60,13 @@ static void tell_progress(struct computer *computer, const struct window *window
     atomic_fetch_add(&computer->sequences, sequences);
     atomic_fetch_add(&computer->bytes, bytes - *told);
     atomic_store(&computer->bytes_end, window->bytes_begin + bytes);
+    atomic_store(&computer->batch_bytes, 0);
     *told = bytes;
+}
+
+uint64_t computer_batch_progress(struct computer *computer) {
+    const uint64_t begun = atomic_load(&computer->layers_begun), layers = computer->setup->config.layers;
+    return begun > 0 && begun <= layers ? atomic_load(&computer->batch_bytes) * (begun - 1) / layers : 0;
 }
 
 enum cx_status computer_work(struct computer *computer, struct window *window, struct cx_error *error) {
@@ -82,6 +88,9 @@ enum cx_status computer_work(struct computer *computer, struct window *window, s
             return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal");
         taken = cx_batch_count(sequences, order, count - done, (size_t)computer->setup->settings->batch_tokens);
         status = cx_batch_pack(&computer->packed, sequences, window->results, order, taken, error);
+        atomic_store(&computer->layers_begun, 0);
+        atomic_store(&computer->batch_bytes,
+                     (uint64_t)((double)(window->bytes_end - window->bytes_begin) * (double)computer->packed.batch.pairs / (double)pairs));
         if (status == CX_OK)
             status = cx_decompose(computer->decomposer, &computer->packed.batch, computer->packed.results, error);
         pairs_done += computer->packed.batch.pairs;

@@ -21,12 +21,16 @@ struct computer {
     uint64_t windows; /* done so far; window k has its results in buffer k mod result_buffers */
     size_t *order;
     size_t order_capacity;
-    /* done so far, for the progress bar */
+    /* done so far, for the progress bar; a long sequence takes minutes, so layers count, too */
+    _Atomic uint64_t batch_bytes, layers_begun;           /* of the batch at hand */
     _Atomic uint64_t tokens, sequences, bytes, bytes_end; /* bytes of the corpus, and where in it the work stands */
 };
 
 /* Computes window->results for all sequences of the window. */
 CX_MUST_USE enum cx_status computer_work(struct computer *computer, struct window *window, struct cx_error *error);
+
+/* Bytes of the corpus done inside the batch at hand, by the layers done. */
+uint64_t computer_batch_progress(struct computer *computer);
 void computer_free(struct computer *computer);
 
 #endif

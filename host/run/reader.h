@@ -43,6 +43,7 @@ struct reader {
     struct cx_sequence_list backlog; /* sequences of the latest document */
     size_t backlog_taken;
     uint64_t shard, shard_documents, shard_skipped, shard_hash;
+    uint64_t document_begin; /* bytes of the corpus before the document in the backlog */
     bool ended;
 };
 

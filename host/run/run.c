@@ -70,6 +70,13 @@ static bool stop_is_wanted(void *context) {
     return run->observer && run->observer->stop && run->observer->stop(run->observer->context);
 }
 
+/* The decomposer asks before every layer. */
+static bool stop_in_batch(void *context) {
+    struct run *run = context;
+    atomic_fetch_add(&run->computer.layers_begun, 1);
+    return stop_is_wanted(run);
+}
+
 static enum cx_status load_model(struct run *run, struct cx_error *error) {
     const struct cx_decompose_options options = {
         .maps = run->settings->maps,
@@ -77,7 +84,7 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .hidden_states = run->settings->hidden_states,
         .layers = run->setup.layers,
         .vector_layers = run->setup.vector_layers,
-        .stop = stop_is_wanted,
+        .stop = stop_in_batch,
         .stop_context = run,
     };
     enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
@@ -112,7 +119,8 @@ static void tell_progress(void *context) {
         .fraction = -1,
         .seconds_left = -1,
     };
-    const double computed = (double)atomic_load(&run->computer.bytes), place = (double)atomic_load(&run->computer.bytes_end);
+    const double in_batch = (double)computer_batch_progress(&run->computer);
+    const double computed = (double)atomic_load(&run->computer.bytes) + in_batch, place = (double)atomic_load(&run->computer.bytes_end) + in_batch;
     const double total = (double)cx_corpus_bytes_total(run->setup.corpus);
     if (total > 0)
         progress.fraction = place / total;
@@ -146,8 +154,8 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
     for (size_t k = 0; k < CX_STEPS; k++)
         run->report->step_seconds[k] = steps[k].seconds;
     if (status == CX_ERROR_INTERRUPTED)
-        return cx_fail(error, status, "stopped by %s: %llu shards are whole in %s; the same command goes on from there",
-                       cx_signal_caught() ? cx_signal_caught() : "the caller", (unsigned long long)run->report->shards, run->settings->output);
+        return cx_fail(error, status, "stopped by %s; shards finished in %s: %llu; the same command goes on from there",
+                       cx_signal_caught() ? cx_signal_caught() : "the caller", run->settings->output, (unsigned long long)run->report->shards);
     return status;
 }
 
