@@ -140,6 +140,7 @@ static enum cx_status drain_backlog(struct reader *reader, struct window *window
         list->items[list->count++] = *sequence;
         memset(sequence, 0, sizeof *sequence);
         *bytes += floats * sizeof(float);
+        window->is_large = *bytes > reader->setup->settings->window_memory;
         *tokens += sequence->tokens;
     }
     return CX_OK;
@@ -165,6 +166,7 @@ enum cx_status reader_next(struct reader *reader, struct window *window, struct 
     enum cx_status status = CX_OK;
     cx_sequence_list_clear(&window->sequences);
     skipped_list_clear(&window->left_out);
+    window->is_large = false;
     if (reader->shard_documents == 0 && !reader->ended)
         status = pass_finished_shards(reader, error);
     window->bytes_begin = reader->backlog_taken < reader->backlog.count ? reader->document_begin : cx_corpus_bytes_read(reader->setup->corpus);

@@ -107,6 +107,10 @@ static enum cx_status write_step(void *context, void *slot, struct cx_error *err
     return writer_work(context, slot, error);
 }
 
+static bool window_is_large(const void *slot) {
+    return ((const struct window *)slot)->is_large;
+}
+
 static void tell_progress(void *context) {
     struct run *run = context;
     if (!run->observer || !run->observer->progress)
@@ -148,7 +152,8 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
     void *slots[windows_in_flight];
     for (size_t k = 0; k < windows_in_flight; k++)
         slots[k] = &run->windows[k];
-    const struct cx_pipeline_options options = {.slots = slots, .slot_count = windows_in_flight, .context = run, .stop = stop_is_wanted, .tick = tell_progress};
+    const struct cx_pipeline_options options = {
+        .slots = slots, .slot_count = windows_in_flight, .context = run, .is_large = window_is_large, .stop = stop_is_wanted, .tick = tell_progress};
     run->pipeline_begin = monotonic_seconds();
     enum cx_status status = cx_pipeline_run(steps, CX_STEPS, &options, error);
     for (size_t k = 0; k < CX_STEPS; k++)
