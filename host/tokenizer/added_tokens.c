@@ -11,7 +11,7 @@
 #include "unicode.h"
 
 static void free_token(struct cx_added_token *token) {
-    free(token->content);
+    free(token->copy);
     free(token->pattern);
 }
 
@@ -75,8 +75,9 @@ enum cx_status cx_added_tokens_add(struct cx_added_tokens *added, const struct c
     *place = *token;
     place->id = given;
     place->is_replaced = false;
-    place->content = place->pattern = NULL;
-    status = cx_copy_text(token->content, token->length, &place->content, error);
+    place->copy = place->pattern = NULL;
+    status = cx_copy_text(token->content, token->length, &place->copy, error);
+    place->content = place->copy;
     if (status == CX_OK)
         status = cx_vocabulary_name(vocabulary, token->content, token->length, given, error);
     if (status == CX_OK)

@@ -130,7 +130,7 @@ static enum cx_status encode_part(struct encoder *encoder, size_t start, size_t 
 }
 
 static enum cx_status encode_text(struct encoder *encoder) {
-    int plain;
+    bool plain;
     if (encoder->length > INT32_MAX)
         return cx_fail(encoder->error, CX_ERROR_DOCUMENT, "a text of %zu bytes is too long: at most %d can be tokenized", encoder->length, INT32_MAX);
     size_t valid = cx_utf8_valid_length(encoder->text, encoder->length, &plain);

@@ -14,10 +14,10 @@ struct cx_place cx_place_of(const char *format, ...) {
     return place;
 }
 
-enum cx_status cx_refuse_unknown_keys(const json_t *object, const char *const *known, const char *where, struct cx_error *error) {
+enum cx_status cx_refuse_unknown_keys(json_t *object, const char *const *known, const char *where, struct cx_error *error) {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach(object, key, value) {
         size_t i = 0;
         while (known[i] && strcmp(known[i], key) != 0)
             i++;
@@ -27,7 +27,7 @@ enum cx_status cx_refuse_unknown_keys(const json_t *object, const char *const *k
     return CX_OK;
 }
 
-enum cx_status cx_read_added_token(const json_t *object, const char *where, bool required, struct cx_added_token *token, struct cx_error *error) {
+enum cx_status cx_read_added_token(json_t *object, const char *where, bool required, struct cx_added_token *token, struct cx_error *error) {
     static const char *const known[] = {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special", "__type", NULL};
     const struct {
         const char *key;
@@ -44,7 +44,7 @@ enum cx_status cx_read_added_token(const json_t *object, const char *where, bool
     for (size_t i = 0; status == CX_OK && i < sizeof flags / sizeof flags[0]; i++)
         status = cx_json_flag(object, flags[i].key, where, required, flags[i].value, error);
     if (status == CX_OK) {
-        token->content = (char *)(uintptr_t)content;
+        token->content = content;
         token->length = strlen(content);
     }
     return status;

@@ -4,12 +4,12 @@
 #include "json_parts.h"
 
 /* ["[CLS]", 101] */
-static enum cx_status read_token_pair(const json_t *object, const char *key, const char *where, size_t id_count, int32_t *id, struct cx_error *error) {
+static enum cx_status read_token_pair(json_t *object, const char *key, const char *where, size_t id_count, int32_t *id, struct cx_error *error) {
     json_t *pair;
     enum cx_status status = cx_json_array_member(object, key, where, true, &pair, error);
     if (status != CX_OK)
         return status;
-    const json_t *name = json_array_get(pair, 0), *number = json_array_get(pair, 1);
+    json_t *name = json_array_get(pair, 0), *number = json_array_get(pair, 1);
     if (json_array_size(pair) != 2 || !json_is_string(name) || !json_is_integer(number))
         return cx_fail(error, CX_ERROR_INPUT, "%s: key \"%s\": expected [token, id], found an array of %zu values, the first %s, the second %s", where, key,
                        json_array_size(pair), cx_json_type(name), cx_json_type(number));
@@ -20,7 +20,7 @@ static enum cx_status read_token_pair(const json_t *object, const char *key, con
     return CX_OK;
 }
 
-static enum cx_status read_bert(struct cx_tokenizer *tokenizer, const json_t *object, const char *where, struct cx_error *error) {
+static enum cx_status read_bert(struct cx_tokenizer *tokenizer, json_t *object, const char *where, struct cx_error *error) {
     static const char *const known[] = {"type", "sep", "cls", NULL};
     int32_t cls_id = 0, sep_id = 0;
     enum cx_status status = cx_refuse_unknown_keys(object, known, where, error);
@@ -32,7 +32,7 @@ static enum cx_status read_bert(struct cx_tokenizer *tokenizer, const json_t *ob
 }
 
 /* {"id": "[CLS]", "type_id": 0}: the inside of a template's piece. */
-static enum cx_status read_piece_inside(const json_t *inside, const char *where, const char **id, int32_t *type_id, struct cx_error *error) {
+static enum cx_status read_piece_inside(json_t *inside, const char *where, const char **id, int32_t *type_id, struct cx_error *error) {
     static const char *const known[] = {"id", "type_id", NULL};
     int64_t number = 0;
     enum cx_status status = cx_refuse_unknown_keys(inside, known, where, error);
@@ -45,9 +45,9 @@ static enum cx_status read_piece_inside(const json_t *inside, const char *where,
 }
 
 /* The ids that a special token of the template stands for. */
-static enum cx_status add_special_token(struct cx_template *template, const json_t *special_tokens, const char *name, int32_t type_id, size_t id_count,
+static enum cx_status add_special_token(struct cx_template *template, json_t *special_tokens, const char *name, int32_t type_id, size_t id_count,
                                         const char *where, struct cx_error *error) {
-    const json_t *token = json_object_get(special_tokens, name);
+    json_t *token = json_object_get(special_tokens, name);
     json_t *ids = NULL, *tokens = NULL;
     if (!json_is_object(token))
         return cx_fail(error, CX_ERROR_INPUT, "%s: special_tokens: expected an object \"%s\", which the template uses, found %s", where, name,
@@ -62,7 +62,7 @@ static enum cx_status add_special_token(struct cx_template *template, const json
         return cx_fail(error, CX_ERROR_INPUT, "%s: expected as many ids as tokens, found %zu ids and %zu tokens", place.text, json_array_size(ids),
                        json_array_size(tokens));
     for (size_t i = 0; status == CX_OK && i < json_array_size(ids); i++) {
-        const json_t *id = json_array_get(ids, i);
+        json_t *id = json_array_get(ids, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 || (size_t)json_integer_value(id) >= id_count)
             return cx_fail(error, CX_ERROR_INPUT, "%s: ids: expected integers from 0 to %zu, found %s%s", place.text, id_count - 1, cx_json_type(id),
                            json_is_integer(id) ? " outside" : "");
@@ -71,10 +71,10 @@ static enum cx_status add_special_token(struct cx_template *template, const json
     return status;
 }
 
-static enum cx_status read_piece(struct cx_template *template, const json_t *piece, const json_t *special_tokens, size_t id_count, const char *where,
+static enum cx_status read_piece(struct cx_template *template, json_t *piece, json_t *special_tokens, size_t id_count, const char *where,
                                  struct cx_error *error) {
-    const json_t *sequence = json_object_get(piece, "Sequence"), *special = json_object_get(piece, "SpecialToken");
-    const json_t *inside = sequence ? sequence : special;
+    json_t *sequence = json_object_get(piece, "Sequence"), *special = json_object_get(piece, "SpecialToken");
+    json_t *inside = sequence ? sequence : special;
     if (!json_is_object(inside) || json_object_size(piece) != 1)
         return cx_fail(error, CX_ERROR_INPUT, "%s: expected {\"Sequence\": {…}} or {\"SpecialToken\": {…}}, found %s", where, cx_json_type(piece));
     const char *id = "";
@@ -90,8 +90,8 @@ static enum cx_status read_piece(struct cx_template *template, const json_t *pie
 }
 
 /* `texts`: 1 for the template of one text, 2 for that of a pair. Each must stand in it once; `tokenizers` can repeat one or leave it out. */
-static enum cx_status read_template(struct cx_template *template, const json_t *object, const char *key, size_t texts, const json_t *special_tokens,
-                                    size_t id_count, const char *where, struct cx_error *error) {
+static enum cx_status read_template(struct cx_template *template, json_t *object, const char *key, size_t texts, json_t *special_tokens, size_t id_count,
+                                    const char *where, struct cx_error *error) {
     json_t *pieces;
     enum cx_status status = cx_json_array_member(object, key, where, true, &pieces, error);
     if (status != CX_OK)
@@ -112,7 +112,7 @@ static enum cx_status read_template(struct cx_template *template, const json_t *
     return CX_OK;
 }
 
-static enum cx_status read_template_processing(struct cx_tokenizer *tokenizer, const json_t *object, const char *where, struct cx_error *error) {
+static enum cx_status read_template_processing(struct cx_tokenizer *tokenizer, json_t *object, const char *where, struct cx_error *error) {
     static const char *const known[] = {"type", "single", "pair", "special_tokens", NULL};
     json_t *special_tokens = NULL;
     size_t id_count = tokenizer->vocabulary.id_count;
@@ -124,7 +124,7 @@ static enum cx_status read_template_processing(struct cx_tokenizer *tokenizer, c
     return status == CX_OK ? read_template(&tokenizer->pair, object, "pair", 2, special_tokens, id_count, where, error) : status;
 }
 
-enum cx_status cx_read_post_processor(struct cx_tokenizer *tokenizer, const json_t *value, const char *where, struct cx_error *error) {
+enum cx_status cx_read_post_processor(struct cx_tokenizer *tokenizer, json_t *value, const char *where, struct cx_error *error) {
     const char *type = "";
     if (!value || json_is_null(value))
         return cx_template_plain(&tokenizer->single, &tokenizer->pair, error);
@@ -142,7 +142,7 @@ enum cx_status cx_read_post_processor(struct cx_tokenizer *tokenizer, const json
         status = cx_json_array_member(value, "processors", where, true, &processors, error);
         if (status != CX_OK)
             return status;
-        const json_t *only = json_array_get(processors, 0);
+        json_t *only = json_array_get(processors, 0);
         const char *inner = json_string_value(json_object_get(only, "type"));
         if (json_array_size(processors) == 1 && inner && strcmp(inner, "Sequence") != 0)
             return cx_read_post_processor(tokenizer, only, where, error);

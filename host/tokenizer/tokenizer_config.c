@@ -15,10 +15,11 @@ enum { named_count = sizeof named_keys / sizeof named_keys[0] };
 
 /* What the files say; everything is borrowed from the JSON values. */
 struct configuration {
-    const char *path;     /* of tokenizer_config.json, for messages */
-    json_t *settings;     /* its object, updated with special_tokens_map.json */
-    json_t *legacy_added; /* added_tokens.json, or NULL */
-    const json_t *added;  /* added_tokens_decoder, or NULL */
+    const char *path;       /* of tokenizer_config.json, for messages */
+    const char *added_path; /* of added_tokens.json */
+    json_t *settings;       /* its object, updated with special_tokens_map.json */
+    json_t *legacy_added;   /* added_tokens.json, or NULL */
+    json_t *added;          /* added_tokens_decoder, or NULL */
     struct cx_tokenizer *tokenizer;
     struct cx_error *error;
 };
@@ -27,7 +28,7 @@ struct configuration {
 struct indexed_token {
     long index;
     const char *content;
-    const json_t *object; /* NULL: flags by default */
+    json_t *object; /* NULL: flags by default */
 };
 
 static int named_index(const char *key) {
@@ -39,18 +40,18 @@ static int named_index(const char *key) {
 }
 
 /* The text of a token that is given as a string or as an object; NULL for null and for anything else. */
-static const char *content_of(const json_t *value) {
+static const char *content_of(json_t *value) {
     return json_string_value(json_is_object(value) ? json_object_get(value, "content") : value);
 }
 
 /* The text of a named token, or NULL if the model has none. */
 static const char *named_content(const struct configuration *configuration, int named) {
-    const json_t *value = json_object_get(configuration->settings, named_keys[named]);
+    json_t *value = json_object_get(configuration->settings, named_keys[named]);
     return value ? content_of(value) : named_defaults[named];
 }
 
-static const json_t *extra_list(const struct configuration *configuration) {
-    const json_t *extra = json_object_get(configuration->settings, "extra_special_tokens");
+static json_t *extra_list(const struct configuration *configuration) {
+    json_t *extra = json_object_get(configuration->settings, "extra_special_tokens");
     if (!extra || json_is_null(extra))
         extra = json_object_get(configuration->settings, "additional_special_tokens");
     return extra;
@@ -62,7 +63,7 @@ static bool is_special_content(const struct configuration *configuration, const 
         if (named && strcmp(named, content) == 0)
             return true;
     }
-    const json_t *extra = with_extra ? extra_list(configuration) : NULL;
+    json_t *extra = with_extra ? extra_list(configuration) : NULL;
     for (size_t i = 0; i < json_array_size(extra); i++) {
         const char *other = content_of(json_array_get(extra, i));
         if (other && strcmp(other, content) == 0)
@@ -81,7 +82,7 @@ static bool is_added(const struct configuration *configuration, const char *cont
 }
 
 /* Adds a token given as a string or an object. `special` is what it is by default; a token that is not special is normalized by default. */
-static enum cx_status add_token(struct configuration *configuration, const json_t *value, const char *where, bool special) {
+static enum cx_status add_token(struct configuration *configuration, json_t *value, const char *where, bool special) {
     struct cx_added_token token = {.special = special};
     int32_t id;
     enum cx_status status = CX_OK;
@@ -95,7 +96,7 @@ static enum cx_status add_token(struct configuration *configuration, const json_
             status = cx_read_added_token(value, where, false, &token, configuration->error);
         token.special |= special;
     } else if (json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value)) {
-        token.content = (char *)(uintptr_t)json_string_value(value);
+        token.content = json_string_value(value);
         token.length = json_string_length(value);
         token.normalized = !special;
     } else {
@@ -111,11 +112,11 @@ static int compare_indexes(const void *a, const void *b) {
 }
 
 /* {"0": {"content": …}, …} of added_tokens_decoder, or {"token": 0, …} of added_tokens.json. */
-static enum cx_status read_indexed(struct configuration *configuration, const json_t *object, bool is_decoder, struct indexed_token *tokens) {
-    const char *key, *where = is_decoder ? configuration->path : "added_tokens.json";
+static enum cx_status read_indexed(struct configuration *configuration, json_t *object, bool is_decoder, struct indexed_token *tokens) {
+    const char *key, *where = is_decoder ? configuration->path : configuration->added_path;
     json_t *value;
     size_t count = 0;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach(object, key, value) {
         char *end = NULL;
         struct indexed_token *token = &tokens[count++];
         *token = (struct indexed_token){.index = is_decoder ? strtol(key, &end, 10) : (long)json_integer_value(value)};
@@ -132,7 +133,7 @@ static enum cx_status read_indexed(struct configuration *configuration, const js
 
 static enum cx_status add_indexed(struct configuration *configuration) {
     bool is_decoder = configuration->added != NULL;
-    const json_t *object = is_decoder ? configuration->added : configuration->legacy_added;
+    json_t *object = is_decoder ? configuration->added : configuration->legacy_added;
     size_t count = json_object_size(object);
     if (count == 0)
         return CX_OK;
@@ -141,7 +142,7 @@ static enum cx_status add_indexed(struct configuration *configuration) {
         return cx_fail_memory(configuration->error, "added tokens", count * sizeof *tokens);
     enum cx_status status = read_indexed(configuration, object, is_decoder, tokens);
     for (size_t i = 0; status == CX_OK && i < count; i++) {
-        struct cx_place place = cx_place_of("%s: token \"%s\"", is_decoder ? configuration->path : "added_tokens.json", tokens[i].content);
+        struct cx_place place = cx_place_of("%s: token \"%s\"", is_decoder ? configuration->path : configuration->added_path, tokens[i].content);
         json_t *text = is_decoder ? NULL : json_string(tokens[i].content);
         if (is_decoder || text)
             status =
@@ -158,12 +159,12 @@ static enum cx_status add_named(struct configuration *configuration) {
     enum cx_status status = CX_OK;
     for (int i = 0; status == CX_OK && i < named_count; i++) {
         struct cx_place place = cx_place_of("%s: %s", configuration->path, named_keys[i]);
-        const json_t *value = json_object_get(configuration->settings, named_keys[i]);
+        json_t *value = json_object_get(configuration->settings, named_keys[i]);
         const char *content = named_content(configuration, i);
         if (content && is_added(configuration, content))
             continue;
         if (!value && named_defaults[i]) {
-            struct cx_added_token token = {.content = (char *)(uintptr_t)named_defaults[i], .length = strlen(named_defaults[i]), .special = true};
+            struct cx_added_token token = {.content = named_defaults[i], .length = strlen(named_defaults[i]), .special = true};
             int32_t id;
             status = cx_added_tokens_add(&configuration->tokenizer->added, &token, &configuration->tokenizer->vocabulary, &id, configuration->error);
         } else if (value && !json_is_null(value)) {
@@ -187,12 +188,12 @@ static enum cx_status add_others(struct configuration *configuration) {
         struct cx_place place = cx_place_of("%s: %s", configuration->path, key);
         status = add_token(configuration, value, place.text, true);
     }
-    const json_t *extra = extra_list(configuration);
+    json_t *extra = extra_list(configuration);
     if (status == CX_OK && extra && !json_is_null(extra) && !json_is_array(extra))
         return cx_fail(configuration->error, CX_ERROR_UNSUPPORTED, "%s: extra_special_tokens: only a list is supported, found %s", configuration->path,
                        cx_json_type(extra));
     for (size_t i = 0; status == CX_OK && i < json_array_size(extra); i++) {
-        const json_t *token = json_array_get(extra, i);
+        json_t *token = json_array_get(extra, i);
         const char *content = content_of(token);
         struct cx_place place = cx_place_of("%s: extra_special_tokens[%zu]", configuration->path, i);
         if (!content || !is_added(configuration, content))
@@ -237,7 +238,7 @@ static enum cx_status read_settings(struct configuration *configuration) {
         status = cx_json_flag(configuration->settings, "do_basic_tokenize", path, false, &basic, error);
     if (status == CX_OK && !basic)
         status = cx_tokenizer_note(configuration->tokenizer, error, "%s: do_basic_tokenize false is ignored, as by BertTokenizerFast.", path);
-    const json_t *never = json_object_get(configuration->settings, "never_split");
+    json_t *never = json_object_get(configuration->settings, "never_split");
     if (status == CX_OK && never && !json_is_null(never))
         status = cx_tokenizer_note(configuration->tokenizer, error, "%s: never_split is ignored, as by BertTokenizerFast.", path);
     return status;
@@ -289,6 +290,7 @@ enum cx_status cx_tokenizer_read_vocab(struct cx_tokenizer *tokenizer, const cha
         status = read_optional(directory, "special_tokens_map.json", &map, &map_path, error);
     if (status == CX_OK && !added)
         status = read_optional(directory, "added_tokens.json", &configuration.legacy_added, &added_path, error);
+    configuration.added_path = added_path;
     if (status == CX_OK && map && json_object_update(configuration.settings, map) != 0)
         status = cx_fail_memory(error, "the tokenizer's settings", sizeof(json_t));
     if (status == CX_OK)

@@ -4,7 +4,7 @@
 #include "json_parts.h"
 
 /* The member's "type"; a component that is null or missing has the type "". */
-static enum cx_status component(const json_t *file, const char *key, const char *path, const json_t **object, const char **type, struct cx_error *error) {
+static enum cx_status component(json_t *file, const char *key, const char *path, json_t **object, const char **type, struct cx_error *error) {
     json_t *found;
     *type = "";
     enum cx_status status = cx_json_object_member(file, key, path, false, &found, error);
@@ -15,7 +15,7 @@ static enum cx_status component(const json_t *file, const char *key, const char 
     return cx_json_text(found, "type", place.text, true, type, error);
 }
 
-static enum cx_status read_bert_normalizer(struct cx_normalizer *normalizer, const json_t *object, const char *where, struct cx_error *error) {
+static enum cx_status read_bert_normalizer(struct cx_normalizer *normalizer, json_t *object, const char *where, struct cx_error *error) {
     static const char *const known[] = {"type", "clean_text", "handle_chinese_chars", "strip_accents", "lowercase", NULL};
     enum cx_status status = cx_refuse_unknown_keys(object, known, where, error);
     if (status == CX_OK)
@@ -28,8 +28,8 @@ static enum cx_status read_bert_normalizer(struct cx_normalizer *normalizer, con
     return status == CX_OK ? cx_json_flag(object, "strip_accents", where, false, &normalizer->strip_accents, error) : status;
 }
 
-static enum cx_status read_normalizer(struct cx_normalizer *normalizer, const json_t *file, const char *path, struct cx_error *error) {
-    const json_t *object;
+static enum cx_status read_normalizer(struct cx_normalizer *normalizer, json_t *file, const char *path, struct cx_error *error) {
+    json_t *object;
     const char *type;
     struct cx_place place = cx_place_of("%s: normalizer", path);
     enum cx_status status = component(file, "normalizer", path, &object, &type, error);
@@ -55,9 +55,9 @@ static enum cx_status read_normalizer(struct cx_normalizer *normalizer, const js
     return read_bert_normalizer(normalizer, object, place.text, error);
 }
 
-static enum cx_status read_pre_tokenizer(const json_t *file, const char *path, struct cx_error *error) {
+static enum cx_status read_pre_tokenizer(json_t *file, const char *path, struct cx_error *error) {
     static const char *const known[] = {"type", NULL};
-    const json_t *object;
+    json_t *object;
     const char *type;
     enum cx_status status = component(file, "pre_tokenizer", path, &object, &type, error);
     if (status != CX_OK)
@@ -69,7 +69,7 @@ static enum cx_status read_pre_tokenizer(const json_t *file, const char *path, s
     return cx_refuse_unknown_keys(object, known, place.text, error);
 }
 
-static enum cx_status read_vocabulary(struct cx_vocabulary *vocabulary, const json_t *model, const char *where, struct cx_error *error) {
+static enum cx_status read_vocabulary(struct cx_vocabulary *vocabulary, json_t *model, const char *where, struct cx_error *error) {
     json_t *object, *value;
     const char *token;
     enum cx_status status = cx_json_object_member(model, "vocab", where, true, &object, error);
@@ -95,7 +95,7 @@ static enum cx_status read_vocabulary(struct cx_vocabulary *vocabulary, const js
 }
 
 /* Files of 2020 have no "type" in the model; WordPiece is then known by its keys. */
-static enum cx_status check_model_type(const json_t *model, const char *where, struct cx_error *error) {
+static enum cx_status check_model_type(json_t *model, const char *where, struct cx_error *error) {
     const char *type = json_object_get(model, "merges") ? "BPE" : "WordPiece";
     enum cx_status status = cx_json_text(model, "type", where, false, &type, error);
     if (status == CX_OK && strcmp(type, "WordPiece") != 0)
@@ -103,7 +103,7 @@ static enum cx_status check_model_type(const json_t *model, const char *where, s
     return status;
 }
 
-static enum cx_status read_model(struct cx_tokenizer *tokenizer, const json_t *file, const char *path, struct cx_error *error) {
+static enum cx_status read_model(struct cx_tokenizer *tokenizer, json_t *file, const char *path, struct cx_error *error) {
     static const char *const known[] = {"type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab", NULL};
     json_t *model;
     const char *unknown = "", *prefix = "";
@@ -133,7 +133,7 @@ static enum cx_status read_model(struct cx_tokenizer *tokenizer, const json_t *f
     return CX_OK;
 }
 
-static enum cx_status read_added_token(struct cx_tokenizer *tokenizer, const json_t *item, const char *where, struct cx_error *error) {
+static enum cx_status read_added_token(struct cx_tokenizer *tokenizer, json_t *item, const char *where, struct cx_error *error) {
     struct cx_added_token token = {0};
     int64_t wanted = 0;
     int32_t given = -1;
@@ -150,7 +150,7 @@ static enum cx_status read_added_token(struct cx_tokenizer *tokenizer, const jso
     return status;
 }
 
-static enum cx_status read_added_tokens(struct cx_tokenizer *tokenizer, const json_t *file, const char *path, struct cx_error *error) {
+static enum cx_status read_added_tokens(struct cx_tokenizer *tokenizer, json_t *file, const char *path, struct cx_error *error) {
     json_t *list;
     enum cx_status status = cx_json_array_member(file, "added_tokens", path, false, &list, error);
     for (size_t i = 0; status == CX_OK && i < json_array_size(list); i++) {
@@ -161,8 +161,8 @@ static enum cx_status read_added_tokens(struct cx_tokenizer *tokenizer, const js
 }
 
 /* What the file asks for beyond tokens: lengths are chosen by the program, not here; decoding is not its business. */
-static enum cx_status note_ignored(struct cx_tokenizer *tokenizer, const json_t *file, const char *path, struct cx_error *error) {
-    const json_t *truncation = json_object_get(file, "truncation"), *padding = json_object_get(file, "padding");
+static enum cx_status note_ignored(struct cx_tokenizer *tokenizer, json_t *file, const char *path, struct cx_error *error) {
+    json_t *truncation = json_object_get(file, "truncation"), *padding = json_object_get(file, "padding");
     bool truncates = truncation && !json_is_null(truncation), pads = padding && !json_is_null(padding);
     if (!truncates && !pads)
         return CX_OK;

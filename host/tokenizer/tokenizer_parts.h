@@ -100,11 +100,13 @@ void cx_normalized_free(struct cx_normalized *normalized);
 /* --- added_tokens.c: tokens that are looked for before the model sees the text --- */
 
 struct cx_added_token {
-    char *content;
+    const char *content;
     size_t length;
     bool single_word, lstrip, rstrip, normalized, special;
     int32_t id;
+    /* set by the list: */
     bool is_replaced; /* a later token has its id */
+    char *copy;       /* of the content */
     char *pattern;    /* what is looked for: the content, or its normalization */
     size_t pattern_length;
 };
@@ -184,7 +186,7 @@ CX_MUST_USE enum cx_status cx_wordpiece_split(const struct cx_wordpiece *model, 
 
 void cx_piece_list_free(struct cx_piece_list *list);
 
-/* --- postprocessor.c: TemplateProcessing, BertProcessing --- */
+/* --- post_processor.c: TemplateProcessing, BertProcessing --- */
 
 struct cx_template {
     struct cx_template_part {

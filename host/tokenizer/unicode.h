@@ -8,6 +8,7 @@
 #ifndef CONTEXTURE_TOKENIZER_UNICODE_H
 #define CONTEXTURE_TOKENIZER_UNICODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -84,6 +85,6 @@ size_t cx_utf8_encode(uint32_t code_point, char text[4]);
 size_t cx_utf8_count(const char *text, size_t start, size_t end);
 
 /* Index of the first byte that belongs to no valid character, or `length`. *plain: all bytes before it are below 0x80. */
-size_t cx_utf8_valid_length(const char *text, size_t length, int *plain);
+size_t cx_utf8_valid_length(const char *text, size_t length, bool *plain);
 
 #endif

@@ -1,6 +1,5 @@
 #include "unicode.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,10 +35,10 @@ static size_t step(const unsigned char *text, size_t length, bool *valid) {
     return found;
 }
 
-size_t cx_utf8_valid_length(const char *text, size_t length, int *plain) {
+size_t cx_utf8_valid_length(const char *text, size_t length, bool *plain) {
     const unsigned char *bytes = (const unsigned char *)text;
     size_t at = 0;
-    *plain = 1;
+    *plain = true;
     while (at < length) {
         uint64_t eight;
         if (length - at >= sizeof eight) {
@@ -54,7 +53,7 @@ size_t cx_utf8_valid_length(const char *text, size_t length, int *plain) {
         if (!valid)
             return at;
         if (bytes[at] >= 0x80)
-            *plain = 0;
+            *plain = false;
         at += bytes_read;
     }
     return length;
@@ -63,7 +62,7 @@ size_t cx_utf8_valid_length(const char *text, size_t length, int *plain) {
 enum cx_status cx_utf8_repair(const char *text, size_t length, char **valid, size_t *valid_length, size_t *replaced, struct cx_error *error) {
     static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
     enum { replacement_length = sizeof replacement - 1 };
-    int plain;
+    bool plain;
     *valid = NULL;
     *valid_length = length;
     *replaced = 0;

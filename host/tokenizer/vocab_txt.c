@@ -22,7 +22,7 @@ static size_t line_number(const char *text, size_t at) {
 }
 
 static enum cx_status check_text(const char *text, size_t length, const char *path, struct cx_error *error) {
-    int plain;
+    bool plain;
     size_t valid = cx_utf8_valid_length(text, length, &plain);
     if (valid < length)
         return cx_fail(error, CX_ERROR_INPUT, "%s: line %zu: expected UTF-8, found the byte 0x%02X, which begins no character", path, line_number(text, valid),

@@ -110,6 +110,7 @@ def change(name, vocabulary=None):
         content["post_processor"] = special_templates()
     elif name == "sequence":
         content["normalizer"] = {"type": "Sequence", "normalizers": [normalizer(clean_text=False, lowercase=False, strip_accents=True)]}
+        content["post_processor"] = {"type": "Sequence", "processors": [content["post_processor"]]}
         model.update(continuing_subword_prefix="", max_input_chars_per_word=12)
     elif name == "added":
         content["added_tokens"] += [{"id": 30522 + i, **token} for i, token in enumerate(ADDED)]
@@ -335,7 +336,7 @@ def run_jobs(work, jobs):
 
 def test_every_code_point():
     jobs = [("minilm-every", context, True) for context in ("alone", "letters", "doubled", "marks", "blanks")]
-    jobs += [("minilm", context, True) for context in ("letters", "doubled", "marks", "blanks")]
+    jobs += [("minilm", context, True) for context in ("letters", "marks")]
     run_jobs(code_point_job, jobs)
 
 
