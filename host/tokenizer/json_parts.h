@@ -1,4 +1,4 @@
-/* Helpers of the files that read tokenizer.json, vocab.txt's companions and the templates. */
+/* What the files that read tokenizer.json, the companions of vocab.txt and the templates share. */
 #ifndef CONTEXTURE_TOKENIZER_JSON_PARTS_H
 #define CONTEXTURE_TOKENIZER_JSON_PARTS_H
 
