@@ -54,7 +54,7 @@ static void defaults_are_set(void **state) {
     assert_int_equal(options.run.shard_size, 1000);
     assert_int_equal(options.run.maps, CX_ALL_MAPS);
     assert_int_equal(options.run.vector_stages, CX_ALL_MAPS & ~CX_STAGE_BIT(CX_MAP_ATTN_WEIGHT));
-    assert_int_equal(options.run.window_memory, 32 << 20);
+    assert_int_equal(options.run.window_memory, 16 << 20);
     assert_int_equal(options.run.too_long, CX_TOO_LONG_TRUNCATE);
     assert_int_equal(options.run.backend, CX_BACKEND_AUTO);
     assert_int_equal(options.run.map_type, CX_MAP_FLOAT32);
