@@ -294,7 +294,7 @@ static void files_are_plain(void **state) {
     hid_t file = H5Fopen(folder_file(&folder, first_part), H5F_ACC_RDONLY, H5P_DEFAULT);
     assert_true(H5Ovisit(file, H5_INDEX_NAME, H5_ITER_INC, look_at_object, &datasets) >= 0);
     H5Fclose(file);
-    assert_int_equal(datasets, 49);
+    assert_int_equal(datasets, 51);
     folder_remove(&folder);
 }
 

@@ -178,6 +178,8 @@ static enum cx_status end_run(struct run *run, struct cx_error *error) {
                        run->settings->corpus.skip > 0 ? " behind those that --skip leaves out" : "");
     enum cx_status status = cx_store_join(run->settings->output, error);
     if (status == CX_OK)
+        status = tokens_write(&run->setup, error);
+    if (status == CX_OK)
         status = cx_manifest_complete(run->writer.manifest, report->shards, error);
     if (status != CX_OK)
         return status;
