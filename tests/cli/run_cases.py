@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -88,6 +89,9 @@ def main() -> int:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE.cases")
     parser.add_argument("--update", action="store_true", help="rewrite the files with what is printed now")
     arguments = parser.parse_args()
+    if importlib.util.find_spec("numpy") is None:
+        print(f"skipped: {sys.executable} has no numpy, which writes the model")
+        return 77
     results = [check_file(arguments.program, path, arguments.update) for path in arguments.files]
     return 0 if all(results) else 1
 
