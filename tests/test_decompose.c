@@ -1,6 +1,6 @@
 /*
- * The layer sequence on a small random model: its own identities, on the backend that cx_backend_open gives. The values themselves
- * are held against the numpy oracle by the end-to-end tests.
+ * The layer sequence on a small random model: its own identities. The values themselves are held against the numpy oracle by the end-to-end tests.
+ * `test_decompose cuda` tests another backend (and is skipped where there is none).
  */
 #include <math.h>
 #include <setjmp.h>
@@ -44,6 +44,7 @@ struct fixture {
 };
 
 static struct cx_error error;
+static enum cx_backend_kind tested_kind = CX_BACKEND_CPU;
 
 static void expect_ok(enum cx_status status) {
     if (status != CX_OK)
@@ -103,7 +104,7 @@ static int setup(void **state) {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
     make_model(&fixture->model);
-    const struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = 2};
+    const struct cx_backend_options options = {.kind = tested_kind, .threads = 2};
     expect_ok(cx_backend_open(&options, &config, &fixture->backend, &error));
     *state = fixture;
     return 0;
@@ -350,11 +351,21 @@ static void overflow_is_an_error(void **state) {
     expect_overflow(*state, 1e25f);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_complete),           cmocka_unit_test(maps_are_norms_of_vectors),
         cmocka_unit_test(batches_change_rounding_only), cmocka_unit_test(choices_are_parts_of_the_whole),
         cmocka_unit_test(heads_agree_with_their_mean),  cmocka_unit_test(overflow_is_an_error),
     };
+    if (argc > 1 && strcmp(argv[1], "cuda") == 0) {
+        const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA};
+        struct cx_backend *backend;
+        tested_kind = CX_BACKEND_CUDA;
+        if (cx_backend_open(&options, &config, &backend, &error) != CX_OK) {
+            print_message("skipped: %s\n", error.message);
+            return 77;
+        }
+        cx_backend_close(backend);
+    }
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,21 +1,24 @@
-/* Which backend a run gets. A build holds the CPU backend always; other devices join here. */
+/* Which backend a run gets. Every build has the CPU backend; whether it has CUDA's is decided by CMake, which links one of two files of cuda/. */
 #include "contexture/backend.h"
 
 #include <stdio.h>
 
 #include "cpu_open.h"
-
-static const char no_cuda[] = "this build has no CUDA backend: run with the CPU backend, or build with CUDA";
+#include "cuda_open.h"
 
 enum cx_status cx_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
                                struct cx_error *error) {
+    char reason[512];
     *backend = NULL;
     switch (options->kind) {
     case CX_BACKEND_AUTO:
+        if (cuda_backend_usable(reason, sizeof reason))
+            return cuda_backend_open(options, config, backend, error);
+        return cpu_backend_open(options, config, backend, error);
     case CX_BACKEND_CPU:
         return cpu_backend_open(options, config, backend, error);
     case CX_BACKEND_CUDA:
-        return cx_fail(error, CX_ERROR_DEVICE, "%s", no_cuda);
+        return cuda_backend_open(options, config, backend, error);
     }
     return cx_fail(error, CX_ERROR_INTERNAL, "unknown kind of backend: %d", (int)options->kind);
 }
@@ -26,7 +29,11 @@ void cx_backend_close(struct cx_backend *backend) {
 }
 
 void cx_backend_report(char *text, size_t size) {
-    char processor[192];
+    char processor[192], reason[512];
+    if (cuda_backend_usable(reason, sizeof reason)) {
+        snprintf(text, size, "auto takes the CUDA backend (%s)", reason);
+        return;
+    }
     cpu_backend_describe(0, processor, sizeof processor);
-    snprintf(text, size, "auto takes the CPU backend (%s), because this build has no CUDA backend", processor);
+    snprintf(text, size, "auto takes the CPU backend (%s), because %s", processor, reason);
 }

@@ -29,4 +29,4 @@ endforeach()
 include(${PROJECT_SOURCE_DIR}/host/cpu/pair.cmake OPTIONAL)
 
 # The one file outside that chooses among backends.
-set_source_files_properties(${PROJECT_SOURCE_DIR}/host/compute/backend.c PROPERTIES INCLUDE_DIRECTORIES ${PROJECT_SOURCE_DIR}/host/cpu)
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/host/compute/backend.c APPEND PROPERTY INCLUDE_DIRECTORIES ${PROJECT_SOURCE_DIR}/host/cpu)

@@ -28,9 +28,14 @@
 
 enum cx_backend_kind { CX_BACKEND_AUTO, CX_BACKEND_CPU, CX_BACKEND_CUDA };
 
+/*
+ * Operands of the feed-forward pair product; sums are float32. float32 is the default of every backend, so that what a run gives does not depend on which
+ * device it found; the others are asked for.
+ */
 enum cx_pair_precision {
     CX_PAIR_F32,
-    CX_PAIR_BF16, /* operands of the feed-forward pair product rounded to bfloat16, float32 sums: rms error about 1e-3 */
+    CX_PAIR_BF16, /* rounded to bfloat16: rms error about 1e-3. CPU backend, where the processor has it */
+    CX_PAIR_F16,  /* times powers of two, rounded to float16: rms error about 1e-4 (derived). CUDA backend */
 };
 
 enum cx_element { CX_ELEMENT_FLOAT, CX_ELEMENT_DOUBLE };
@@ -44,6 +49,7 @@ struct cx_backend_options {
     enum cx_backend_kind kind;
     int threads; /* of the CPU backend; 0: all cores */
     enum cx_pair_precision pair_precision;
+    size_t pair_chunk; /* of the CUDA backend: pairs computed at a time, more or less; 0: what suits the device */
 };
 
 /* Everything ff_pair_norms reads and writes. Notation of DESIGN.md, section 1. */
@@ -206,7 +212,10 @@ struct cx_backend {
     struct cx_model_config config;
 };
 
-/* Opens the backend that `options` asks for, for models of this shape. AUTO takes a usable GPU, else the CPU. */
+/*
+ * Opens the backend that `options` asks for, for models of this shape. AUTO takes a usable GPU, else the CPU; cx_backend_report() says which, and why.
+ * CUDA on a machine without a usable GPU fails with CX_ERROR_DEVICE and the reason.
+ */
 CX_MUST_USE enum cx_status cx_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
                                            struct cx_error *error);
 

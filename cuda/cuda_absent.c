@@ -1,0 +1,17 @@
+/* Stands in for the CUDA backend in a build without it. */
+#include "cuda_open.h"
+
+#include <stdio.h>
+
+bool cuda_backend_usable(char *text, size_t size) {
+    snprintf(text, size, "this build has no CUDA backend");
+    return false;
+}
+
+enum cx_status cuda_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
+                                 struct cx_error *error) {
+    (void)options;
+    (void)config;
+    *backend = NULL;
+    return cx_fail(error, CX_ERROR_DEVICE, "this build has no CUDA backend: run with the CPU backend, or build with CUDA");
+}

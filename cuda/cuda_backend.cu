@@ -1,0 +1,210 @@
+/* The table of operations, and opening: which GPU, and what is allocated once. */
+#include "cuda_backend.cuh"
+
+#include <cstdio>
+#include <cstdlib>
+
+/* Tensor cores with float32 sums, asynchronous copies: what the kernels are written for. */
+enum { least_capability = 80 };
+
+static void cuda_close(struct cx_backend *);
+static void cuda_describe(const struct cx_backend *, char *text, size_t size);
+
+static const struct cx_backend_operations cuda_operations = {
+    .name = "cuda",
+    .close = cuda_close,
+    .describe = cuda_describe,
+    .tensor_create = cuda_tensor_create,
+    .tensor_destroy = cuda_tensor_destroy,
+    .write = cuda_write,
+    .read = cuda_read,
+    .matrix_create = cuda_matrix_create,
+    .matrix_destroy = cuda_matrix_destroy,
+    .pair_matrix_create = cuda_pair_matrix_create,
+    .pair_matrix_destroy = cuda_pair_matrix_destroy,
+    .batch_begin = cuda_batch_begin,
+    .embed = cuda_embed,
+    .norm = cuda_norm,
+    .linear = cuda_linear,
+    .attend = cuda_attend,
+    .activate = cuda_activate,
+    .add = cuda_add,
+    .broadcast = cuda_broadcast,
+    .norm_linear = cuda_norm_linear,
+    .ff_bias = cuda_ff_bias,
+    .head_sources = cuda_head_sources,
+    .gram = cuda_gram,
+    .attention_norms = cuda_attention_norms,
+    .attention_parts = cuda_attention_parts,
+    .attention_mean = cuda_attention_mean,
+    .head_norms = cuda_head_norms,
+    .ff_sources = cuda_ff_sources,
+    .ff_pair_norms = cuda_ff_pair_norms,
+    .stage_summary = cuda_stage_summary,
+    .part_vectors = cuda_part_vectors,
+};
+
+/* major * 10 + minor; 0 if the device cannot be asked. */
+static int capability_of(int device) {
+    int major = 0, minor = 0;
+    if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess)
+        return 0;
+    return 10 * major + minor;
+}
+
+static void name_of(int device, char *name, size_t size) {
+    struct cudaDeviceProp properties;
+    snprintf(name, size, "GPU %d", device);
+    if (cudaGetDeviceProperties(&properties, device) == cudaSuccess)
+        snprintf(name, size, "%s", properties.name);
+}
+
+/* The first device that is good enough, in CUDA's order (the fastest first, or as CUDA_VISIBLE_DEVICES says); -1 with the reason in `text`. */
+static int choose_device(char *text, size_t size) {
+    int count = 0, capability = 0;
+    char name[256];
+    cudaError_t code = cudaGetDeviceCount(&count);
+    if (code == cudaErrorInsufficientDriver) {
+        snprintf(text, size, "the NVIDIA driver is missing or older than CUDA %d.%d needs", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+        return -1;
+    }
+    if (code != cudaSuccess || count == 0) {
+        snprintf(text, size, "no NVIDIA GPU was found (%s)", code == cudaSuccess ? "no device" : cudaGetErrorName(code));
+        return -1;
+    }
+    for (int device = 0; device < count; device++) {
+        capability = capability_of(device);
+        name_of(device, name, sizeof name);
+        if (capability >= least_capability) {
+            snprintf(text, size, "%s, compute capability %d.%d", name, capability / 10, capability % 10);
+            return device;
+        }
+    }
+    snprintf(text, size, "the GPU is too old: %s has compute capability %d.%d, %d.%d is the least", name, capability / 10, capability % 10,
+             least_capability / 10, least_capability % 10);
+    return -1;
+}
+
+bool cuda_backend_usable(char *text, size_t size) {
+    bool usable = choose_device(text, size) >= 0;
+    /* A machine without a GPU is no error that a later call should find. */
+    cudaError_t remembered = cudaGetLastError();
+    (void)remembered;
+    return usable;
+}
+
+static enum cx_status read_attributes(struct cuda_backend *cuda, struct cx_error *error) {
+    int shared = 0;
+    cuda->capability = capability_of(cuda->device);
+    enum cx_status status = cuda_result(cuda, "open", "asking for the multiprocessors",
+                                        cudaDeviceGetAttribute(&cuda->multiprocessors, cudaDevAttrMultiProcessorCount, cuda->device), error);
+    if (status == CX_OK)
+        status = cuda_result(cuda, "open", "asking for the L2 cache", cudaDeviceGetAttribute(&cuda->level2_bytes, cudaDevAttrL2CacheSize, cuda->device), error);
+    if (status == CX_OK)
+        status = cuda_result(cuda, "open", "asking for the shared memory",
+                             cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, cuda->device), error);
+    cuda->shared_bytes = static_cast<size_t>(shared);
+    return status;
+}
+
+static enum cx_status open_stages(struct cuda_backend *cuda, struct cx_error *error) {
+    enum cx_status status = cuda_result(cuda, "open", "creating an event", cudaEventCreateWithFlags(&cuda->batch_copied, cudaEventDisableTiming), error);
+    for (int k = 0; k < CUDA_STAGES && status == CX_OK; k++) {
+        status = cuda_result(cuda, "open", "creating an event", cudaEventCreateWithFlags(&cuda->stage_free[k], cudaEventDisableTiming), error);
+        if (status == CX_OK)
+            status =
+                cuda_result(cuda, "open", "pinning memory for copies", cudaMallocHost(reinterpret_cast<void **>(&cuda->stage[k]), CUDA_STAGE_BYTES), error);
+    }
+    if (status == CX_OK)
+        status = cuda_result(cuda, "open", "pinning memory for copies",
+                             cudaMallocHost(reinterpret_cast<void **>(&cuda->small_pairs_pinned), sizeof *cuda->small_pairs_pinned), error);
+    if (status == CX_OK)
+        status = cuda_allocate(cuda, 1, sizeof *cuda->small_pairs, "a counter", reinterpret_cast<void **>(&cuda->small_pairs), error);
+    if (status == CX_OK)
+        status = cuda_result(cuda, "open", "clearing a counter", cudaMemsetAsync(cuda->small_pairs, 0, sizeof *cuda->small_pairs, cuda->stream), error);
+    return status;
+}
+
+enum cx_status cuda_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
+                                 struct cx_error *error) {
+    struct cuda_backend *cuda = NULL;
+    char text[512];
+    *backend = NULL;
+    int device = choose_device(text, sizeof text);
+    if (device < 0) {
+        cudaError_t remembered = cudaGetLastError();
+        (void)remembered;
+        return cx_fail(error, CX_ERROR_DEVICE, "the CUDA backend cannot be used, because %s: use --backend cpu or auto", text);
+    }
+    if (options->pair_precision == CX_PAIR_BF16)
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "the CUDA backend has no pair precision bf16; use f16, which is as fast and more exact, or f32");
+    enum cx_status status = cx_allocate(1, sizeof *cuda, "the CUDA backend", &cuda, error);
+    if (status != CX_OK)
+        return status;
+    cuda->base.operations = &cuda_operations;
+    cuda->base.config = *config;
+    cuda->pair_precision = options->pair_precision;
+    cuda->pair_rows = options->pair_chunk > UINT32_MAX ? UINT32_MAX : static_cast<unsigned>(options->pair_chunk);
+    cuda->device = device;
+    status = cuda_enter(cuda, "open", false, error);
+    if (status == CX_OK)
+        status = read_attributes(cuda, error);
+    if (status == CX_OK)
+        status = cuda_result(cuda, "open", "creating a stream", cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), error);
+    if (status == CX_OK)
+        status = open_stages(cuda, error);
+    if (status == CX_OK)
+        status = cuda_products_open(cuda, error);
+    if (status != CX_OK) {
+        cuda_close(&cuda->base);
+        return status;
+    }
+    cuda_pair_sizes(cuda);
+    *backend = &cuda->base;
+    return CX_OK;
+}
+
+/* Nothing can be done about a failure here: the device, or the process, is at its end. Codes are looked at by nobody, on purpose. */
+static void forget(cudaError_t code) {
+    (void)code;
+}
+
+static void cuda_close(struct cx_backend *backend) {
+    struct cuda_backend *cuda = cuda_backend_of(backend);
+    forget(cudaSetDevice(cuda->device));
+    if (cuda->stream)
+        forget(cudaStreamSynchronize(cuda->stream));
+    cuda_products_close(cuda);
+    for (int k = 0; k < CUDA_TABLES; k++)
+        forget(cudaFree(cuda->tables[k].memory));
+    forget(cudaFree(cuda->scratch.memory));
+    forget(cudaFree(cuda->batch_memory.memory));
+    forget(cudaFree(cuda->small_pairs));
+    forget(cudaFreeHost(cuda->batch_pinned.memory));
+    forget(cudaFreeHost(cuda->small_pairs_pinned));
+    for (int k = 0; k < CUDA_STAGES; k++) {
+        forget(cudaFreeHost(cuda->stage[k]));
+        if (cuda->stage_free[k])
+            forget(cudaEventDestroy(cuda->stage_free[k]));
+    }
+    if (cuda->batch_copied)
+        forget(cudaEventDestroy(cuda->batch_copied));
+    if (cuda->stream)
+        forget(cudaStreamDestroy(cuda->stream));
+    forget(cudaGetLastError());
+    free(cuda->chunks);
+    free(cuda);
+}
+
+static void cuda_describe(const struct cx_backend *backend, char *text, size_t size) {
+    const struct cuda_backend *cuda = reinterpret_cast<const struct cuda_backend *>(backend);
+    char name[256];
+    int driver = 0;
+    name_of(cuda->device, name, sizeof name);
+    if (cudaDriverGetVersion(&driver) != cudaSuccess)
+        driver = 0;
+    snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), pair product %s in chunks of %u rows", name,
+             cuda->capability / 10, cuda->capability % 10, cuda->multiprocessors, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, driver / 1000,
+             driver % 1000 / 10, cuda->pair_precision == CX_PAIR_F16 ? "f16" : "f32", cuda->pair_rows);
+}

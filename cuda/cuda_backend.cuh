@@ -1,0 +1,305 @@
+/*
+ * The CUDA backend from the inside: what its files share. Nobody outside this folder includes it.
+ *
+ * Every operation is one function `cuda_<operation>` with the arguments of backend.h, in the file of the same name as the CPU backend's; cuda_backend.cu
+ * lists them in the table. A file has its formulas first, then the kernels, then the launchers: launchers alone choose grids, blocks and shared memory,
+ * and check errors. All work goes to one stream, in order; read() waits for it. Kernels write every element they promise, and no sum is taken by atomics,
+ * so that the same call on the same device gives the same bytes.
+ *
+ * No error ends the process: a call that fails is reported once as CX_ERROR_DEVICE (CX_ERROR_MEMORY where memory is short). What CUDA calls a sticky error
+ * makes the device useless to this process, so the sentence is kept, and every later call returns it.
+ *
+ * Nothing is allocated once a batch of the largest size has run: tensors are the caller's, index arrays and scratch grow only, staging is allocated at open.
+ */
+#ifndef CONTEXTURE_CUDA_BACKEND_CUH
+#define CONTEXTURE_CUDA_BACKEND_CUH
+
+#include <cstddef>
+#include <cstdint>
+
+#include <cublasLt.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+
+#include "launch.cuh"
+
+extern "C" {
+#include "contexture/backend.h"
+#include "contexture/memory.h"
+#include "cuda_open.h"
+}
+
+/* Numbers in device memory; of the two pointers the one of the element type is set. */
+struct cx_tensor {
+    enum cx_element element;
+    size_t count;
+    float *values;
+    double *doubles;
+};
+
+/* A dense layer's weight [out, in] in device memory, float32. */
+struct cx_matrix {
+    size_t out, in;
+    float *weight;
+};
+
+/* W2 prepared; see cuda_pair_matrix.cu. */
+struct cx_pair_matrix {
+    size_t width, depth; /* d, f */
+    enum cx_pair_precision precision;
+    void *centred;      /* W2c transposed, [d, padded f], float or __half times 2^scale_exponent; zeros from f on */
+    float *row_means;   /* w̄ [f] */
+    int scale_exponent; /* 0 for float32 */
+    float scaled_norm;  /* Frobenius norm of `centred` as stored */
+};
+
+/* Of a token: its sequence, by what a kernel needs of it. */
+struct cuda_token {
+    unsigned long long pairs; /* pair_offset of the sequence */
+    unsigned first, length;   /* of the sequence: first token, tokens */
+};
+
+/* Up to CUDA_TILE_TARGETS neighbouring tokens of one sequence, as targets. */
+struct cuda_tile {
+    unsigned long long pairs;
+    unsigned first, length;
+    unsigned target; /* within the sequence */
+    unsigned targets;
+};
+enum { CUDA_TILE_TARGETS = 32 }; /* TILE_ROWS of cuda_tile.cuh */
+
+/* --- the pair product's work, see cuda_feedforward.cu --- */
+/* A product's rows are rounded up to CUDA_PAIR_UNIT, so that few shapes occur for which an algorithm has to be chosen. */
+enum { CUDA_PAIR_TARGETS = 16, CUDA_PAIR_UNIT = 128 };
+
+/* Some targets times some sources of one sequence. Its rows lie in a chunk from `row` on, target by target: row + t * sources + s. */
+struct cuda_pair_tile {
+    unsigned long long pairs;
+    unsigned first, length;
+    unsigned target, targets; /* within the sequence */
+    unsigned source, sources;
+    unsigned row;
+};
+
+/* Consecutive tiles of one chunk that have the same targets. */
+struct cuda_pair_group {
+    unsigned tile, tiles; /* within the batch's list */
+    unsigned token;       /* first target, in the batch */
+    unsigned targets;
+    unsigned continues; /* 1: an earlier chunk holds these targets' first sources */
+};
+
+/* What is computed at a time. */
+struct cuda_pair_chunk {
+    unsigned tile, tiles, group, groups, rows;
+};
+
+/* An array that only grows. */
+struct cuda_list {
+    void *memory;
+    size_t bytes;
+};
+
+/* An embedding table, uploaded when first used. */
+struct cuda_table {
+    const void *source;
+    void *memory;
+};
+
+enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_STAGE_BYTES = 4 << 20, CUDA_PRODUCTS = 256 };
+
+struct cuda_product_entry;
+
+struct cuda_backend {
+    struct cx_backend base; /* first, so that a pointer to it is a pointer to this */
+    int device, capability, multiprocessors, level2_bytes;
+    size_t shared_bytes; /* that a block may have */
+    enum cx_pair_precision pair_precision;
+    enum cx_status broken; /* CX_OK, or what every call returns from now on, with the sentence */
+    char broken_message[512];
+
+    cudaStream_t stream;
+    cublasLtHandle_t products;
+    struct cuda_product_entry *product_entries; /* [CUDA_PRODUCTS]: the algorithms chosen so far */
+    struct cuda_list product_workspace;
+
+    /* Pinned memory through which write() and read() go, piece by piece, while the other piece is copied. */
+    unsigned char *stage[CUDA_STAGES];
+    cudaEvent_t stage_free[CUDA_STAGES];
+
+    struct cuda_table tables[CUDA_TABLES];
+
+    /* The batch: the caller's structure, and its index arrays as one block in device memory, with the pinned block it is copied from. */
+    const struct cx_batch *batch;
+    struct cuda_list batch_memory, batch_pinned;
+    cudaEvent_t batch_copied;
+    const int32_t *input_ids, *token_type_ids, *position_ids; /* [T] */
+    const struct cuda_token *tokens;                          /* [T] */
+    const struct cuda_tile *tiles;
+    size_t tile_count;
+    const struct cuda_pair_tile *pair_tiles;
+    const struct cuda_pair_group *pair_groups;
+    struct cuda_pair_chunk *chunks; /* host */
+    size_t chunk_count, chunk_capacity;
+    unsigned chunk_rows; /* of the largest chunk, rounded up to what a product takes */
+
+    unsigned pair_sources; /* sources of a pair tile, at most */
+    unsigned pair_rows;    /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
+
+    struct cuda_list scratch; /* of the operation that is running */
+
+    /* Pairs whose numbers were too small for float16: counted on the device, copied after every ff_pair_norms, looked at by read(). */
+    unsigned *small_pairs, *small_pairs_pinned;
+    bool small_pairs_pending;
+};
+
+static inline struct cuda_backend *cuda_backend_of(struct cx_backend *backend) {
+    return reinterpret_cast<struct cuda_backend *>(backend);
+}
+
+/* --- errors: cuda_error.cu --- */
+
+/* CX_OK for cudaSuccess; else the sentence "<operation>: <what> failed: <code name>: <its text>". */
+CX_MUST_USE enum cx_status cuda_result(struct cuda_backend *, const char *operation, const char *what, cudaError_t code, struct cx_error *);
+CX_MUST_USE enum cx_status cuda_product_result(struct cuda_backend *, const char *operation, const char *what, cublasStatus_t code, struct cx_error *);
+
+/* Every operation begins here: fails with the kept sentence if the device is broken, or if a batch is needed and none was begun. */
+CX_MUST_USE enum cx_status cuda_enter(struct cuda_backend *, const char *operation, bool needs_batch, struct cx_error *);
+
+/* One tensor among an operation's arguments, and what it must have. */
+struct cuda_argument {
+    const char *name;
+    const struct cx_tensor *tensor;
+    size_t count;
+    enum cx_element element;
+    bool optional; /* NULL is allowed */
+};
+#define CUDA_FLOATS(argument, elements)                                                                                                                        \
+    { #argument, (argument), (elements), CX_ELEMENT_FLOAT, false }
+#define CUDA_DOUBLES(argument, elements)                                                                                                                       \
+    { #argument, (argument), (elements), CX_ELEMENT_DOUBLE, false }
+#define CUDA_OPTIONAL(argument, elements)                                                                                                                      \
+    { #argument, (argument), (elements), CX_ELEMENT_FLOAT, true }
+
+/* CX_ERROR_INTERNAL, naming operation and argument, for the first that does not fit. */
+CX_MUST_USE enum cx_status cuda_check_all(const char *operation, const struct cuda_argument *arguments, size_t count, struct cx_error *);
+#define CUDA_CHECK_ALL(operation, arguments, error) cuda_check_all(operation, arguments, sizeof(arguments) / sizeof *(arguments), error)
+
+/* Launches and checks; the block's threads are given as a number. Returns enum cx_status. */
+#define CUDA_LAUNCH(cuda, operation, error, kernel, grid, threads, shared, ...)                                                                                \
+    cuda_result(cuda, operation, "launching " #kernel, launch_kernel(kernel, grid, dim3(threads), shared, (cuda)->stream, __VA_ARGS__), error)
+
+/* Blocks that cover `count` with `each`. */
+static inline unsigned cuda_blocks(size_t count, size_t each) {
+    return static_cast<unsigned>((count + each - 1) / each);
+}
+
+/* --- memory: cuda_memory.cu --- */
+
+/* Makes the list at least `bytes` long; what was in it is lost. */
+CX_MUST_USE enum cx_status cuda_list_fit(struct cuda_backend *, struct cuda_list *, size_t bytes, const char *purpose, struct cx_error *);
+/* The same in pinned host memory. */
+CX_MUST_USE enum cx_status cuda_pinned_fit(struct cuda_backend *, struct cuda_list *, size_t bytes, const char *purpose, struct cx_error *);
+CX_MUST_USE enum cx_status cuda_allocate(struct cuda_backend *, size_t count, size_t size, const char *purpose, void **memory, struct cx_error *);
+/* From pageable host memory, through the pinned pieces; returns when `values` may be changed. */
+CX_MUST_USE enum cx_status cuda_upload(struct cuda_backend *, const char *operation, void *target, const void *values, size_t bytes, struct cx_error *);
+/* The other direction; returns when `values` has them. */
+CX_MUST_USE enum cx_status cuda_download(struct cuda_backend *, const char *operation, void *values, const void *source, size_t bytes, struct cx_error *);
+
+enum cx_status cuda_tensor_create(struct cx_backend *, enum cx_element, size_t count, struct cx_tensor **, struct cx_error *);
+void cuda_tensor_destroy(struct cx_backend *, struct cx_tensor *);
+enum cx_status cuda_write(struct cx_backend *, struct cx_tensor *, size_t count, const float *values, struct cx_error *);
+enum cx_status cuda_read(struct cx_backend *, const struct cx_tensor *, size_t first, size_t count, void *values, struct cx_error *);
+enum cx_status cuda_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
+void cuda_matrix_destroy(struct cx_backend *, struct cx_matrix *);
+
+/* --- cuda_batch.cu --- */
+enum cx_status cuda_batch_begin(struct cx_backend *, const struct cx_batch *, struct cx_error *);
+
+/* --- dense products: cuda_product.cu --- */
+
+/*
+ * y [rows, out] = x [rows, in] W + bias + residual, `batches` times with the given distances between one product's numbers and the next's, in elements.
+ * W is [out, in] or, if `transposed` is false, [in, out]; strides are those of rows. float32 throughout, or operands of __half with float32 sums.
+ */
+struct cuda_product {
+    const char *operation;
+    size_t rows, in, out, batches;
+    bool is_half, transposed;
+    const void *x, *weight;
+    size_t x_stride, weight_stride, y_stride;
+    size_t x_distance, weight_distance, y_distance;
+    const float *bias, *residual; /* or NULL; residual has y's strides */
+    float *y;
+};
+CX_MUST_USE enum cx_status cuda_multiply(struct cuda_backend *, const struct cuda_product *, struct cx_error *);
+CX_MUST_USE enum cx_status cuda_products_open(struct cuda_backend *, struct cx_error *);
+void cuda_products_close(struct cuda_backend *);
+
+/* --- cuda_pair_matrix.cu, cuda_feedforward.cu --- */
+enum cx_status cuda_pair_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_pair_matrix **, struct cx_error *);
+void cuda_pair_matrix_destroy(struct cx_backend *, struct cx_pair_matrix *);
+enum cx_status cuda_ff_pair_norms(struct cx_backend *, const struct cx_ff_pairs *, struct cx_error *);
+
+/* Columns of z in memory: f, rounded up so that every row begins at a multiple of 16 bytes; likewise the product's columns. */
+static inline size_t cuda_padded(size_t columns) {
+    return (columns + 7) / 8 * 8;
+}
+
+static inline unsigned cuda_pair_rounded(unsigned rows) {
+    return (rows + CUDA_PAIR_UNIT - 1) / CUDA_PAIR_UNIT * CUDA_PAIR_UNIT;
+}
+
+/* Chooses pair_sources and, unless the options have set it, pair_rows for the device and the model; rounds what they have set. */
+void cuda_pair_sizes(struct cuda_backend *);
+
+/* --- cuda_embed.cu --- */
+enum cx_status cuda_embed(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
+                          struct cx_tensor *x, struct cx_error *);
+
+/* --- cuda_norm.cu --- */
+enum cx_status cuda_norm(struct cx_backend *, const struct cx_tensor *x, const struct cx_tensor *scale, const struct cx_tensor *shift, double epsilon,
+                         struct cx_tensor *y, struct cx_tensor *inverse_deviation, struct cx_error *);
+enum cx_status cuda_add(struct cx_backend *, size_t count, const struct cx_tensor *x, const struct cx_tensor *y, struct cx_tensor *z, struct cx_error *);
+enum cx_status cuda_broadcast(struct cx_backend *, size_t rows, const struct cx_tensor *x, struct cx_tensor *y, struct cx_error *);
+enum cx_status cuda_norm_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
+                                const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
+
+/* --- cuda_linear.cu --- */
+enum cx_status cuda_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_matrix *, const struct cx_tensor *bias,
+                           const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
+
+/* --- cuda_attention.cu --- */
+enum cx_status cuda_attend(struct cx_backend *, const struct cx_tensor *query, const struct cx_tensor *key, const struct cx_tensor *value,
+                           struct cx_tensor *attention, struct cx_tensor *context, struct cx_error *);
+enum cx_status cuda_attention_mean(struct cx_backend *, const struct cx_tensor *attention, struct cx_tensor *map, struct cx_error *);
+
+/* --- cuda_activation.cu --- */
+enum cx_status cuda_activate(struct cx_backend *, enum cx_activation, const struct cx_tensor *u, struct cx_tensor *activated, struct cx_tensor *ratio,
+                             struct cx_error *);
+enum cx_status cuda_ff_bias(struct cx_backend *, const struct cx_tensor *ratio, const struct cx_tensor *inverse_deviation, const struct cx_tensor *slope,
+                            const struct cx_tensor *offset, struct cx_tensor *y, struct cx_error *);
+
+/* --- cuda_sources.cu --- */
+enum cx_status cuda_head_sources(struct cx_backend *, const struct cx_tensor *value, const struct cx_matrix *attention_output, struct cx_tensor *sources,
+                                 struct cx_error *);
+enum cx_status cuda_gram(struct cx_backend *, const struct cx_tensor *sources, const struct cx_tensor *residual, struct cx_tensor *gram, struct cx_error *);
+enum cx_status cuda_ff_sources(struct cx_backend *, const struct cx_tensor *value, const struct cx_tensor *value_to_ff, struct cx_tensor *sources,
+                               struct cx_error *);
+
+/* --- cuda_maps.cu --- */
+enum cx_status cuda_attention_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *gram, bool with_residual,
+                                    const struct cx_tensor *inverse_deviation, struct cx_tensor *map, struct cx_error *);
+enum cx_status cuda_attention_parts(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *sources, struct cx_tensor *own,
+                                    struct cx_tensor *sum, struct cx_error *);
+enum cx_status cuda_head_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *gram, struct cx_tensor *map, struct cx_error *);
+
+/* --- cuda_summary.cu --- */
+enum cx_status cuda_stage_summary(struct cx_backend *, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
+                                  const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm,
+                                  struct cx_tensor *completeness_error, struct cx_error *);
+
+/* --- cuda_vectors.cu --- */
+enum cx_status cuda_part_vectors(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6], struct cx_error *);
+
+#endif

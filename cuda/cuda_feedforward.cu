@@ -1,0 +1,178 @@
+/*
+ * The feed-forward maps of every pair: 95 % of the program's time. (DESIGN.md, identities 2 and 3.)
+ *
+ *     z_ij = ρ_i ⊙ (Σ_h α^h_ij P_jh + [i=j] Px_j) / σ1_i     [f]        cuda_pair_build.cu
+ *     oc_ij = z_ij W2c, m_ij = z_ij · w̄                       [d], [1]   cuBLASLt; m beside z
+ *     ‖o‖, ‖v‖, ‖w‖ of every pair, o_ii, Σ_j o_ij                        cuda_pair_finish.cu
+ *
+ * in chunks of pairs whose z and product stay in the L2 cache, so neither [n, n, f] nor [n, n, d] ever exists. W2c depends neither on the source nor on the
+ * sequence: a chunk takes tiles of any sequences, and short ones fill it as well as long ones. This is the portable way, and the reference for kernels that
+ * keep z and the product on chip.
+ *
+ * Derived, not measured: BERT-base, n = 512, H100: 1.24 TFLOP a layer in the product (1.9 ms at 650 TFLOP/s), 21 GFLOP float32 for z and 5 for t (about
+ * 0.6 ms), and some 7 GB to and from L2 (1.5 ms).
+ */
+#include "cuda_pair_kernels.cuh"
+
+/*
+ * pair_sources: sources of a tile. More means less reading of ρ_i, and more shared memory; two blocks of 48 KiB fit into any multiprocessor.
+ * product_tile: rows × columns of the largest tiles of cuBLASLt's kernels; a chunk should give every multiprocessor one.
+ */
+enum { most_sources = 32, shared_budget = 48 << 10, product_tile = 128 * 256, most_rows = 1 << 16 };
+
+static size_t operand_bytes(const struct cuda_backend *cuda) {
+    return cuda->pair_precision == CX_PAIR_F16 ? sizeof(__half) : sizeof(float);
+}
+
+void cuda_pair_sizes(struct cuda_backend *cuda) {
+    const size_t d = cuda->base.config.hidden_size, f = cuda->base.config.intermediate_size;
+    const size_t row_bytes = cuda_padded(f) * operand_bytes(cuda) + cuda_padded(d) * sizeof(float);
+    size_t sources = shared_budget / pair_shared_bytes(cuda->base.config.heads, 1, 3);
+    sources = sources > most_sources ? static_cast<size_t>(most_sources) : sources < 1 ? 1 : sources;
+    const size_t wave = static_cast<size_t>(cuda->multiprocessors) * product_tile / d, cached = static_cast<size_t>(cuda->level2_bytes) * 3 / 4 / row_bytes;
+    size_t rows = cuda->pair_rows > 0 ? cuda->pair_rows : wave > cached ? wave : cached;
+    rows = rows > most_rows ? static_cast<size_t>(most_rows) : rows < CUDA_PAIR_TARGETS * sources ? CUDA_PAIR_TARGETS * sources : rows;
+    cuda->pair_sources = static_cast<unsigned>(sources);
+    cuda->pair_rows = cuda_pair_rounded(static_cast<unsigned>(rows));
+}
+
+/* Gives the next `count` elements of scratch to *pointer if there is memory, and counts their bytes in any case. */
+static void take(unsigned char *memory, size_t *used, size_t count, size_t size, void *pointer) {
+    void *place = memory ? memory + *used : NULL;
+    *static_cast<void **>(pointer) = place;
+    *used += (count * size + 255) / 256 * 256;
+}
+
+static size_t lay_out(const struct cuda_backend *cuda, struct pair_problem *problem, void *scratch) {
+    unsigned char *memory = static_cast<unsigned char *>(scratch);
+    const size_t tokens = cuda->batch->tokens, rows = cuda->chunk_rows, heads = problem->heads;
+    size_t used = 0;
+    take(memory, &used, rows * cuda_padded(problem->depth), operand_bytes(cuda), &problem->operand);
+    take(memory, &used, rows * cuda_padded(problem->width), sizeof(float), &problem->product);
+    take(memory, &used, rows, sizeof(float), &problem->row_factor);
+    take(memory, &used, rows * cuda_blocks(cuda_padded(problem->depth), PAIR_COLUMNS), sizeof(float), &problem->mean_partials);
+    take(memory, &used, 2 * rows, sizeof(float), &problem->means);
+    take(memory, &used, 3 * rows * cuda_blocks(problem->width, PAIR_COLUMNS), sizeof(float), &problem->norm_partials);
+    take(memory, &used, tokens * heads, sizeof(float), &problem->largest_heads);
+    take(memory, &used, tokens, sizeof(float), &problem->largest_residual);
+    take(memory, &used, tokens, sizeof(float), &problem->largest_ratio);
+    take(memory, &used, tokens * heads, sizeof(float), &problem->mean_heads);
+    take(memory, &used, tokens, sizeof(float), &problem->mean_residual);
+    return used;
+}
+
+/* What lies between a chunk's last row and the rows of its product is computed, too, and looked at by nobody: it must have been written once. */
+static enum cx_status fit_scratch(struct cuda_backend *cuda, struct pair_problem *problem, struct cx_error *error) {
+    const size_t needed = lay_out(cuda, problem, NULL), before = cuda->scratch.bytes;
+    enum cx_status status = cuda_list_fit(cuda, &cuda->scratch, needed, "a chunk of pairs", error);
+    if (status == CX_OK && cuda->scratch.bytes != before)
+        status = cuda_result(cuda, "ff_pair_norms", "clearing a chunk of pairs", cudaMemsetAsync(cuda->scratch.memory, 0, needed, cuda->stream), error);
+    lay_out(cuda, problem, cuda->scratch.memory);
+    return status;
+}
+
+static enum cx_status multiply(struct cuda_backend *cuda, const struct pair_problem *problem, const struct cx_pair_matrix *matrix, unsigned rows,
+                               struct cx_error *error) {
+    struct cuda_product product = {};
+    product.operation = "ff_pair_norms";
+    product.rows = cuda_pair_rounded(rows);
+    product.in = cuda_padded(matrix->depth);
+    product.out = matrix->width;
+    product.batches = 1;
+    product.is_half = cuda->pair_precision == CX_PAIR_F16;
+    product.transposed = true;
+    product.x = problem->operand;
+    product.weight = matrix->centred;
+    product.x_stride = product.weight_stride = product.in;
+    product.y_stride = cuda_padded(matrix->width);
+    product.y = problem->product;
+    return cuda_multiply(cuda, &product, error);
+}
+
+static enum cx_status run_chunks(struct cuda_backend *cuda, const struct pair_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
+    enum cx_status status = cuda_pair_measure(cuda, problem, error);
+    for (size_t k = 0; k < cuda->chunk_count && status == CX_OK; k++) {
+        status = cuda_pair_build(cuda, problem, &cuda->chunks[k], error);
+        if (status == CX_OK)
+            status = multiply(cuda, problem, matrix, cuda->chunks[k].rows, error);
+        if (status == CX_OK)
+            status = cuda_pair_finish(cuda, problem, &cuda->chunks[k], error);
+    }
+    return status;
+}
+
+static enum cx_status check(const struct cuda_backend *cuda, const struct cx_ff_pairs *pairs, struct cx_error *error) {
+    const struct cx_model_config *config = &cuda->base.config;
+    const size_t tokens = cuda->batch->tokens, count = cuda->batch->pairs, heads = config->heads, d = config->hidden_size, f = config->intermediate_size;
+    const struct cuda_argument arguments[] = {
+        CUDA_FLOATS(pairs->attention, heads * count),
+        CUDA_FLOATS(pairs->inverse_deviation1, tokens),
+        CUDA_FLOATS(pairs->ratio, tokens * f),
+        CUDA_FLOATS(pairs->head_ff_sources, tokens * heads * f),
+        CUDA_FLOATS(pairs->residual_ff_sources, tokens * f),
+        CUDA_FLOATS(pairs->head_norm_sources, tokens * heads * d),
+        CUDA_FLOATS(pairs->residual_norm_sources, tokens * d),
+        CUDA_FLOATS(pairs->norm2_scale, d),
+        CUDA_FLOATS(pairs->inverse_deviation2, tokens),
+        CUDA_OPTIONAL(pairs->ff, count),
+        CUDA_OPTIONAL(pairs->ff_res, count),
+        CUDA_OPTIONAL(pairs->ff_res_ln, count),
+        CUDA_OPTIONAL(pairs->own, tokens * d),
+        CUDA_OPTIONAL(pairs->sum, tokens * d),
+    };
+    enum cx_status status = CUDA_CHECK_ALL("ff_pair_norms", arguments, error);
+    if (status != CX_OK)
+        return status;
+    if (!pairs->output || pairs->output->width != d || pairs->output->depth != f)
+        return cx_fail(error, CX_ERROR_INTERNAL, "ff_pair_norms: argument output is not a pair matrix [%zu, %zu]", d, f);
+    return CX_OK;
+}
+
+static float *values_of(const struct cx_tensor *tensor) {
+    return tensor ? tensor->values : NULL;
+}
+
+static struct pair_problem problem_of(const struct cuda_backend *cuda, const struct cx_ff_pairs *pairs) {
+    struct pair_problem problem = {};
+    problem.width = static_cast<unsigned>(cuda->base.config.hidden_size);
+    problem.depth = static_cast<unsigned>(cuda->base.config.intermediate_size);
+    problem.heads = static_cast<unsigned>(cuda->base.config.heads);
+    problem.row_capacity = cuda->chunk_rows;
+    problem.attention = pairs->attention->values;
+    problem.inverse_deviation1 = pairs->inverse_deviation1->values;
+    problem.ratio = pairs->ratio->values;
+    problem.head_ff_sources = pairs->head_ff_sources->values;
+    problem.residual_ff_sources = pairs->residual_ff_sources->values;
+    problem.head_norm_sources = pairs->head_norm_sources->values;
+    problem.residual_norm_sources = pairs->residual_norm_sources->values;
+    problem.norm2_scale = pairs->norm2_scale->values;
+    problem.inverse_deviation2 = pairs->inverse_deviation2->values;
+    problem.row_means = pairs->output->row_means;
+    problem.ff = values_of(pairs->ff);
+    problem.ff_res = values_of(pairs->ff_res);
+    problem.ff_res_ln = values_of(pairs->ff_res_ln);
+    problem.own = values_of(pairs->own);
+    problem.sum = values_of(pairs->sum);
+    problem.weight_exponent = pairs->output->scale_exponent;
+    problem.weight_norm = pairs->output->scaled_norm;
+    problem.small_pairs = cuda->small_pairs;
+    return problem;
+}
+
+enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff_pairs *pairs, struct cx_error *error) {
+    struct cuda_backend *cuda = cuda_backend_of(backend);
+    enum cx_status status = cuda_enter(cuda, "ff_pair_norms", true, error);
+    if (status == CX_OK)
+        status = check(cuda, pairs, error);
+    if (status != CX_OK || cuda->batch->pairs == 0)
+        return status;
+    struct pair_problem problem = problem_of(cuda, pairs);
+    status = fit_scratch(cuda, &problem, error);
+    if (status == CX_OK)
+        status = run_chunks(cuda, &problem, pairs->output, error);
+    if (status != CX_OK || cuda->pair_precision != CX_PAIR_F16)
+        return status;
+    cuda->small_pairs_pending = true;
+    return cuda_result(cuda, "ff_pair_norms", "copying a counter",
+                       cudaMemcpyAsync(cuda->small_pairs_pinned, cuda->small_pairs, sizeof *cuda->small_pairs, cudaMemcpyDeviceToHost, cuda->stream), error);
+}

@@ -1,0 +1,20 @@
+/*
+ * What host/compute/backend.c, which chooses the backend, sees of this folder. Two files implement it, and CMake takes one of them: cuda_backend.cu, or
+ * cuda_absent.c in a build without CUDA.
+ */
+#ifndef CONTEXTURE_CUDA_OPEN_H
+#define CONTEXTURE_CUDA_OPEN_H
+
+#include "contexture/backend.h"
+
+/*
+ * True if this machine has a GPU that the backend can use. `text` is then that GPU in a few words ("NVIDIA H100 80GB HBM3, compute capability 9.0"),
+ * else the reason, as the end of "… because": "this build has no CUDA backend".
+ */
+bool cuda_backend_usable(char *text, size_t size);
+
+/* The CUDA backend on the GPU that cuda_backend_usable() names; CX_ERROR_DEVICE with the reason if there is none. */
+CX_MUST_USE enum cx_status cuda_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
+                                             struct cx_error *error);
+
+#endif

@@ -1,0 +1,24 @@
+# The CUDA backend: the tests that every backend passes, and its own. On a GPU, skipped without one; in a build with CX_CUDA=EMULATED on the emulation,
+# under schedules early, late and random (tests/cuda_emulation/scheduler.h).
+contexture_test(cuda_pairs contexture_op_cases)
+target_sources(test_cuda_pairs PRIVATE op_reference.c)
+
+# cuda_backend_test(name target argument…)
+function(cuda_backend_test name target)
+  if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
+    foreach(seed 0 1 4 5)
+      add_test(NAME cuda_${name}_seed${seed} COMMAND ${target} ${ARGN})
+      set_tests_properties(cuda_${name}_seed${seed} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 ENVIRONMENT
+        "EMULATION_DEVICES=1;EMULATION_SEED=${seed};TSAN_OPTIONS=halt_on_error=1 exitcode=66;OMP_NUM_THREADS=1;OPENBLAS_NUM_THREADS=1")
+    endforeach()
+  else()
+    add_test(NAME cuda_${name} COMMAND ${target} ${ARGN})
+    set_tests_properties(cuda_${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  endif()
+endfunction()
+
+cuda_backend_test(operations test_backend cuda)
+cuda_backend_test(decompose test_decompose cuda)
+if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
+  cuda_backend_test(pairs test_cuda_pairs)
+endif()

@@ -1,0 +1,134 @@
+#include "shared_memory.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+
+#include <sys/mman.h>
+
+#include "device_threads.h"
+#include "sanitizers.h"
+#include "scheduler.h"
+
+namespace emulation {
+
+namespace {
+
+constexpr size_t red_zone = 256, arena_bytes = 512 * 1024, first_offset = 1024; /* the device keeps 1024 bytes for itself too */
+constexpr unsigned char fill = 0xff;                                            /* as float or half: NaN */
+
+unsigned char *arena;
+size_t used, static_bytes, dynamic_bytes, shared_limit, dynamic_offset;
+std::unordered_map<const void *, size_t> &offsets = *new std::unordered_map<const void *, size_t>; /* of static arrays by their keys */
+std::map<size_t, size_t> &arrays = *new std::map<size_t, size_t>;                                  /* offset, bytes; a red zone follows each */
+
+/* Not memset, which ThreadSanitizer would see. */
+void fill_silently(unsigned char *start, size_t bytes) {
+    asm volatile("rep stosb" : "+D"(start), "+c"(bytes) : "a"(fill) : "memory");
+}
+
+unsigned char *place(size_t bytes, size_t alignment) {
+    size_t offset = (used + alignment - 1) / alignment * alignment;
+    /* Aligned as asked and no better, so that a kernel which needs more than it asks for does not get it by luck. */
+    if (alignment < 1024 && offset % (2 * alignment) == 0) {
+        offset += alignment;
+    }
+    ASAN_UNPOISON_MEMORY_REGION(arena + used, offset + bytes + red_zone - used);
+    fill_silently(arena + used, offset + bytes + red_zone - used);
+    ASAN_POISON_MEMORY_REGION(arena + used, offset - used);
+    ASAN_POISON_MEMORY_REGION(arena + offset + bytes, red_zone);
+    arrays[offset] = bytes;
+    used = offset + bytes + red_zone;
+    return arena + offset;
+}
+
+#ifndef __SANITIZE_ADDRESS__ /* where the zones are poisoned */
+void check_unwritten(size_t from, size_t to) {
+    for (size_t i = from; i < to; ++i) {
+        if (arena[i] != fill) {
+            fail("shared memory written outside every array, at offset %zu", i);
+        }
+    }
+}
+#endif
+
+} /* namespace */
+
+void shared_memory_configure(size_t dynamic, size_t limit) {
+    dynamic_bytes = dynamic;
+    shared_limit = limit;
+}
+
+void shared_memory_begin() {
+#ifdef EMULATION_RACES
+    /* Fresh pages: ThreadSanitizer forgets the accesses of the previous block. */
+    if (arena) {
+        munmap(arena, arena_bytes);
+        arena = nullptr;
+    }
+#endif
+    if (!arena) {
+        void *memory = mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) {
+            abort();
+        }
+        arena = static_cast<unsigned char *>(memory);
+    }
+    ASAN_POISON_MEMORY_REGION(arena, arena_bytes);
+    used = first_offset;
+    static_bytes = dynamic_offset = 0;
+    offsets.clear();
+    arrays.clear();
+}
+
+void shared_memory_end() {
+#ifndef __SANITIZE_ADDRESS__
+    size_t end = first_offset;
+    for (auto [offset, bytes] : arrays) {
+        check_unwritten(end, offset);
+        end = offset + bytes;
+    }
+    check_unwritten(end, used);
+#endif
+}
+
+void *shared_array(const void *key, size_t bytes, size_t alignment) {
+    RaceScope inside(emulation_race_fibre);
+    auto [position, inserted] = offsets.try_emplace(key);
+    if (inserted) {
+        static_bytes += bytes;
+        if (static_bytes > static_shared_limit) {
+            fail("%zu bytes of static shared memory; the limit is 48 KiB", static_bytes);
+        }
+        position->second = static_cast<size_t>(place(bytes, alignment) - arena);
+    }
+    return arena + position->second;
+}
+
+void *dynamic_shared(size_t alignment) {
+    RaceScope inside(emulation_race_fibre);
+    if (!dynamic_offset) {
+        if (static_bytes + dynamic_bytes > shared_limit) {
+            fail("%zu bytes of shared memory; this device has %zu", static_bytes + dynamic_bytes, shared_limit);
+        }
+        dynamic_offset = static_cast<size_t>(place(dynamic_bytes, alignment) - arena);
+    }
+    return arena + dynamic_offset;
+}
+
+unsigned shared_offset(const void *pointer, size_t bytes) {
+    const unsigned char *address = static_cast<const unsigned char *>(pointer);
+    size_t offset = static_cast<size_t>(address - arena);
+    auto next = address >= arena && offset < used ? arrays.upper_bound(offset) : arrays.begin();
+    if (next == arrays.begin()) {
+        fail("an address outside shared memory where a shared one is needed");
+    }
+    --next;
+    if (offset + bytes > next->first + next->second) {
+        fail("shared address at offset %zu lies outside every array (%zu bytes)", offset, bytes);
+    }
+    return static_cast<unsigned>(offset);
+}
+
+} /* namespace emulation */
