@@ -1,3 +1,7 @@
+if(CX_COMPUTE_ONLY)
+  return()
+endif()
+
 foreach(name chunk_filter part manifest verify)
   contexture_test(${name} contexture_store)
   if(TARGET test_${name})
