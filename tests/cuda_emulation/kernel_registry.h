@@ -22,7 +22,9 @@ template <typename... Parameters> struct TypedKernel {
         if constexpr (std::is_pointer_v<T>) {
             check_pointer_argument(value);
         } else if constexpr (std::is_class_v<T>) {
-            check_structure_argument(&value, sizeof value);
+            T copy = value;
+            __builtin_clear_padding(&copy); /* which may hold anything, even what was an address */
+            check_structure_argument(&copy, sizeof copy);
         }
     }
     template <size_t... Index> static std::function<void()> capture_each(const void *kernel, void **arguments, std::index_sequence<Index...>) {

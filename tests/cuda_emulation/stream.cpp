@@ -5,7 +5,9 @@
 #include <set>
 #include <vector>
 
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "api.h"
 #include "device_threads.h"
@@ -151,9 +153,10 @@ void push(Stream *stream, Operation operation) {
     }
 }
 
+/* By system call: ThreadSanitizer would see the function write to the host's stack on behalf of a stream. */
 double now() {
     timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &time);
     return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 

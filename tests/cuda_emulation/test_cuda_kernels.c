@@ -1,0 +1,165 @@
+/*
+ * Every operation of the CUDA backend on a few small shapes, against the float64 definitions: quick enough for every schedule, every
+ * sanitizer and every seeded bug. All of test_backend's cases run beside it where time allows.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "emulation.h"
+#include "op_cases.h"
+
+/* Chunks of few pairs, so that there are several. */
+static const struct {
+    struct op_case shape;
+    size_t pair_chunk;
+} cases[] = {
+    {{"ragged, odd widths", OP_RANDOM, 5, 3, 31, CX_SILU, {1, 9, 2, 17}}, 256},
+    {{"more than a tile", OP_RANDOM, 2, 8, 40, CX_GELU, {33, 5}}, 256},
+    {{"many heads", OP_RANDOM, 17, 4, 20, CX_RELU, {18}}, 0},
+    {{"wide", OP_RANDOM, 2, 265, 1030, CX_GELU_TANH, {3, 2}}, 0},
+    {{"integers", OP_INTEGERS, 4, 8, 36, CX_RELU, {7, 18, 3}}, 256},
+};
+
+static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, size_t pair_chunk) {
+    struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = pair_chunk};
+    struct cx_backend *backend;
+    struct cx_error error = {0};
+    if (cx_backend_open(&options, &data->config, &backend, &error) != CX_OK) {
+        fail_msg("%s", error.message);
+    }
+    return backend;
+}
+
+/* The largest error / allowed error of an output; NaN counts as infinite. float16 pairs: 1e-3 of the largest number of the output. */
+static double worst_error(struct op_data *data, const struct op *op, size_t output, const struct op_expected *expected, bool half_pairs) {
+    struct cx_error error = {0};
+    double worst = 0.0, largest = 0.0;
+    double *values = calloc(expected->count, sizeof *values);
+    assert_non_null(values);
+    if (data->backend->operations->read(data->backend, data->out[output], 0, expected->count, values, &error) != CX_OK) {
+        fail_msg("%s, %s: %s", data->shape->name, op->name, error.message);
+    }
+    for (size_t j = 0; j < expected->count; j++) {
+        largest = fmax(largest, fabs(expected->value[j]));
+    }
+    for (size_t j = 0; j < expected->count; j++) {
+        double value = values[j], unit = 0x1p-53;
+        if (op_output_element(op->outputs[output]) == CX_ELEMENT_FLOAT) {
+            float number;
+            memcpy(&number, (unsigned char *)values + j * sizeof number, sizeof number);
+            value = (double)number;
+            unit = 0x1p-24;
+        }
+        double allowed = op->tolerance * unit * expected->magnitude[j] + 0x1p-148;
+        if (half_pairs) {
+            allowed = 1e-3 * largest;
+        } else if (op->exact && data->shape->fill == OP_INTEGERS) {
+            allowed = 0x1p-148;
+        }
+        double ratio = fabs(value - expected->value[j]) / allowed;
+        worst = ratio <= worst ? worst : isnan(ratio) ? INFINITY : ratio;
+    }
+    free(values);
+    return worst;
+}
+
+static int run_operation(struct op_data *data, const struct op *op, bool half_pairs) {
+    struct op_expected expected[OP_MAX_OUTPUTS];
+    struct cx_error error = {0};
+    int failures = 0;
+    assert_true(op_reference(data, op, expected));
+    if (op_outputs_create(data, op, &error) != CX_OK || op->run(data, &error) != CX_OK) {
+        fail_msg("%s, %s: %s", data->shape->name, op->name, error.message);
+    }
+    for (size_t k = 0; k < OP_MAX_OUTPUTS; k++) {
+        double worst = expected[k].count ? worst_error(data, op, k, &expected[k], half_pairs) : 0.0;
+        if (worst > 1.0) {
+            print_error("%s, %s, output %zu: error %.3g times what is allowed\n", data->shape->name, op->name, k, worst);
+            failures++;
+        }
+    }
+    op_outputs_destroy(data);
+    op_expected_free(expected);
+    return failures;
+}
+
+static int run_case(size_t index, enum cx_pair_precision precision) {
+    struct op_data data;
+    struct cx_error error = {0};
+    int failures = 0;
+    op_data_create(&cases[index].shape, &data);
+    struct cx_backend *backend = open_backend(&data, precision, cases[index].pair_chunk);
+    if (op_data_upload(&data, backend, &error) != CX_OK) {
+        fail_msg("%s: %s", data.shape->name, error.message);
+    }
+    for (size_t o = 0; o < op_table_count; o++) {
+        const bool pairs = strcmp(op_table[o].operation, "ff_pair_norms") == 0;
+        if (precision == CX_PAIR_F32 || pairs) {
+            failures += run_operation(&data, &op_table[o], precision != CX_PAIR_F32);
+        }
+    }
+    op_data_release(&data);
+    cx_backend_close(backend);
+    op_data_free(&data);
+    return failures;
+}
+
+static void test_operations(void **state) {
+    int failures = 0;
+    (void)state;
+    for (size_t index = 0; index < sizeof cases / sizeof *cases; index++) {
+        failures += run_case(index, CX_PAIR_F32);
+        failures += run_case(index, CX_PAIR_F16);
+    }
+    assert_int_equal(failures, 0);
+}
+
+static void test_nothing_is_left(void **state) {
+    struct emulation_statistics statistics;
+    (void)state;
+    emulation_get_statistics(&statistics);
+    assert_int_equal(statistics.device_bytes, 0);
+}
+
+/* Once a batch has run, the same again allocates nothing. */
+static void test_no_allocation_in_the_loop(void **state) {
+    struct op_data data;
+    struct cx_error error = {0};
+    struct emulation_statistics before, after;
+    (void)state;
+    op_data_create(&cases[0].shape, &data);
+    struct cx_backend *backend = open_backend(&data, CX_PAIR_F32, cases[0].pair_chunk);
+    assert_int_equal(op_data_upload(&data, backend, &error), CX_OK);
+    for (size_t o = 0; o < op_table_count; o++) {
+        assert_int_equal(op_outputs_create(&data, &op_table[o], &error), CX_OK);
+        assert_int_equal(op_table[o].run(&data, &error), CX_OK);
+        emulation_get_statistics(&before);
+        assert_int_equal(backend->operations->batch_begin(backend, &data.batch, &error), CX_OK);
+        assert_int_equal(op_table[o].run(&data, &error), CX_OK);
+        emulation_get_statistics(&after);
+        if (after.allocations != before.allocations) {
+            fail_msg("%s allocates %lu times when run again", op_table[o].name, after.allocations - before.allocations);
+        }
+        op_outputs_destroy(&data);
+    }
+    op_data_release(&data);
+    cx_backend_close(backend);
+    op_data_free(&data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_nothing_is_left),
+        cmocka_unit_test(test_no_allocation_in_the_loop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
