@@ -3,6 +3,9 @@
  *
  * Operation and reference product take turns, so that a noisy machine slows both; the share is the median of the turns' ratios. The reference is the very
  * product for `linear`, else [1024, f] x [f, d], which is large enough to be as fast as BLAS gets. Operations that hardly compute show GB/s of their outputs.
+ *
+ * With --backend cuda a time is that of many calls and one wait for the device at their end, and the reference is cuBLASLt's own rate on a product of 8192³
+ * (--reference), with float16 operands for ff_pair_norms in --pair-precision f16, else with float32.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -13,13 +16,17 @@
 #include <cblas.h>
 #include <omp.h>
 
+#include "cuda_open.h"
 #include "op_cases.h"
 
 enum { short_sentences = 0, reference_rows = 1024, most_repeats = 101 };
 
 struct settings {
     const char *shape, *ops, *json;
-    long n; /* -1: all lengths; short_sentences: the batch of short sentences */
+    enum cx_backend_kind backend;
+    enum cx_pair_precision precision;
+    size_t pair_chunk, reference; /* reference: rows of the device's product */
+    long n;                       /* -1: all lengths; short_sentences: the batch of short sentences */
     int repeats, threads;
 };
 
@@ -30,9 +37,14 @@ struct measurement {
 static const struct {
     const char *name;
     size_t heads, head_size, intermediate_size;
-} shapes[] = {{"minilm", 12, 32, 1536}, {"bert-base", 12, 64, 3072}};
+} shapes[] = {{"minilm", 12, 32, 1536}, {"bert-base", 12, 64, 3072}, {"bert-large", 16, 64, 4096}};
 
-static const size_t lengths[] = {32, 64, 128, 256, 512, short_sentences};
+static const size_t lengths[] = {32, 64, 128, 256, 512, short_sentences, 1024};
+
+/* The last of both lists are for a GPU: on a processor they take minutes, and are run only if asked for. */
+static bool is_too_long(const struct settings *settings, size_t shape, size_t n) {
+    return settings->backend == CX_BACKEND_CPU && ((!settings->shape && strcmp(shapes[shape].name, "bert-large") == 0) || (settings->n < 0 && n == 1024));
+}
 
 /* With one thread its processor time is taken, so that programs beside this one do not count. */
 static double now(int threads) {
@@ -116,17 +128,47 @@ static void check(enum cx_status status, const struct cx_error *error) {
     exit(1);
 }
 
-/* Calls the operation often enough that the clock's steps do not matter. */
+/* Until the operations so far are done: reading waits for them. */
+static void wait_for(struct op_data *data) {
+    struct cx_error error = {0};
+    double value;
+    for (size_t k = 0; k < OP_MAX_OUTPUTS; k++) {
+        if (data->out[k]) {
+            check(data->backend->operations->read(data->backend, data->out[k], 0, 1, &value, &error), &error);
+            return;
+        }
+    }
+}
+
+/* Calls the operation often enough that the clock's steps do not matter, and neither does waiting once. */
 static double operation_seconds(struct op_data *data, const struct op *op, int calls, int threads) {
     struct cx_error error = {0};
     check(op->run(data, &error), &error);
+    wait_for(data);
     double start = now(threads);
     for (int call = 0; call < calls; call++)
         check(op->run(data, &error), &error);
+    wait_for(data);
     return (now(threads) - start) / calls;
 }
 
+/* The same against the device's rate; a GPU's clock wanders less than a shared processor's, so one rate in front of an operation is enough. */
+static struct measurement measure_on_device(struct op_data *data, const struct op *op, const struct settings *settings) {
+    struct cx_error error = {0};
+    double seconds[most_repeats], rate, work = op->work ? op->work(data) : 0.0;
+    bool is_half = settings->precision == CX_PAIR_F16 && strcmp(op->operation, "ff_pair_norms") == 0;
+    check(cuda_backend_product_rate(data->backend, is_half, settings->reference, 9, &rate, &error), &error);
+    double once = operation_seconds(data, op, 1, 0);
+    int calls = once > 0.02 ? 1 : (int)(0.02 / once) + 1;
+    for (int turn = 0; turn < settings->repeats; turn++)
+        seconds[turn] = operation_seconds(data, op, calls, 0);
+    double middle = median(seconds, settings->repeats);
+    return (struct measurement){.seconds = middle, .reference_seconds = 1.0 / rate, .share = work / middle / rate};
+}
+
 static struct measurement measure(struct op_data *data, const struct op *op, const struct settings *settings) {
+    if (strcmp(data->backend->operations->name, "cuda") == 0)
+        return measure_on_device(data, op, settings);
     double seconds[most_repeats], references[most_repeats], shares[most_repeats], work = op->work ? op->work(data) : 0.0;
     struct reference reference = reference_create(data, op);
     double reference_work = 2.0 * (double)reference.rows * (double)reference.in * (double)reference.out;
@@ -166,7 +208,7 @@ static bool wanted(const char *list, const char *name) {
 static void print_row(FILE *json, bool *first, const struct op_data *data, const struct op *op, const struct measurement *result) {
     double work = op->work ? op->work(data) : 0.0;
     if (work > 0.0)
-        printf("%-10s %-7s %-28s %10.3f ms %8.1f GFLOP/s %8.1f sgemm %6.1f %%\n", data->shape->name, data->batch.sequences > 1 ? "short" : "one", op->name,
+        printf("%-10s %-7s %-28s %10.3f ms %8.1f GFLOP/s %8.1f reference %6.1f %%\n", data->shape->name, data->batch.sequences > 1 ? "short" : "one", op->name,
                1e3 * result->seconds, 1e-9 * work / result->seconds, 1e-9 / result->reference_seconds, 100.0 * result->share);
     else
         printf("%-10s %-7s %-28s %10.3f ms %8.1f GB/s written\n", data->shape->name, data->batch.sequences > 1 ? "short" : "one", op->name,
@@ -174,7 +216,7 @@ static void print_row(FILE *json, bool *first, const struct op_data *data, const
     if (json)
         fprintf(json,
                 "%s\n    {\"shape\": \"%s\", \"sequences\": %zu, \"tokens\": %zu, \"op\": \"%s\", \"seconds\": %.9g, \"gflops\": %.6g, "
-                "\"sgemm_gflops\": %.6g, \"share\": %.4g}",
+                "\"reference_gflops\": %.6g, \"share\": %.4g}",
                 *first ? "" : ",", data->shape->name, data->batch.sequences, data->batch.tokens, op->name, result->seconds, 1e-9 * work / result->seconds,
                 1e-9 / result->reference_seconds, work > 0.0 ? result->share : 0.0);
     *first = false;
@@ -202,11 +244,14 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
     struct op_data data;
     struct cx_error error = {0};
     struct cx_backend *backend;
-    struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = settings->threads};
+    struct cx_backend_options options = {
+        .kind = settings->backend, .threads = settings->threads, .pair_precision = settings->precision, .pair_chunk = settings->pair_chunk};
+    char description[256];
     op_data_create(shape, &data);
     check(cx_backend_open(&options, &data.config, &backend, &error), &error);
     check(op_data_upload(&data, backend, &error), &error);
-    printf("\nn = %zu in %zu sequence%s\n", data.batch.tokens, data.batch.sequences, data.batch.sequences > 1 ? "s" : "");
+    backend->operations->describe(backend, description, sizeof description);
+    printf("\n%s\nn = %zu in %zu sequence%s\n", description, data.batch.tokens, data.batch.sequences, data.batch.sequences > 1 ? "s" : "");
     for (size_t o = 0; o < op_table_count; o++) {
         if (!wanted(settings->ops, op_table[o].operation))
             continue;
@@ -221,16 +266,35 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
 }
 
 static void usage(void) {
-    printf("usage: bench_ops [--shape minilm|bert-base] [--n LENGTH|short] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
-           "Without --shape and --n: both shapes, n = 32, 64, 128, 256, 512 and a batch of short sentences of 512 tokens.\n");
+    printf("usage: bench_ops [--shape minilm|bert-base|bert-large] [--n LENGTH|short] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
+           "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-chunk PAIRS] [--reference ROWS]\n"
+           "Without --shape and --n: all shapes, n = 32, 64, 128, 256, 512, a batch of short sentences of 512 tokens, and on a GPU 1024.\n");
+}
+
+static bool parse_precision(const char *name, enum cx_pair_precision *precision) {
+    static const enum cx_pair_precision all[] = {CX_PAIR_F32, CX_PAIR_BF16, CX_PAIR_F16};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+        *precision = all[k];
+        if (strcmp(name, cx_pair_precision_name(all[k])) == 0)
+            return true;
+    }
+    return false;
 }
 
 static bool parse(int argc, char **argv, struct settings *settings) {
     static const struct option options[] = {
-        {"shape", required_argument, NULL, 's'},   {"n", required_argument, NULL, 'n'},
-        {"ops", required_argument, NULL, 'o'},     {"repeat", required_argument, NULL, 'r'},
-        {"threads", required_argument, NULL, 't'}, {"json", required_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"shape", required_argument, NULL, 's'},
+        {"n", required_argument, NULL, 'n'},
+        {"ops", required_argument, NULL, 'o'},
+        {"repeat", required_argument, NULL, 'r'},
+        {"threads", required_argument, NULL, 't'},
+        {"json", required_argument, NULL, 'j'},
+        {"backend", required_argument, NULL, 'b'},
+        {"pair-precision", required_argument, NULL, 'p'},
+        {"pair-chunk", required_argument, NULL, 'c'},
+        {"reference", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -252,15 +316,31 @@ static bool parse(int argc, char **argv, struct settings *settings) {
         case 'j':
             settings->json = optarg;
             break;
+        case 'b':
+            if (strcmp(optarg, "cpu") != 0 && strcmp(optarg, "cuda") != 0)
+                return false;
+            settings->backend = strcmp(optarg, "cuda") == 0 ? CX_BACKEND_CUDA : CX_BACKEND_CPU;
+            break;
+        case 'p':
+            if (!parse_precision(optarg, &settings->precision))
+                return false;
+            break;
+        case 'c':
+            settings->pair_chunk = (size_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'f':
+            settings->reference = (size_t)strtoul(optarg, NULL, 10);
+            break;
         default:
             return false;
         }
     }
-    return settings->repeats >= 1 && settings->repeats <= most_repeats && settings->threads >= 1 && settings->n >= -1 && optind == argc;
+    return settings->repeats >= 1 && settings->repeats <= most_repeats && settings->threads >= 1 && settings->n >= -1 && settings->reference >= 1 &&
+           optind == argc;
 }
 
 int main(int argc, char **argv) {
-    struct settings settings = {.n = -1, .repeats = 9, .threads = omp_get_num_procs()};
+    struct settings settings = {.n = -1, .repeats = 9, .threads = omp_get_num_procs(), .backend = CX_BACKEND_CPU, .reference = 8192};
     char report[256];
     FILE *json = NULL;
     bool first = true;
@@ -275,11 +355,14 @@ int main(int argc, char **argv) {
     cx_backend_report(report, sizeof report);
     printf("%s; %d threads, median of %d turns\n", report, settings.threads, settings.repeats);
     if (json)
-        fprintf(json, "{\"device\": \"%s\", \"threads\": %d, \"repeats\": %d, \"results\": [", report, settings.threads, settings.repeats);
+        fprintf(json, "{\"device\": \"%s\", \"threads\": %d, \"repeats\": %d, \"backend\": \"%s\", \"pair_precision\": \"%s\", \"results\": [", report,
+                settings.threads, settings.repeats, settings.backend == CX_BACKEND_CUDA ? "cuda" : "cpu", cx_pair_precision_name(settings.precision));
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         if (!wanted(settings.shape, shapes[s].name))
             continue;
         for (size_t k = 0; k < sizeof lengths / sizeof *lengths && (settings.n < 0 || k == 0); k++) {
+            if (is_too_long(&settings, s, lengths[k]))
+                continue;
             struct op_case shape = case_of(s, settings.n >= 0 ? (size_t)settings.n : lengths[k]);
             bench_case(&shape, &settings, json, &first);
         }

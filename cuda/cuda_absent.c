@@ -8,10 +8,19 @@ bool cuda_backend_usable(char *text, size_t size) {
     return false;
 }
 
+enum cx_status cuda_backend_product_rate(struct cx_backend *backend, bool is_half, size_t rows, int repeats, double *rate, struct cx_error *error) {
+    (void)backend;
+    (void)is_half;
+    (void)rows;
+    (void)repeats;
+    *rate = 0.0;
+    return cx_fail(error, CX_ERROR_DEVICE, "the rate of a GPU cannot be measured: this build has no CUDA backend");
+}
+
 enum cx_status cuda_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
                                  struct cx_error *error) {
     (void)options;
     (void)config;
     *backend = NULL;
-    return cx_fail(error, CX_ERROR_DEVICE, "this build has no CUDA backend: run with the CPU backend, or build with CUDA");
+    return cx_fail(error, CX_ERROR_DEVICE, "the CUDA backend cannot be used, because this build has none: use --backend cpu or auto");
 }

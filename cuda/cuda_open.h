@@ -13,6 +13,12 @@
  */
 bool cuda_backend_usable(char *text, size_t size);
 
+/*
+ * What the device's own library makes of a product [rows, rows] x [rows, rows], in FLOP/s: what the kernels are measured against. float16 operands, or
+ * float32; the median of `repeats` products after one that is not counted.
+ */
+CX_MUST_USE enum cx_status cuda_backend_product_rate(struct cx_backend *backend, bool is_half, size_t rows, int repeats, double *rate, struct cx_error *error);
+
 /* The CUDA backend on the GPU that cuda_backend_usable() names; CX_ERROR_DEVICE with the reason if there is none. */
 CX_MUST_USE enum cx_status cuda_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
                                              struct cx_error *error);

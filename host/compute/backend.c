@@ -23,6 +23,11 @@ enum cx_status cx_backend_open(const struct cx_backend_options *options, const s
     return cx_fail(error, CX_ERROR_INTERNAL, "unknown kind of backend: %d", (int)options->kind);
 }
 
+const char *cx_pair_precision_name(enum cx_pair_precision precision) {
+    static const char *const names[] = {[CX_PAIR_F32] = "f32", [CX_PAIR_BF16] = "bf16", [CX_PAIR_F16] = "f16"};
+    return names[precision];
+}
+
 void cx_backend_close(struct cx_backend *backend) {
     if (backend)
         backend->operations->close(backend);

@@ -48,7 +48,7 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         {"max_tokens", json_integer((json_int_t)setup->sequence_options.longest)},
         {"model", json_string(model_fingerprint)},
         {"pair_field", settings->corpus.pair_field ? json_string(settings->corpus.pair_field) : json_null()},
-        {"pair_precision", json_string(settings->pair_precision == CX_PAIR_BF16 ? "bf16" : "f32")},
+        {"pair_precision", json_string(cx_pair_precision_name(settings->pair_precision))},
         {"per_head", json_boolean(settings->per_head)},
         {"program_version", json_string(CX_VERSION)},
         {"shard_size", json_integer((json_int_t)settings->shard_size)},

@@ -138,7 +138,7 @@ struct cx_store_options setup_store_options(const struct setup *setup) {
         .kept_mantissa_bits = (int)settings->mantissa_bits,
         .compression_level = (int)settings->compression,
         .threads = setup->threads,
-        .pair_precision = settings->pair_precision == CX_PAIR_BF16 ? "bf16" : "f32",
+        .pair_precision = cx_pair_precision_name(settings->pair_precision),
         .program_version = CX_VERSION,
     };
 }

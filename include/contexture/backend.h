@@ -38,6 +38,9 @@ enum cx_pair_precision {
     CX_PAIR_F16,  /* times powers of two, rounded to float16: rms error about 1e-4 (derived). CUDA backend */
 };
 
+/* "f32", "bf16", "f16": as the option --pair-precision and the output call them. */
+const char *cx_pair_precision_name(enum cx_pair_precision precision);
+
 enum cx_element { CX_ELEMENT_FLOAT, CX_ELEMENT_DOUBLE };
 
 struct cx_backend;     /* one device and its threads or streams */
