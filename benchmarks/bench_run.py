@@ -5,7 +5,8 @@ Every measurement is a process of its own. contexture's time is that of the whol
 computing, compressing, writing, and verifying what was written; with mixing ratios and completeness errors. PyTorch's is the
 time of computing the maps alone, after importing, loading and one sequence to warm up, and nothing is written: what is
 compared favours PyTorch. Its variant "tuned" has glibc keep large blocks (MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_),
-since page faults cost a plain script up to half of its time.
+since page faults cost a plain script up to half of its time. The forward pass alone is contexture's computing step, with hidden
+states but no maps, against transformers' forward: neither side's start, reading or writing counts.
 
     benchmarks/bench_run.py --program build/cpu/contexture --model MODEL [--base] [--output benchmarks/results/run.json]
 """
@@ -51,7 +52,7 @@ class Case:
 class Sample:
     seconds: float
     peak_mib: float
-    # Memory beyond the loaded model; contexture maps its weights, so for it this is the peak less the size of the weight file.
+    # Memory beyond the loaded model. For contexture, that is the peak of a run on one sequence of one token.
     above_weights_mib: float
 
 
@@ -72,6 +73,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.program, self.python, self.threads, self.folder = options.program, options.python, options.threads, folder
+        self.loaded_mib: dict[Path, float] = {}  # contexture's, by model
 
     def run(self, command: list[object], extra: dict[str, str]) -> tuple[float, float, str]:
         """Seconds, peak memory in MiB, and what the process printed."""
@@ -88,13 +90,22 @@ class Bench:
                 raise SystemExit(f"{' '.join(map(str, command))}\nended with code {process.returncode}:\n{errors.read()[-2000:]}")
             return seconds, usage.ru_maxrss / 1024, output.read()
 
-    def contexture(self, case: Case, *options: str) -> Sample:
+    def contexture_run(self, model: Path, corpus: Path, *options: str) -> tuple[float, float, float]:
+        """Seconds of the process, seconds of the computing step alone, and peak memory in MiB."""
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)
-        command = [self.program, "run", "--model", case.model, "--corpus", case.corpus, "--out", out, "--threads", self.threads, *options]
-        seconds, peak, _ = self.run(command, {})
+        seconds, peak, _ = self.run([self.program, "run", "--model", model, "--corpus", corpus, "--out", out, "--threads", self.threads, *options], {})
+        computing = json.loads((out / "summary.json").read_text())["seconds"]["decompose"]
         shutil.rmtree(out, ignore_errors=True)
-        return Sample(seconds, peak, peak - (case.model / "model.safetensors").stat().st_size / 2**20)
+        return seconds, computing, peak
+
+    def contexture(self, case: Case, forward_only: bool) -> Sample:
+        if case.model not in self.loaded_mib:
+            smallest = write_case(self.folder, "smallest", case.model, [[1]])
+            _, _, self.loaded_mib[case.model] = self.contexture_run(case.model, smallest.corpus)
+        options = ("--stages", "none", "--hidden-states") if forward_only else ()
+        seconds, computing, peak = self.contexture_run(case.model, case.corpus, *options)
+        return Sample(computing if forward_only else seconds, peak, peak - self.loaded_mib[case.model])
 
     def pytorch(self, case: Case, task: str, extra: dict[str, str]) -> Sample:
         command = [self.python, ROOT / "benchmarks" / "pytorch_maps.py", case.model, case.corpus, "--task", task, "--threads", self.threads]
@@ -103,10 +114,8 @@ class Bench:
         return Sample(report["seconds"], peak, peak - report["loaded_mib"])
 
     def measure(self, case: Case, contender: str) -> Sample:
-        if contender == "contexture":
-            return self.contexture(case)
-        if contender == "contexture, forward only":
-            return self.contexture(case, "--stages", "none")
+        if contender.startswith("contexture"):
+            return self.contexture(case, contender.endswith("forward only"))
         task = {"PyTorch": "maps", "PyTorch, attention half": "attention", "transformers, forward only": "forward"}[contender.removesuffix(" (tuned)")]
         return self.pytorch(case, task, TUNED if contender.endswith("(tuned)") else {})
 
@@ -153,33 +162,29 @@ def base_model(folder: Path) -> Path:
 # The machine.
 
 
-def product_rate(threads: int) -> float:
-    """GF/s of float32 products of 2048³ with PyTorch: what this machine gives today."""
-    import torch
-
-    torch.set_num_threads(threads)
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    best = min(_timed(lambda: a @ b) for _ in range(6))
-    return 2 * 2048**3 / best / 1e9
-
-
-def _timed(work) -> float:
+# Run by a process of its own: memory that this one had before it starts another counts into the other's peak.
+PRODUCT_RATE = """
+import json, sys, time, torch, transformers
+torch.set_num_threads(int(sys.argv[1]))
+a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+seconds = []
+for _ in range(6):
     begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    a @ b
+    seconds.append(time.perf_counter() - begin)
+print(json.dumps({"sgemm_gflops": round(2 * 2048**3 / min(seconds) / 1e9, 1), "torch": torch.__version__, "transformers": transformers.__version__}))
+"""
 
 
 def describe_machine(options: argparse.Namespace) -> dict[str, object]:
-    import torch
-    import transformers
-
-    cpu = {}
+    cpu: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, text = line.partition(":")
         cpu.setdefault(key.strip(), text.strip())
     flags = [flag for flag in cpu.get("flags", "").split() if flag.startswith(("avx512", "amx", "avx2", "fma"))]
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     program = subprocess.run([str(options.program), "--version"], capture_output=True, text=True)
+    peer = subprocess.run([str(options.python), "-c", PRODUCT_RATE, str(options.threads)], capture_output=True, text=True, check=True)
     return {
         "processor": cpu.get("model name", platform.machine()),
         "cores": os.cpu_count(),
@@ -188,10 +193,8 @@ def describe_machine(options: argparse.Namespace) -> dict[str, object]:
         "memory_gib": round(memory_kib / 2**20, 1),
         "kernel": platform.release(),
         "load_at_start": os.getloadavg()[0],
-        "sgemm_gflops": round(product_rate(options.threads), 1),
         "contexture": program.stdout.strip(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
+        **json.loads(peer.stdout),
         "python": platform.python_version(),
     }
 

@@ -1,2 +1,3 @@
 contexture_test(pipeline contexture_run)
 contexture_test(window contexture_run)
+contexture_test(options contexture_cli)

@@ -1,7 +1,7 @@
 # The CUDA backend: the tests that every backend passes, and its own. On a GPU, skipped without one; in a build with CX_CUDA=EMULATED on the emulation,
 # under schedules early, late and random (tests/cuda_emulation/scheduler.h).
 contexture_test(cuda_pairs contexture_op_cases)
-target_sources(test_cuda_pairs PRIVATE op_reference.c)
+target_sources(test_cuda_pairs PRIVATE op_reference.c op_reference_parts.c)
 
 # cuda_backend_test(name target argument…)
 function(cuda_backend_test name target)

@@ -3,6 +3,7 @@
  *
  *     store_driver write DIRECTORY [--shards N] [--sequences N] [--threads N] [--half] [--bits N] [--plain]
  *     store_driver verify DIRECTORY
+ *     store_driver samples FILE [--shards N] [--sequences N]    what `write` is given: lines "name type count" with the bytes behind each
  *
  * Exit code and sentence are those of the program.
  */
@@ -24,6 +25,64 @@ static enum cx_status verify(const char *directory, struct cx_error *error) {
     printf("shards %llu sequences %llu tokens %llu damaged %llu complete %d\n", (unsigned long long)report.shards, (unsigned long long)report.sequences,
            (unsigned long long)report.tokens, (unsigned long long)report.damaged, report.complete);
     return status;
+}
+
+static void put(FILE *file, const char *name, const char *type, const void *data, size_t count, size_t size) {
+    fprintf(file, "%s %s %zu\n", name, type, count);
+    if (count > 0 && fwrite(data, size, count, file) != count)
+        abort();
+    fputc('\n', file);
+}
+
+static void put_floats(FILE *file, const char *group, unsigned index, const float *values, size_t count) {
+    static const char *const names[] = {"attn", "attn_res", "attn_res_ln", "ff", "ff_res", "ff_res_ln", "attn_weight"};
+    char name[64];
+    snprintf(name, sizeof name, "%s/%s", group, names[index]);
+    if (values)
+        put(file, name, "<f4", values, count, 4);
+}
+
+static void put_sample(FILE *file, const struct cx_store_options *options, const struct sample *sample) {
+    const struct cx_sequence *sequence = &sample->sequence;
+    const struct cx_sequence_result *result = &sample->result;
+    const size_t n = sequence->tokens, stored = options->stored_layer_count, width = options->hidden_size;
+    const int64_t numbers[] = {(int64_t)sequence->document, sequence->source, (int64_t)sequence->line, sequence->window, sequence->flags, (int64_t)n};
+    put(file, "sequence", "<i8", numbers, 6, 8);
+    put(file, "/seq/id", "|u1", sequence->id, strlen(sequence->id), 1);
+    put(file, "/text/bytes", "|u1", sequence->text, sequence->text_length, 1);
+    put(file, "/text/pair_bytes", "|u1", sequence->pair, sequence->pair_length, 1);
+    put(file, "/tok/input_id", "<i4", sequence->input_ids, n, 4);
+    put(file, "/tok/token_type_id", "<i4", sequence->token_type_ids, n, 4);
+    put(file, "/tok/char_start", "<i4", sequence->char_start, n, 4);
+    put(file, "/tok/char_end", "<i4", sequence->char_end, n, 4);
+    put(file, "/tok/special", "|u1", sequence->special, n, 1);
+    put(file, "/tok/word_id", "<i4", sequence->word_ids, n, 4);
+    put(file, "/tok/text_index", "|i1", sequence->text_index, n, 1);
+    for (unsigned map = 0; map < CX_MAPS; map++)
+        put_floats(file, "/maps", map, result->maps[map], stored * n * n);
+    for (unsigned stage = 0; stage < CX_STAGES; stage++) {
+        put_floats(file, "/tokstat/mixing_ratio", stage, result->mixing_ratio[stage], n * stored);
+        put_floats(file, "/tokstat/bias_norm", stage, result->bias_norm[stage], n * stored);
+        put_floats(file, "/vectors", stage, result->vectors[stage], options->vector_layer_count * n * n * width);
+    }
+    put_floats(file, "/maps_head", CX_MAP_ATTN_WEIGHT, result->head_attention_weight, stored * options->heads * n * n);
+    put_floats(file, "/maps_head", CX_STAGE_ATTN, result->head_attention_norm, stored * options->heads * n * n);
+    if (result->hidden_states)
+        put(file, "/vectors/hidden_state", "<f4", result->hidden_states, (options->layers + 1) * n * width, 4);
+    put(file, "/seq/completeness_error", "<f4", result->completeness_error, stored, 4);
+}
+
+static void write_samples(const char *path, const struct cx_store_options *options, uint64_t count) {
+    FILE *file = fopen(path, "wb");
+    if (!file)
+        abort();
+    for (uint64_t number = 0; number < count; number++) {
+        struct sample sample = sample_make(options, number, sample_tokens(number));
+        put_sample(file, options, &sample);
+        sample_free(&sample);
+    }
+    if (fclose(file) != 0)
+        abort();
 }
 
 int main(int argc, char **argv) {
@@ -49,6 +108,10 @@ int main(int argc, char **argv) {
             options.kept_mantissa_bits = atoi(value), i++;
         else
             return 2;
+    }
+    if (strcmp(argv[1], "samples") == 0) {
+        write_samples(argv[2], &options, shards * sequences);
+        return 0;
     }
     status = strcmp(argv[1], "verify") == 0 ? verify(argv[2], &error) : sample_write_run(&options, shards, sequences, &error);
     if (status != CX_OK)

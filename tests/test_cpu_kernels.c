@@ -202,10 +202,121 @@ static void test_gram_of_integers(void **state) {
     }
 }
 
+enum { most_rows = 18, most_inner = 801, x_stride = most_inner + 3, y_stride = CPU_STRIP + 5 };
+
+/* Numbers whose sums of products are exact. */
+static float small_integer(size_t k) {
+    return (float)((k * 2654435761u >> 7) % 7) - 3.0f;
+}
+
+struct product_numbers {
+    float x[most_rows * x_stride], by_columns[most_inner * CPU_STRIP], by_rows[CPU_STRIP * most_inner];
+    float packed[most_inner * CPU_STRIP], packed_rows[most_inner * CPU_STRIP], y[most_rows * y_stride], start[most_rows * y_stride];
+};
+
+static void check_product(const struct cpu_kernels *set, struct product_numbers *numbers, size_t rows, size_t columns, size_t inner, bool add) {
+    for (size_t k = 0; k < inner; k++) {
+        for (size_t column = 0; column < columns; column++) {
+            numbers->by_columns[k * columns + column] = small_integer(3 * k + 11 * column);
+            numbers->by_rows[column * inner + k] = small_integer(3 * k + 11 * column);
+        }
+    }
+    memset(numbers->packed, 0xFF, sizeof numbers->packed);
+    memset(numbers->packed_rows, 0xFF, sizeof numbers->packed_rows);
+    set->pack_columns(columns, inner, numbers->by_columns, columns, numbers->packed);
+    set->pack_rows(columns, inner, numbers->by_rows, inner, numbers->packed_rows);
+    if (memcmp(numbers->packed, numbers->packed_rows, inner * CPU_STRIP * sizeof(float)) != 0)
+        fail_msg("%s: [%zu, %zu] packed by rows and by columns differ", set->name, inner, columns);
+    memcpy(numbers->y, numbers->start, sizeof numbers->y);
+    set->product(rows, columns, inner, add, numbers->x, x_stride, numbers->packed, numbers->y, y_stride);
+    for (size_t row = 0; row < most_rows; row++) {
+        for (size_t column = 0; column < y_stride; column++) {
+            bool inside = row < rows && column < columns;
+            float expected = add || !inside ? numbers->start[row * y_stride + column] : 0.0f;
+            for (size_t k = 0; inside && k < inner; k++)
+                expected += numbers->x[row * x_stride + k] * numbers->by_columns[k * columns + column];
+            if (numbers->y[row * y_stride + column] != expected)
+                fail_msg("%s: [%zu, %zu] x [%zu, %zu], add %d: y[%zu][%zu] = %g, expected %g", set->name, rows, inner, inner, columns, add, row, column,
+                         (double)numbers->y[row * y_stride + column], (double)expected);
+        }
+    }
+    memcpy(numbers->y, numbers->start, sizeof numbers->y);
+    set->dot_products(rows, inner, numbers->x, x_stride, numbers->by_rows, numbers->y, y_stride);
+    for (size_t row = 0; row < rows; row++) {
+        float expected = numbers->start[row * y_stride];
+        for (size_t k = 0; k < inner; k++)
+            expected += numbers->x[row * x_stride + k] * numbers->by_rows[k];
+        assert_true(numbers->y[row * y_stride] == expected);
+    }
+}
+
+/* Every remainder of rows, columns and depth; what lies beside the result is not touched. */
+static void test_products_of_integers(void **state) {
+    static const size_t inners[] = {1, 2, 3, 4, 5, 63, 64, 67, 384, 385, most_inner};
+    struct product_numbers *numbers = malloc(sizeof *numbers);
+    (void)state;
+    assert_non_null(numbers);
+    for (size_t k = 0; k < most_rows * x_stride; k++)
+        numbers->x[k] = small_integer(k + 5);
+    for (size_t k = 0; k < most_rows * y_stride; k++)
+        numbers->start[k] = small_integer(k + 17);
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (size_t i = 0; i < sizeof inners / sizeof *inners; i++) {
+            for (size_t rows = 1; rows <= most_rows; rows += inners[i] < 8 ? 1 : 5)
+                check_product(*set, numbers, rows, 1 + (rows * 5 + i) % CPU_STRIP, inners[i], rows % 2 == 0);
+            for (size_t columns = 1; columns <= CPU_STRIP; columns += inners[i] < 8 ? 1 : 23)
+                check_product(*set, numbers, 1 + columns % 9, columns, inners[i], columns % 2 == 0);
+            check_product(*set, numbers, most_rows, CPU_STRIP, inners[i], i % 2 == 0);
+        }
+    }
+    free(numbers);
+}
+
+/* Quadratic forms of integers: the root of an exact number. A negative form, which only rounding can make, is 0. */
+static void test_quadratic_forms(void **state) {
+    enum { most_heads = 6, most_targets = 9, n = 11 };
+    float attention[most_heads * most_targets * n], map[most_targets * n], factor[most_targets];
+    double gram_lanes[most_heads * (most_heads + 1) / 2 * CPU_SOURCE_LANES], workspace[CPU_QUADRATIC_WORKSPACE(most_heads)];
+    (void)state;
+    for (size_t k = 0; k < sizeof attention / sizeof *attention; k++)
+        attention[k] = (float)(k % 4);
+    for (size_t k = 0; k < most_targets; k++)
+        factor[k] = k % 2 ? 2.0f : 0.5f;
+    for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
+        for (size_t heads = 1; heads <= most_heads; heads++) {
+            for (size_t sources = 1; sources <= CPU_SOURCE_LANES; sources++) {
+                size_t targets = 1 + (heads + sources) % most_targets, entries = heads * (heads + 1) / 2;
+                for (size_t k = 0; k < entries * CPU_SOURCE_LANES; k++)
+                    gram_lanes[k] = k % CPU_SOURCE_LANES < sources ? (double)small_integer(k) + 1.0 : 0.0;
+                for (size_t k = 0; k < most_targets * n; k++)
+                    map[k] = -1.0f;
+                (*set)->quadratic_forms(heads, targets, sources, attention, most_targets * n, n, gram_lanes, factor, workspace, map);
+                for (size_t i = 0; i < most_targets; i++) {
+                    for (size_t l = 0; l < n; l++) {
+                        double form = 0.0;
+                        const double *entry = gram_lanes;
+                        for (size_t h = 0; h < heads; h++) {
+                            for (size_t k = h; k < heads; k++, entry += CPU_SOURCE_LANES)
+                                form += l < CPU_SOURCE_LANES
+                                            ? entry[l] * (double)attention[(h * most_targets + i) * n + l] * (double)attention[(k * most_targets + i) * n + l]
+                                            : 0.0;
+                        }
+                        float expected = i < targets && l < sources ? (float)(sqrt(form < 0.0 ? 0.0 : form) * (double)factor[i]) : -1.0f;
+                        if (map[i * n + l] != expected)
+                            fail_msg("%s, %zu heads, %zu sources: map[%zu][%zu] = %g, expected %g", (*set)->name, heads, sources, i, l, (double)map[i * n + l],
+                                     (double)expected);
+                    }
+                }
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_activations), cmocka_unit_test(test_limits),           cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_exponential), cmocka_unit_test(test_norm_is_two_pass), cmocka_unit_test(test_gram_of_integers),
+        cmocka_unit_test(test_activations),          cmocka_unit_test(test_limits),           cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_exponential),          cmocka_unit_test(test_norm_is_two_pass), cmocka_unit_test(test_gram_of_integers),
+        cmocka_unit_test(test_products_of_integers), cmocka_unit_test(test_quadratic_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,9 +118,235 @@ static void test_definition(void **state) {
     assert_int_equal(failures, 0);
 }
 
+/* All kernels of both precisions. */
+static size_t list_kernels(const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS]) {
+    size_t count = pair_kernels_list(CX_PAIR_F32, kernels);
+    return count + pair_kernels_list(CX_PAIR_BF16, kernels + count);
+}
+
+static void assert_same(const float *a, const float *b, size_t count, const struct pair_kernel *kernel, const char *what) {
+    for (size_t i = 0; i < count; i++) {
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0)
+            fail_msg("%s: %s differs at %zu: %.9g, %.9g", kernel->name, what, i, (double)a[i], (double)b[i]);
+    }
+}
+
+static void assert_same_result(const struct ff_pair_case *one, const struct ff_pair_result *a, const struct ff_pair_result *b,
+                               const struct pair_kernel *kernel) {
+    static const char *const names[] = {"ff", "ff_res", "ff_res_ln"};
+    for (int k = 0; k < 3; k++)
+        assert_same(a->maps[k], b->maps[k], one->batch.pairs, kernel, names[k]);
+    assert_same(a->own, b->own, one->batch.tokens * one->config.hidden_size, kernel, "own");
+    assert_same(a->sum, b->sum, one->batch.tokens * one->config.hidden_size, kernel, "sum");
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    static const struct ff_pair_shape shape = {100, 410, 5, {23, 70, 1, 9, 50}};
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    size_t count = list_kernels(kernels);
+    struct ff_pair_case one;
+    struct ff_pair_result first, other;
+    ff_pair_case_create(&one, &shape, 17);
+    ff_pair_result_create(&first, &one);
+    ff_pair_result_create(&other, &one);
+    for (size_t k = 0; k < count; k++) {
+        ff_pair_case_run(&one, kernels[k], 1, FF_PAIR_ALL, 1, &first);
+        for (int threads = 2; threads <= 7; threads++) {
+            ff_pair_case_run(&one, kernels[k], threads, FF_PAIR_ALL, 1, &other);
+            assert_same_result(&one, &first, &other, kernels[k]);
+        }
+    }
+    ff_pair_result_destroy(&first);
+    ff_pair_result_destroy(&other);
+    ff_pair_case_destroy(&one);
+}
+
+/* A sequence of the batch as a batch of its own gives the same bits: the values of a pair do not depend on its tile. */
+static void test_composition(void **state) {
+    (void)state;
+    static const struct ff_pair_shape shape = {72, 400, 4, {3, 41, 1, 66, 18}};
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    size_t count = list_kernels(kernels), d = shape.width, f = shape.depth, heads = shape.heads;
+    struct ff_pair_case whole;
+    struct ff_pair_result result;
+    ff_pair_case_create(&whole, &shape, 5);
+    ff_pair_result_create(&result, &whole);
+    for (size_t k = 0; k < count; k++) {
+        ff_pair_case_run(&whole, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        for (size_t s = 0; s < whole.batch.sequences; s++) {
+            struct ff_pair_shape alone = {d, f, heads, {shape.lengths[s]}};
+            struct ff_pair_case part;
+            struct ff_pair_result own;
+            size_t token = whole.token_offset[s], pair = whole.pair_offset[s];
+            const size_t first[FF_PAIR_INPUTS] = {heads * pair, token, token * f, token * heads * f, token * f, token * heads * d, token * d, 0, token};
+            ff_pair_case_create(&part, &alone, 1);
+            ff_pair_result_create(&own, &part);
+            for (int input = 0; input < FF_PAIR_INPUTS; input++)
+                memcpy(part.inputs[input], whole.inputs[input] + first[input], part.counts[input] * sizeof(float));
+            memcpy(part.weight, whole.weight, d * f * sizeof(float));
+            ff_pair_case_run(&part, kernels[k], 2, FF_PAIR_ALL, 1, &own);
+            struct ff_pair_result expected = {
+                {result.maps[0] + pair, result.maps[1] + pair, result.maps[2] + pair}, result.own + token * d, result.sum + token * d};
+            assert_same_result(&part, &own, &expected, kernels[k]);
+            ff_pair_result_destroy(&own);
+            ff_pair_case_destroy(&part);
+        }
+    }
+    ff_pair_result_destroy(&result);
+    ff_pair_case_destroy(&whole);
+}
+
+/* Any subset of the outputs gives the same bits as all of them. */
+static void test_wanted(void **state) {
+    (void)state;
+    static const struct ff_pair_shape shape = {50, 70, 2, {13, 6}};
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    size_t count = list_kernels(kernels);
+    struct ff_pair_case one;
+    struct ff_pair_result all, some;
+    ff_pair_case_create(&one, &shape, 3);
+    ff_pair_result_create(&all, &one);
+    ff_pair_result_create(&some, &one);
+    const size_t vectors = one.batch.tokens * shape.width;
+    for (size_t k = 0; k < count; k++) {
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &all);
+        for (unsigned wanted = 0; wanted < FF_PAIR_ALL; wanted++) {
+            ff_pair_case_run(&one, kernels[k], 2, wanted, 1, &some);
+            for (int output = 0; output < 5; output++) {
+                const float *const expected[] = {all.maps[0], all.maps[1], all.maps[2], all.own, all.sum};
+                const float *const found[] = {some.maps[0], some.maps[1], some.maps[2], some.own, some.sum};
+                if (wanted >> output & 1)
+                    assert_same(found[output], expected[output], output < 3 ? one.batch.pairs : vectors, kernels[k], "an output");
+            }
+        }
+    }
+    ff_pair_result_destroy(&all);
+    ff_pair_result_destroy(&some);
+    ff_pair_case_destroy(&one);
+}
+
+static void check_all(const float *values, size_t count, bool (*holds)(float), const struct pair_kernel *kernel, const char *what) {
+    for (size_t i = 0; i < count; i++) {
+        if (!holds(values[i]))
+            fail_msg("%s: %s: %g at %zu", kernel->name, what, (double)values[i], i);
+    }
+}
+
+static bool is_nan(float value) {
+    return isnan(value);
+}
+
+static bool is_zero(float value) {
+    return value == 0.0f;
+}
+
+static bool is_small(float value) {
+    return isfinite(value) && value >= 0.0f && value < 1e-30f;
+}
+
+/* W2 = 0: no feed-forward part; all inputs 0: nothing at all; numbers near the smallest: no overflow, no NaN. */
+static void test_zeros(void **state) {
+    (void)state;
+    static const struct ff_pair_shape shape = {40, 100, 4, {21, 1, 2}};
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    size_t count = list_kernels(kernels);
+    struct ff_pair_case one;
+    struct ff_pair_result result;
+    ff_pair_case_create(&one, &shape, 3);
+    ff_pair_result_create(&result, &one);
+    for (size_t k = 0; k < count; k++) {
+        for (size_t i = 0; i < shape.width * shape.depth; i++)
+            one.weight[i] = 1e-38f;
+        for (int input = HEAD_FF; input <= RESIDUAL_NORM; input++) {
+            for (size_t i = 0; i < one.counts[input]; i++)
+                one.inputs[input][i] = 1e-38f;
+        }
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        for (int map = 0; map < 3; map++)
+            check_all(result.maps[map], one.batch.pairs, is_small, kernels[k], "a map of tiny numbers");
+        memset(one.weight, 0, shape.width * shape.depth * sizeof(float));
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        check_all(result.maps[0], one.batch.pairs, is_zero, kernels[k], "ff of no weight");
+        check_all(result.sum, one.batch.tokens * shape.width, is_zero, kernels[k], "sum of no weight");
+        for (int input = HEAD_FF; input <= RESIDUAL_NORM; input++)
+            memset(one.inputs[input], 0, one.counts[input] * sizeof(float));
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        for (int map = 0; map < 3; map++)
+            check_all(result.maps[map], one.batch.pairs, is_zero, kernels[k], "a map of nothing");
+    }
+    ff_pair_result_destroy(&result);
+    ff_pair_case_destroy(&one);
+}
+
+/* A NaN in any input makes the pairs NaN that it has a part in: here, token 2 of one sequence of 5. */
+static void test_nan(void **state) {
+    (void)state;
+    static const struct ff_pair_shape shape = {34, 70, 2, {5}};
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    const size_t count = list_kernels(kernels), token = 2, n = 5;
+    for (size_t k = 0; k < count; k++) {
+        for (int input = 0; input <= FF_PAIR_INPUTS; input++) {
+            struct ff_pair_case one;
+            struct ff_pair_result result;
+            ff_pair_case_create(&one, &shape, 3);
+            ff_pair_result_create(&result, &one);
+            if (input == FF_PAIR_INPUTS)
+                one.weight[69] = NAN;
+            else if (input == ATTENTION)
+                one.inputs[input][token * n + token] = NAN;
+            else
+                one.inputs[input][input == NORM2_SCALE ? 33 : token * (one.counts[input] / n) + one.counts[input] / n - 1] = NAN;
+            ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+            bool has_ff = input <= RESIDUAL_FF || input == FF_PAIR_INPUTS, has_residual = has_ff || input == HEAD_NORM || input == RESIDUAL_NORM;
+            size_t pair = token * n + token;
+            if (isnan(result.maps[0][pair]) != has_ff || isnan(result.maps[1][pair]) != has_residual || !is_nan(result.maps[2][pair]))
+                fail_msg("%s: input %d is NaN: found %g %g %g", kernels[k]->name, input, (double)result.maps[0][pair], (double)result.maps[1][pair],
+                         (double)result.maps[2][pair]);
+            if (has_ff && !(is_nan(result.own[token * shape.width]) && is_nan(result.sum[token * shape.width])))
+                fail_msg("%s: input %d is NaN: own %g, sum %g", kernels[k]->name, input, (double)result.own[token * shape.width],
+                         (double)result.sum[token * shape.width]);
+            ff_pair_result_destroy(&result);
+            ff_pair_case_destroy(&one);
+        }
+    }
+}
+
+/* A thread's working memory stays small, however wide the model. */
+static void test_memory(void **state) {
+    (void)state;
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    size_t count = list_kernels(kernels);
+    for (size_t k = 0; k < count; k++) {
+        for (size_t width = 128; width <= 32768; width *= 2) {
+            struct cx_pair_matrix matrix = {.kernel = kernels[k], .width = width, .depth = 4 * width, .padded_width = width, .padded_depth = 4 * width};
+            size_t bytes;
+            assert_true(pair_tile_bytes(&matrix, width / 64, &bytes));
+            if (bytes > (size_t)4 << 20)
+                fail_msg("%s: width %zu: %zu bytes", kernels[k]->name, width, bytes);
+        }
+        struct cx_pair_matrix matrix = {.kernel = kernels[k], .padded_width = 64, .padded_depth = 64};
+        size_t bytes;
+        assert_false(pair_tile_bytes(&matrix, SIZE_MAX / 8, &bytes));
+    }
+}
+
+static void test_bf16_unsupported(void **state) {
+    (void)state;
+    const struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = 1, .pair_precision = CX_PAIR_BF16};
+    const struct cx_model_config config = {1, 1, 8, 8, 8, 1, 1, 1, 1e-12, CX_GELU};
+    struct cx_backend *backend = NULL;
+    struct cx_error error = {0};
+    enum cx_status status = cx_backend_open(&options, &config, &backend, &error);
+    assert_int_equal(status, pair_kernel_has_bf16() ? CX_OK : CX_ERROR_UNSUPPORTED);
+    assert_true((backend != NULL) == pair_kernel_has_bf16());
+    cx_backend_close(backend);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_definition),
+        cmocka_unit_test(test_definition), cmocka_unit_test(test_threads), cmocka_unit_test(test_composition), cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_zeros),      cmocka_unit_test(test_nan),     cmocka_unit_test(test_memory),      cmocka_unit_test(test_bf16_unsupported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,19 @@ static enum cx_status end(void *context, void *slot, struct cx_error *error) {
     return CX_OK;
 }
 
+/* Every fifth item is large: it begins only when nothing else is under way. */
+static bool is_large(const void *slot) {
+    return ((const struct item *)slot)->number % 5 == 0;
+}
+
+static enum cx_status square_alone(void *context, void *slot, struct cx_error *error) {
+    struct fixture *fixture = context;
+    const struct item *item = slot;
+    if (is_large(item) && atomic_load(&fixture->ended) != item->number)
+        return cx_fail(error, CX_ERROR_INTERNAL, "large item %d begins when %d are ended", item->number, atomic_load(&fixture->ended));
+    return square(context, slot, error);
+}
+
 static bool wants_stop(void *context) {
     return atomic_load(&((struct fixture *)context)->stop);
 }
@@ -102,6 +115,24 @@ static void all_items_pass_in_order(void **state) {
             assert_int_equal(fixture.next_to_end, fixture.count);
         }
     }
+}
+
+static void a_large_item_waits_for_the_others(void **state) {
+    (void)state;
+    struct fixture fixture = {.count = 60, .fail_at = -1, .sleep_step = 2};
+    struct item items[3];
+    void *slots[3] = {&items[0], &items[1], &items[2]};
+    struct cx_error error = {0};
+    struct cx_pipeline_step steps[] = {
+        {.name = "make", .work = make, .context = &fixture},
+        {.name = "square", .work = square_alone, .context = &fixture, .ahead = 2},
+        {.name = "end", .work = end, .context = &fixture},
+    };
+    const struct cx_pipeline_options options = {.slots = slots, .slot_count = 3, .context = &fixture, .is_large = is_large};
+    assert_int_equal(cx_pipeline_run(steps, 3, &options, &error), CX_OK);
+    assert_string_equal(error.message, "");
+    assert_int_equal(fixture.next_to_end, 60);
+    assert_int_equal(fixture.largest_lead, 2);
 }
 
 static void no_items_is_no_error(void **state) {
@@ -145,8 +176,8 @@ static void a_wish_to_stop_ends_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_items_pass_in_order),         cmocka_unit_test(no_items_is_no_error),   cmocka_unit_test(a_step_keeps_its_distance),
-        cmocka_unit_test(the_first_error_stops_all_steps), cmocka_unit_test(a_wish_to_stop_ends_it),
+        cmocka_unit_test(all_items_pass_in_order),   cmocka_unit_test(a_large_item_waits_for_the_others), cmocka_unit_test(no_items_is_no_error),
+        cmocka_unit_test(a_step_keeps_its_distance), cmocka_unit_test(the_first_error_stops_all_steps),   cmocka_unit_test(a_wish_to_stop_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 #include "store_folder.h"
 #include "store_samples.h"
 
-enum { flips_per_file = 250 };
+enum { flips_per_file = 160 };
 
 static void must(enum cx_status status, const struct cx_error *error) {
     if (status != CX_OK)

@@ -5,13 +5,6 @@
 #include "output.h"
 #include "progress.h"
 
-/* "1 document", "1,234 documents" */
-static void write_counted(uint64_t count, const char *noun, char *text, size_t size) {
-    char number[32];
-    write_grouped(count, number, sizeof number);
-    (void)snprintf(text, size, "%s %s%s", number, noun, count == 1 ? "" : "s");
-}
-
 static enum cx_status print_report(const struct options *options, const struct cx_run_report *report, struct cx_error *error) {
     char documents[48], sequences[48], tokens[48], shards[48], bytes[32], seconds[32], memory[32];
     if (options->json)

@@ -28,6 +28,23 @@ static void print_complaint(void *context, const char *sentence) {
     complaints->count++;
 }
 
+static enum cx_status print_json(const struct cx_verify_report *report, struct cx_error *error) {
+    return output_print(error,
+                        "], \"shards\": %" PRIu64 ", \"damaged\": %" PRIu64 ", \"sequences\": %" PRIu64 ", \"tokens\": %" PRIu64
+                        ", \"completeness_error\": %.9g, \"complete\": %s}\n",
+                        report->shards, report->damaged, report->sequences, report->tokens, (double)report->completeness_error,
+                        report->complete ? "true" : "false");
+}
+
+static enum cx_status print_line(const char *directory, const struct cx_verify_report *report, struct cx_error *error) {
+    char shards[48], sequences[48], tokens[48];
+    write_counted(report->shards, "shard", shards, sizeof shards);
+    write_counted(report->sequences, "sequence", sequences, sizeof sequences);
+    write_counted(report->tokens, "token", tokens, sizeof tokens);
+    return output_print(error, "%s: %s, %" PRIu64 " damaged, %s, %s, completeness error at most %.1e, %s\n", directory, shards, report->damaged, sequences,
+                        tokens, (double)report->completeness_error, report->complete ? "the run has ended" : "the run has not ended yet");
+}
+
 enum cx_status command_verify(const struct options *options, struct outcome *outcome, struct cx_error *error) {
     struct complaints complaints = {.json = options->json};
     struct cx_verify_report report = {0};
@@ -40,20 +57,9 @@ enum cx_status command_verify(const struct options *options, struct outcome *out
         *error = complaints.error;
         return complaints.status;
     }
-    if (verdict != CX_OK && verdict != CX_ERROR_DAMAGED) {
+    if (verdict != CX_OK && verdict != CX_ERROR_DAMAGED)
         return verdict;
-    }
     struct cx_error *own = verdict == CX_OK ? error : NULL; /* the verdict's sentence stands */
-    if (options->json)
-        status =
-            output_print(own,
-                         "], \"shards\": %" PRIu64 ", \"damaged\": %" PRIu64 ", \"sequences\": %" PRIu64 ", \"tokens\": %" PRIu64
-                         ", \"completeness_error\": %.9g, \"complete\": %s}\n",
-                         report.shards, report.damaged, report.sequences, report.tokens, (double)report.completeness_error, report.complete ? "true" : "false");
-    else
-        status =
-            output_print(own, "%s: %" PRIu64 " shards, %" PRIu64 " damaged, %" PRIu64 " sequences, %" PRIu64 " tokens, completeness error at most %.1e, %s\n",
-                         options->argument, report.shards, report.damaged, report.sequences, report.tokens, (double)report.completeness_error,
-                         report.complete ? "the run has ended" : "the run has not ended yet");
+    status = options->json ? print_json(&report, own) : print_line(options->argument, &report, own);
     return verdict == CX_OK ? status : verdict;
 }

@@ -80,8 +80,8 @@ const struct option option_table[] = {
      "operands of the feed-forward maps' product; faster: bf16 where the processor has it, rms error about 1e-3, and f16 on a GPU, about 1e-4"},
     {"batch-tokens", 0, OPTION_COUNT, MEMBER(run.batch_tokens), "512", 1, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "tokens that are computed together; a longer sequence is a batch of its own"},
-    {"window-memory", 0, OPTION_BYTES, MEMBER(run.window_memory), "32M", 1, most, NULL, "BYTES", COMPUTERS, 0, PLACE_ALL, false, machine_group,
-     "results held before they are written; twice as much is needed, and at least two sequences'"},
+    {"window-memory", 0, OPTION_BYTES, MEMBER(run.window_memory), "16M", 1, most, NULL, "BYTES", COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "results held before they are written; twice as much is needed, and at least one sequence's"},
     {"gflops", 0, OPTION_NUMBER, MEMBER(gflops), "0", 0, 1e9, NULL, "RATE", COMMAND_PLAN, 0, PLACE_ALL, false, machine_group,
      "matrix product rate to estimate the time with, in GFLOP/s; 0: measure it"},
 
@@ -91,9 +91,9 @@ const struct option option_table[] = {
      "largest completeness error that passes"},
     {"json", 0, OPTION_FLAG, MEMBER(json), "false", 0, 0, NULL, NULL, REPORTERS, 0, PLACE_ALL, false, report_group,
      "print the result on standard output as JSON"},
-    {"quiet", 'q', OPTION_FLAG, MEMBER(quiet), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_ALL, false, report_group,
+    {"quiet", 'q', OPTION_FLAG, MEMBER(quiet), "false", 0, 0, NULL, NULL, CORPUS_READERS, 0, PLACE_ALL, false, report_group,
      "no progress, notices or list of skipped documents; errors only"},
-    {"verbose", 'v', OPTION_FLAG, MEMBER(verbose), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_ALL, false, report_group,
+    {"verbose", 'v', OPTION_FLAG, MEMBER(verbose), "false", 0, 0, NULL, NULL, CORPUS_READERS, 0, PLACE_ALL, false, report_group,
      "name every skipped document, and say where the time went"},
 
     {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS, 0, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,

@@ -42,6 +42,12 @@ void write_grouped(uint64_t number, char *text, size_t size) {
     (void)snprintf(text, size, "%s", grouped);
 }
 
+void write_counted(uint64_t count, const char *noun, char *text, size_t size) {
+    char number[32];
+    write_grouped(count, number, sizeof number);
+    (void)snprintf(text, size, "%s %s%s", number, noun, count == 1 ? "" : "s");
+}
+
 void write_memory(uint64_t bytes, char *text, size_t size) {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
     double value = (double)bytes;

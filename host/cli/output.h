@@ -11,8 +11,9 @@ CX_PRINTF(2, 3) CX_MUST_USE enum cx_status output_print(struct cx_error *error, 
 CX_MUST_USE enum cx_status output_bytes(const char *bytes, size_t length, struct cx_error *error);
 CX_MUST_USE enum cx_status output_flush(struct cx_error *error);
 
-/* Numbers for people: "1,234,567", "3.2 GiB", "2 h 05 min". */
+/* Numbers for people: "1,234,567", "1,234,567 tokens", "3.2 GiB", "2 h 05 min". */
 void write_grouped(uint64_t number, char *text, size_t size);
+void write_counted(uint64_t count, const char *noun, char *text, size_t size);
 void write_memory(uint64_t bytes, char *text, size_t size);
 void write_duration(double seconds, char *text, size_t size);
 

@@ -19,7 +19,6 @@ void progress_begin(struct progress *progress, bool quiet, bool verbose) {
     progress->verbose = verbose;
     progress->terminal = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
     progress->color = progress->terminal && !(no_color && no_color[0]);
-    pthread_mutex_init(&progress->mutex, NULL);
 }
 
 static void clear_bar(struct progress *progress) {
@@ -33,17 +32,16 @@ static size_t terminal_width(void) {
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* "1,234 sequences, 56,789 tokens, 123 sequences/s, 4,567 tokens/s, 12 min 03 s left" */
+/* "12 min 03 s left, 4,567 tokens/s, 123.4 sequences/s, 1,234 sequences": what matters most comes first, for narrow terminals. */
 static void describe(const struct cx_run_progress *state, char *text, size_t size) {
-    char sequences[32], tokens[32], rate[32], left[32] = "";
+    char sequences[32], rate[32], left[32] = "";
     const double seconds = state->seconds > 0 ? state->seconds : 1;
     write_grouped(state->sequences, sequences, sizeof sequences);
-    write_grouped(state->tokens, tokens, sizeof tokens);
     write_grouped((uint64_t)((double)state->tokens / seconds), rate, sizeof rate);
     if (state->seconds_left >= 0)
         write_duration(state->seconds_left, left, sizeof left);
-    (void)snprintf(text, size, "%s sequences, %s tokens, %.1f sequences/s, %s tokens/s%s%s%s", sequences, tokens, (double)state->sequences / seconds, rate,
-                   left[0] ? ", " : "", left, left[0] ? " left" : "");
+    (void)snprintf(text, size, "%s%s%s tokens/s, %.1f sequences/s, %s sequences", left, left[0] ? " left, " : "", rate, (double)state->sequences / seconds,
+                   sequences);
 }
 
 static void draw_bar(struct progress *progress, const struct cx_run_progress *state) {
@@ -64,7 +62,7 @@ static void show(void *context, const struct cx_run_progress *state) {
     struct progress *progress = context;
     if (progress->quiet || state->seconds - progress->last < (progress->terminal ? bar_seconds : line_seconds))
         return;
-    pthread_mutex_lock(&progress->mutex);
+    flockfile(stderr);
     progress->last = state->seconds;
     if (progress->terminal) {
         draw_bar(progress, state);
@@ -77,22 +75,22 @@ static void show(void *context, const struct cx_run_progress *state) {
             (void)fprintf(stderr, "contexture: %s\n", text);
     }
     (void)fflush(stderr);
-    pthread_mutex_unlock(&progress->mutex);
+    funlockfile(stderr);
 }
 
 static void show_notice(void *context, const char *sentence) {
     struct progress *progress = context;
     if (progress->quiet)
         return;
-    pthread_mutex_lock(&progress->mutex);
+    flockfile(stderr);
     clear_bar(progress);
     (void)fprintf(stderr, "contexture: note: %s\n", sentence);
-    pthread_mutex_unlock(&progress->mutex);
+    funlockfile(stderr);
 }
 
 static void show_skipped(void *context, const struct cx_skipped_document *document) {
     struct progress *progress = context;
-    pthread_mutex_lock(&progress->mutex);
+    flockfile(stderr);
     progress->skipped++;
     if (!progress->quiet && (progress->verbose || progress->skipped <= named_documents)) {
         clear_bar(progress);
@@ -102,7 +100,7 @@ static void show_skipped(void *context, const struct cx_skipped_document *docume
         else
             (void)fprintf(stderr, "contexture: skipped: %s:%" PRIu64 ": %s\n", document->source, document->line, document->reason);
     }
-    pthread_mutex_unlock(&progress->mutex);
+    funlockfile(stderr);
 }
 
 static bool stop_is_wanted(void *context) {
@@ -118,5 +116,4 @@ void progress_end(struct progress *progress) {
     clear_bar(progress);
     if (!progress->quiet && !progress->verbose && progress->skipped > named_documents)
         (void)fprintf(stderr, "contexture: skipped: %" PRIu64 " more documents\n", progress->skipped - named_documents);
-    pthread_mutex_destroy(&progress->mutex);
 }

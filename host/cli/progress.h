@@ -1,11 +1,10 @@
 /*
  * What a person sees on standard error while something runs: on a terminal a bar, else a line every 30 seconds; notices, and the
- * first skipped documents. Observes a run from several threads.
+ * first skipped documents. Observes a run from several threads; standard error's own lock keeps them apart.
  */
 #ifndef CONTEXTURE_CLI_PROGRESS_H
 #define CONTEXTURE_CLI_PROGRESS_H
 
-#include <pthread.h>
 #include <stdbool.h>
 
 #include "contexture/run.h"
@@ -15,7 +14,6 @@ struct progress {
     bool bar_is_shown;
     double last; /* seconds of the run at the latest bar or line */
     uint64_t skipped;
-    pthread_mutex_t mutex;
 };
 
 void progress_begin(struct progress *progress, bool quiet, bool verbose);

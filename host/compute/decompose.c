@@ -74,12 +74,14 @@ static void decompose_attention_block(struct pass *pass, const struct layer_tens
 static void decompose_feed_forward_block(struct pass *pass, const struct layer_tensors *layer) {
     const struct workspace *w = &pass->decomposer->workspace;
     const size_t tokens = pass->batch->tokens, width = pass->decomposer->backend->config.hidden_size;
+    /* Of the forward pass, u and g(u) are not needed any more; they are large, so their memory serves again. */
+    struct cx_tensor *const residual_ff_source = w->neurons, *const bias_activated = w->activated;
     const struct cx_ff_pairs pairs = {
         .attention = w->attention,
         .inverse_deviation1 = w->inverse_deviation1,
         .ratio = w->ratio,
         .head_ff_sources = w->head_ff_sources,
-        .residual_ff_sources = w->residual_ff_source,
+        .residual_ff_sources = residual_ff_source,
         .head_norm_sources = w->head_sources,
         .residual_norm_sources = w->residual_norm_source,
         .output = layer->pair_output,
@@ -93,14 +95,14 @@ static void decompose_feed_forward_block(struct pass *pass, const struct layer_t
     };
 
     APPLY(pass, ff_sources, w->value, layer->value_to_ff, w->head_ff_sources);
-    APPLY(pass, linear, tokens, w->residual_norm_source, layer->intermediate, NULL, NULL, w->residual_ff_source);
+    APPLY(pass, linear, tokens, w->residual_norm_source, layer->intermediate, NULL, NULL, residual_ff_source);
     APPLY(pass, ff_pair_norms, &pairs);
     pass_store_map(pass, CX_STAGE_FF, w->ff_map);
     pass_store_map(pass, CX_STAGE_FF_RES, w->ff_res_map);
     pass_store_map(pass, CX_STAGE_FF_RES_LN, w->ff_res_ln_map);
 
-    APPLY(pass, ff_bias, w->ratio, w->inverse_deviation1, layer->ff_bias_slope, layer->ff_bias_offset, w->bias_activated);
-    APPLY(pass, linear, tokens, w->bias_activated, layer->output, layer->output_bias, NULL, w->ff_bias);
+    APPLY(pass, ff_bias, w->ratio, w->inverse_deviation1, layer->ff_bias_slope, layer->ff_bias_offset, bias_activated);
+    APPLY(pass, linear, tokens, bias_activated, layer->output, layer->output_bias, NULL, w->ff_bias);
     pass_store_summary(pass, CX_STAGE_FF, w->ff_state, w->ff_bias, w->ff_own, w->ff_parts_sum);
 
     APPLY(pass, add, tokens * width, w->own, w->ff_own, w->own);

@@ -36,7 +36,6 @@
     X(residual_norm_source, FLOAT, T *d)  /* x̂ */                                                                                                            \
     X(gram, DOUBLE, T *(H + 1) * (H + 1)) /* G of F and x, later of F̂ and x̂ */                                                                             \
     X(head_ff_sources, FLOAT, T *H *f)    /* P */                                                                                                              \
-    X(residual_ff_source, FLOAT, T *f)    /* x̂ W1 */                                                                                                         \
     /* a token's own part, the sum of all parts, the bias part: of the stage at hand, and of the feed-forward block alone */                                   \
     X(own, FLOAT, T *d)                                                                                                                                        \
     X(sum, FLOAT, T *d)                                                                                                                                        \
@@ -44,7 +43,6 @@
     X(ff_own, FLOAT, T *d)                                                                                                                                     \
     X(ff_parts_sum, FLOAT, T *d)                                                                                                                               \
     X(ff_bias, FLOAT, T *d)                                                                                                                                    \
-    X(bias_activated, FLOAT, T *f)                                                                                                                             \
     /* results */                                                                                                                                              \
     X(map, FLOAT, pairs) /* an attention map */                                                                                                                \
     X(ff_map, FLOAT, pairs)                                                                                                                                    \

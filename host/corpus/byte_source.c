@@ -150,5 +150,5 @@ const char *cx_byte_source_path(const struct cx_byte_source *source) {
 }
 
 uint64_t cx_byte_source_bytes_read(const struct cx_byte_source *source) {
-    return source->input.read;
+    return cx_raw_input_offset(&source->input);
 }

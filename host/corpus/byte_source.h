@@ -49,7 +49,7 @@ CX_MUST_USE enum cx_status cx_byte_source_read(struct cx_byte_source *source, ch
 
 const char *cx_byte_source_path(const struct cx_byte_source *source); /* "standard input" for "-" */
 
-/* Bytes read so far of the file as it is on disk. */
+/* Bytes used so far of the file as it is on disk; what is only read ahead does not count. */
 uint64_t cx_byte_source_bytes_read(const struct cx_byte_source *source);
 
 #endif

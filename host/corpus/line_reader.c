@@ -18,7 +18,8 @@ struct cx_line_reader {
     size_t begin, end, capacity; /* unread bytes are buffer[begin .. end) */
     size_t searched;             /* of them, so many from `begin` on hold no LF */
     size_t longest_line;
-    uint64_t lines; /* given so far */
+    uint64_t lines;   /* given so far */
+    uint64_t decoded; /* bytes that the source has given so far */
     bool at_end;
     struct cx_error fault; /* why the source cannot be read any further; status CX_OK: nothing is wrong */
 };
@@ -51,6 +52,7 @@ static enum cx_status fill(struct cx_line_reader *reader, struct cx_error *error
     if (cx_byte_source_read(reader->source, reader->buffer + reader->end, room < fill_bytes ? room : fill_bytes, &count, &reader->fault) != CX_OK)
         count = 0;
     reader->end += count;
+    reader->decoded += count;
     reader->at_end = count == 0;
     return CX_OK;
 }
@@ -177,6 +179,8 @@ void cx_line_reader_close(struct cx_line_reader *reader) {
     free(reader);
 }
 
+/* Of the bytes on disk those that stand for the lines given so far: in proportion, since a block may be far ahead of them. */
 uint64_t cx_line_reader_bytes_read(const struct cx_line_reader *reader) {
-    return cx_byte_source_bytes_read(reader->source);
+    const double unread = (double)(reader->end - reader->begin), used = (double)cx_byte_source_bytes_read(reader->source);
+    return reader->decoded > 0 ? (uint64_t)(used * (1 - unread / (double)reader->decoded) + 0.5) : (uint64_t)used;
 }

@@ -2,8 +2,8 @@
 #include "cpu_backend.h"
 
 #include <math.h>
-
-#include "cpu_blas.h"
+#include <omp.h>
+#include <string.h>
 
 static void attend_tile(const struct cpu_backend *cpu, const struct cpu_tile *tile, size_t head, const float *query, const float *key, const float *value,
                         float *attention, float *context) {
@@ -12,15 +12,24 @@ static void attend_tile(const struct cpu_backend *cpu, const struct cpu_tile *ti
     size_t first_token = cpu->batch->token_offset[tile->sequence], column = head * size;
     size_t target = (first_token + tile->first) * width + column, source = first_token * width + column;
     float *weights = attention + config->heads * cpu->batch->pair_offset[tile->sequence] + (head * n + tile->first) * n;
-    cpu_sgemm(true, tile->rows, n, size, query + target, width, key + source, width, 0.0f, weights, n);
+    float *packed = cpu_scratch(cpu, omp_get_thread_num());
+    for (size_t strip = 0; strip < n; strip += CPU_STRIP) {
+        size_t columns = n - strip < CPU_STRIP ? n - strip : CPU_STRIP;
+        cpu->kernels->pack_rows(columns, size, key + source + strip * width, width, packed);
+        cpu->kernels->product(tile->rows, columns, size, false, query + target, width, packed, weights + strip, n);
+    }
     for (size_t row = 0; row < tile->rows; row++)
         cpu->kernels->softmax(n, (float)(1.0 / sqrt((double)size)), weights + row * n);
-    cpu_sgemm(false, tile->rows, size, n, weights, n, value + source, width, 0.0f, context + target, width);
+    for (size_t strip = 0; strip < size; strip += CPU_STRIP) {
+        size_t columns = size - strip < CPU_STRIP ? size - strip : CPU_STRIP;
+        cpu->kernels->pack_columns(columns, n, value + source + strip, width, packed);
+        cpu->kernels->product(tile->rows, columns, n, false, weights, n, packed, context + target + strip, width);
+    }
 }
 
 enum cx_status cpu_attend(struct cx_backend *backend, const struct cx_tensor *query, const struct cx_tensor *key, const struct cx_tensor *value,
                           struct cx_tensor *attention, struct cx_tensor *context, struct cx_error *error) {
-    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    struct cpu_backend *cpu = cpu_backend_of(backend);
     size_t heads = cpu->base.config.heads;
     enum cx_status status = cpu_check_batch(cpu, "attend", error);
     if (status != CX_OK)
@@ -31,6 +40,8 @@ enum cx_status cpu_attend(struct cx_backend *backend, const struct cx_tensor *qu
         CPU_FLOATS(context, count),
     };
     status = CPU_CHECK_ALL("attend", arguments, error);
+    if (status == CX_OK)
+        status = cpu_scratch_reserve(cpu, (cpu->base.config.head_size + cpu->batch->longest) * CPU_STRIP * sizeof(float), error);
     if (status != CX_OK)
         return status;
 #pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
@@ -56,13 +67,14 @@ enum cx_status cpu_attention_mean(struct cx_backend *backend, const struct cx_te
         size_t count = (size_t)tile->rows * tile->length, head_stride = (size_t)tile->length * tile->length, at = (size_t)tile->first * tile->length;
         const float *weights = attention->values + heads * batch->pair_offset[tile->sequence] + at;
         float *mean = map->values + batch->pair_offset[tile->sequence] + at;
+        memcpy(mean, weights, count * sizeof *mean);
+        for (size_t head = 1; head < heads; head++) {
 #pragma omp simd
-        for (size_t k = 0; k < count; k++) {
-            float sum = 0.0f;
-            for (size_t head = 0; head < heads; head++)
-                sum += weights[head * head_stride + k];
-            mean[k] = sum / (float)heads;
+            for (size_t k = 0; k < count; k++)
+                mean[k] += weights[head * head_stride + k];
         }
+        for (size_t k = 0; k < count; k++)
+            mean[k] /= (float)heads;
     }
     return CX_OK;
 }

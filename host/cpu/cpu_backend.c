@@ -8,6 +8,7 @@
 
 #include "contexture/memory.h"
 #include "cpu_blas.h"
+#include "pair_kernel.h"
 
 enum { vector_alignment = 64, huge_page = 2 << 20 };
 
@@ -114,6 +115,8 @@ enum cx_status cpu_backend_open(const struct cx_backend_options *options, const 
     *backend = NULL;
     if (options->threads < 0)
         return cx_fail(error, CX_ERROR_USAGE, "the number of threads must be 0 (all cores) or more, not %d", options->threads);
+    if (options->pair_precision == CX_PAIR_BF16 && !pair_kernel_has_bf16())
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "pair precision bf16 needs a processor with AVX512-BF16, which this one does not have: use f32");
     if (options->pair_precision == CX_PAIR_F16)
         return cx_fail(error, CX_ERROR_UNSUPPORTED, "the CPU backend has no pair precision f16; use f32, or bf16 where the processor has it");
     enum cx_status status = cx_allocate(1, sizeof *cpu, "the CPU backend", &cpu, error);

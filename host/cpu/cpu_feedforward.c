@@ -16,11 +16,12 @@
 #include "pair_kernel.h"
 
 /*
- * An item is a run of consecutive targets, with all their sources, so that sum_i is taken by one thread in the order of the sources.
+ * An item is a run of consecutive targets, with all their sources, so that sum_i is taken by one thread in the order of the sources. The partition
+ * follows the number of threads, to give all the same work; the numbers do not, since those of a pair depend on the pair alone (pair_kernel.h).
  *
- *   item_targets  targets of an item in a long sequence: P_jh is read once for all of them, 2 / targets bytes a cycle.
- *   item_rows     rows of an item of short sequences: enough to fill tiles.
- *   item_share    items per thread that are wanted at least, to even out what the threads get.
+ *   item_targets  targets of an item in a long sequence: P_jh is read from memory once for all of them, at 2 / targets bytes a cycle.
+ *   item_rows     rows of an item of short sequences, at least: enough to fill tiles.
+ *   item_share    items per thread that are wanted, to even out what the threads get; for their sake items may have half as many targets.
  */
 enum { item_targets = 16, item_rows = 384, item_share = 4 };
 
@@ -30,7 +31,6 @@ static size_t count_items(const struct cx_batch *batch, size_t threads) {
         wanted = 2 * wanted < threads * item_share ? 2 * wanted : threads * item_share;
     if (wanted > fitting)
         wanted = fitting;
-    /* Every thread the same number; the numbers computed do not depend on the partition. */
     return (wanted + threads - 1) / threads * threads;
 }
 

@@ -12,7 +12,14 @@
 
 #include "cpu_kernel_math.h"
 
-enum { lanes = CPU_SOURCE_LANES };
+/* Vectors as wide as a register: wider ones would live in memory. */
+#if defined(__AVX512F__)
+enum { lanes = 8 };
+#elif defined(__AVX2__)
+enum { lanes = 4 };
+#else
+enum { lanes = 2 };
+#endif
 
 typedef float float_lanes __attribute__((vector_size(lanes * sizeof(float))));
 typedef double double_lanes __attribute__((vector_size(lanes * sizeof(double))));
@@ -146,16 +153,23 @@ enum { gram_block = 2 };
 #endif
 
 static void gram_of_blocks(const float *const *left, const float *const *right, size_t width, double products[gram_block][gram_block]) {
-    double_lanes sums[gram_block][gram_block] = {{{0}}};
-    for (size_t k = 0; k < width; k += lanes) {
-        double_lanes a[gram_block], b[gram_block];
+    double_lanes sums[gram_block][gram_block] = {{{0}}}, a[gram_block], b[gram_block];
+    size_t whole = width / lanes * lanes;
+    for (size_t k = 0; k < whole; k += lanes) {
         for (size_t r = 0; r < gram_block; r++)
-            LOAD_LANES(a[r], left[r] + k, width - k);
+            LOAD_LANES(a[r], left[r] + k, lanes);
         for (size_t r = 0; r < gram_block; r++)
-            LOAD_LANES(b[r], right[r] + k, width - k);
+            LOAD_LANES(b[r], right[r] + k, lanes);
         for (size_t r = 0; r < gram_block; r++) {
             for (size_t c = 0; c < gram_block; c++)
                 sums[r][c] += a[r] * b[c];
+        }
+    }
+    for (size_t r = 0; r < gram_block && whole < width; r++) {
+        LOAD_LANES(a[r], left[r] + whole, width - whole);
+        for (size_t c = 0; c < gram_block; c++) {
+            LOAD_LANES(b[c], right[c] + whole, width - whole);
+            sums[r][c] += a[r] * b[c];
         }
     }
     for (size_t r = 0; r < gram_block; r++) {
@@ -193,8 +207,8 @@ static void gram(size_t heads, size_t width, const float *sources, const float *
 enum { target_block = 4 };
 
 /* Identity 1. Every number of the Gram matrices that is loaded serves target_block targets. */
-static void quadratic_forms(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
-                            const double *gram_lanes, const float *factor, double *workspace, float *map) {
+static void forms_of_lanes(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
+                           const double *gram_lanes, const float *factor, double *workspace, float *map) {
     for (size_t first = 0; first < targets; first += target_block) {
         double_lanes forms[target_block] = {{0}};
         const double *gram_entry = gram_lanes;
@@ -210,7 +224,7 @@ static void quadratic_forms(size_t heads, size_t targets, size_t sources, const 
             double_lanes partial[target_block] = {{0}}, entry, weights;
             for (size_t k = h; k < heads; k++) {
                 memcpy(&entry, gram_entry, sizeof entry);
-                gram_entry += lanes;
+                gram_entry += CPU_SOURCE_LANES;
                 for (size_t t = 0; t < target_block; t++) {
                     memcpy(&weights, workspace + (k * target_block + t) * lanes, sizeof weights);
                     partial[t] += entry * weights;
@@ -225,10 +239,16 @@ static void quadratic_forms(size_t heads, size_t targets, size_t sources, const 
             double scale = factor ? (double)factor[first + t] : 1.0, norms[lanes];
             for (size_t lane = 0; lane < lanes; lane++)
                 norms[lane] = sqrt(forms[t][lane] < 0.0 ? 0.0 : forms[t][lane]) * scale;
-            for (size_t lane = 0; lane < sources; lane++)
+            for (size_t lane = 0; lane < sources && lane < lanes; lane++)
                 map[(first + t) * target_stride + lane] = (float)norms[lane];
         }
     }
+}
+
+static void quadratic_forms(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
+                            const double *gram_lanes, const float *factor, double *workspace, float *map) {
+    for (size_t lane = 0; lane < sources; lane += lanes)
+        forms_of_lanes(heads, targets, sources - lane, attention + lane, head_stride, target_stride, gram_lanes + lane, factor, workspace, map + lane);
 }
 
 #include "cpu_product_body.h"

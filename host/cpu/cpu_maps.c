@@ -5,9 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "cpu_blas.h"
-
-enum { column_block = 192 };
+enum { column_block = 4 * CPU_STRIP };
 
 /* The upper triangles of `sources` neighbouring Gram matrices side by side, entries off the diagonal doubled; see cpu_kernels.h. */
 static void interleave_gram(size_t heads, size_t sources, const double *gram, double *gram_lanes) {
@@ -100,7 +98,7 @@ enum cx_status cpu_attention_norms(struct cx_backend *backend, const struct cx_t
 
 enum cx_status cpu_head_norms(struct cx_backend *backend, const struct cx_tensor *attention, const struct cx_tensor *gram, struct cx_tensor *map,
                               struct cx_error *error) {
-    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    struct cpu_backend *cpu = cpu_backend_of(backend);
     size_t heads = cpu->base.config.heads, rows = heads + 1;
     enum cx_status status = cpu_check_batch(cpu, "head_norms", error);
     if (status != CX_OK)
@@ -113,7 +111,7 @@ enum cx_status cpu_head_norms(struct cx_backend *backend, const struct cx_tensor
     };
     status = CPU_CHECK_ALL("head_norms", arguments, error);
     if (status == CX_OK)
-        status = cpu_scratch_reserve(cpu_backend_of(backend), batch->longest * sizeof(float), error);
+        status = cpu_scratch_reserve(cpu, batch->longest * sizeof(float), error);
     if (status != CX_OK)
         return status;
 #pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
@@ -135,15 +133,21 @@ enum cx_status cpu_head_norms(struct cx_backend *backend, const struct cx_tensor
     return CX_OK;
 }
 
-/* Columns `column` .. column + columns of own and sum, for the targets of one tile. */
+/* Columns `column` .. column + columns of own and sum, for the targets of one tile: a few strips, so that more of a source is read at once. */
 static void parts_of_tile(const struct cpu_backend *cpu, const struct cpu_tile *tile, size_t column, size_t columns, const float *attention,
                           const float *sources, float *own, float *sum) {
     size_t heads = cpu->base.config.heads, width = cpu->base.config.hidden_size, n = tile->length;
     size_t first_token = cpu->batch->token_offset[tile->sequence], target = first_token + tile->first;
     const float *weights = attention + heads * cpu->batch->pair_offset[tile->sequence] + (size_t)tile->first * n;
-    for (size_t head = 0; head < heads; head++)
-        cpu_sgemm(false, tile->rows, columns, n, weights + head * n * n, n, sources + (first_token * heads + head) * width + column, heads * width,
-                  head == 0 ? 0.0f : 1.0f, sum + target * width + column, width);
+    float *packed = cpu_scratch(cpu, omp_get_thread_num());
+    for (size_t head = 0; head < heads; head++) {
+        const float *source = sources + (first_token * heads + head) * width + column;
+        for (size_t strip = 0; strip < columns; strip += CPU_STRIP) {
+            size_t strip_columns = columns - strip < CPU_STRIP ? columns - strip : CPU_STRIP;
+            cpu->kernels->pack_columns(strip_columns, n, source + strip, heads * width, packed);
+            cpu->kernels->product(tile->rows, strip_columns, n, head > 0, weights + head * n * n, n, packed, sum + target * width + column + strip, width);
+        }
+    }
     for (size_t row = 0; row < tile->rows; row++) {
         const float *source = sources + (target + row) * heads * width + column;
         float *out = own + (target + row) * width + column;
@@ -159,7 +163,7 @@ static void parts_of_tile(const struct cpu_backend *cpu, const struct cpu_tile *
 
 enum cx_status cpu_attention_parts(struct cx_backend *backend, const struct cx_tensor *attention, const struct cx_tensor *sources, struct cx_tensor *own,
                                    struct cx_tensor *sum, struct cx_error *error) {
-    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    struct cpu_backend *cpu = cpu_backend_of(backend);
     size_t heads = cpu->base.config.heads, width = cpu->base.config.hidden_size;
     enum cx_status status = cpu_check_batch(cpu, "attention_parts", error);
     if (status != CX_OK)
@@ -172,6 +176,8 @@ enum cx_status cpu_attention_parts(struct cx_backend *backend, const struct cx_t
         CPU_FLOATS(sum, tokens * width),
     };
     status = CPU_CHECK_ALL("attention_parts", arguments, error);
+    if (status == CX_OK)
+        status = cpu_scratch_reserve(cpu, cpu->batch->longest * CPU_STRIP * sizeof(float), error);
     if (status != CX_OK)
         return status;
     size_t blocks = (width + column_block - 1) / column_block;

@@ -1,16 +1,16 @@
 /*
- * Matrix products for cpu_kernels_body.h: y += x B, with B packed into strips of CPU_STRIP columns.
+ * Matrix products for cpu_kernels_body.h: y = x B or y += x B, with B packed into strips of CPU_STRIP columns.
  *
  * Library BLAS packs both operands at every call, which at 128 rows costs 5 to 10 % and more on few rows. Here only the weights are packed, once per call for
  * all threads; x is read where it lies, one number at a time for a whole row of accumulators. A block of rows x columns stays in registers over
  * product_depth numbers of k. What is computed for a row does not depend on the rows beside it.
  */
 
-/* Accumulators: rows x vectors registers, beside `vectors` for B: 24 + 3 of 32, or 12 + 3 of 16. */
+/* Accumulators: rows x vectors registers, beside `vectors` for B and one of x: 24 + 3 + 1 of 32, 12 + 2 + 1 or 12 + 3 + 1 of 16. */
 #if defined(__AVX512F__)
 enum { product_lanes = 16, product_rows = 8, product_vectors = 3 };
 #elif defined(__AVX2__)
-enum { product_lanes = 8, product_rows = 4, product_vectors = 3 };
+enum { product_lanes = 8, product_rows = 6, product_vectors = 2 };
 #else
 enum { product_lanes = 4, product_rows = 4, product_vectors = 3 };
 #endif
@@ -20,85 +20,99 @@ enum { product_depth = 384, product_columns = product_lanes * product_vectors };
 typedef float product_lane __attribute__((vector_size(product_lanes * sizeof(float))));
 typedef float four_floats __attribute__((vector_size(4 * sizeof(float))));
 
-/* y [rows, product_columns] += x [rows, depth] b [depth, CPU_STRIP]; `rows` is a constant wherever this is expanded. */
-static inline __attribute__((always_inline)) void product_block(const size_t rows, size_t depth, const float *x, size_t x_stride, const float *b, float *y,
-                                                                size_t y_stride) {
+/* y [rows, vectors registers] = x [rows, depth] b [depth, CPU_STRIP] + (add ? y : 0); `rows` and `vectors` are constants wherever this is expanded. */
+static inline __attribute__((always_inline)) void product_block(const size_t rows, const size_t vectors, bool add, size_t depth, const float *x,
+                                                                size_t x_stride, const float *b, float *y, size_t y_stride) {
     /* Vector by vector: the compiler keeps them in registers only if nothing copies several at once. */
     product_lane sums[product_rows][product_vectors];
     for (size_t r = 0; r < rows; r++) {
-        for (size_t v = 0; v < product_vectors; v++)
-            memcpy(&sums[r][v], y + r * y_stride + v * product_lanes, sizeof(product_lane));
+        for (size_t v = 0; v < vectors; v++)
+            sums[r][v] = (product_lane){0};
+    }
+    if (add) {
+        for (size_t r = 0; r < rows; r++) {
+            for (size_t v = 0; v < vectors; v++)
+                memcpy(&sums[r][v], y + r * y_stride + v * product_lanes, sizeof(product_lane));
+        }
     }
     for (size_t k = 0; k < depth; k++) {
         product_lane column[product_vectors];
-        for (size_t v = 0; v < product_vectors; v++)
+        for (size_t v = 0; v < vectors; v++)
             memcpy(&column[v], b + k * CPU_STRIP + v * product_lanes, sizeof(product_lane));
         for (size_t r = 0; r < rows; r++) {
             float factor = x[r * x_stride + k];
-            for (size_t v = 0; v < product_vectors; v++)
+            for (size_t v = 0; v < vectors; v++)
                 sums[r][v] += factor * column[v];
         }
     }
     for (size_t r = 0; r < rows; r++) {
-        for (size_t v = 0; v < product_vectors; v++)
+        for (size_t v = 0; v < vectors; v++)
             memcpy(y + r * y_stride + v * product_lanes, &sums[r][v], sizeof(product_lane));
     }
 }
 
-static void product_rows_of(size_t rows, size_t depth, const float *x, size_t x_stride, const float *b, float *y, size_t y_stride) {
+/* Expands the block for every number of rows. */
+static inline __attribute__((always_inline)) void product_of_vectors(size_t rows, const size_t vectors, bool add, size_t depth, const float *x, size_t x_stride,
+                                                                     const float *b, float *y, size_t y_stride) {
+#define PRODUCT_CASE(constant)                                                                                                                                 \
+    case constant:                                                                                                                                             \
+        product_block(constant, vectors, add, depth, x, x_stride, b, y, y_stride);                                                                             \
+        break
     switch (rows) {
-    case 1:
-        product_block(1, depth, x, x_stride, b, y, y_stride);
-        break;
-    case 2:
-        product_block(2, depth, x, x_stride, b, y, y_stride);
-        break;
-    case 3:
-        product_block(3, depth, x, x_stride, b, y, y_stride);
-        break;
-    case 4:
-        product_block(4, depth, x, x_stride, b, y, y_stride);
-        break;
-#if defined(__AVX512F__)
-    case 5:
-        product_block(5, depth, x, x_stride, b, y, y_stride);
-        break;
-    case 6:
-        product_block(6, depth, x, x_stride, b, y, y_stride);
-        break;
-    case 7:
-        product_block(7, depth, x, x_stride, b, y, y_stride);
-        break;
-    case 8:
-        product_block(8, depth, x, x_stride, b, y, y_stride);
-        break;
+        PRODUCT_CASE(1);
+        PRODUCT_CASE(2);
+        PRODUCT_CASE(3);
+        PRODUCT_CASE(4);
+#if defined(__AVX2__)
+        PRODUCT_CASE(5);
+        PRODUCT_CASE(6);
 #endif
+#if defined(__AVX512F__)
+        PRODUCT_CASE(7);
+        PRODUCT_CASE(8);
+#endif
+    }
+#undef PRODUCT_CASE
+}
+
+/* Up to product_rows rows and the vectors that hold `columns` columns. */
+static void product_of_columns(size_t rows, size_t columns, bool add, size_t depth, const float *x, size_t x_stride, const float *b, float *y,
+                               size_t y_stride) {
+    for (size_t column = 0; column < columns; column += product_columns) {
+        size_t rest = columns - column;
+        if (product_vectors == 3 && rest > 2 * product_lanes)
+            product_of_vectors(rows, product_vectors, add, depth, x, x_stride, b + column, y + column, y_stride);
+        else if (rest > product_lanes)
+            product_of_vectors(rows, 2, add, depth, x, x_stride, b + column, y + column, y_stride);
+        else
+            product_of_vectors(rows, 1, add, depth, x, x_stride, b + column, y + column, y_stride);
     }
 }
 
-/* Up to product_rows rows, all columns of the strip. A narrow strip is computed in full beside y, since B is padded with zeros. */
-static void product_of_rows(size_t rows, size_t columns, size_t depth, const float *x, size_t x_stride, const float *b, float *y, size_t y_stride) {
+/* The last vector of a strip that ends within it is computed in full beside y, since B is padded with zeros. */
+static void product_of_rows(size_t rows, size_t columns, bool add, size_t depth, const float *x, size_t x_stride, const float *b, float *y, size_t y_stride) {
     float tile[product_rows * CPU_STRIP] __attribute__((aligned(64)));
-    bool narrow = columns < CPU_STRIP;
-    float *target = narrow ? tile : y;
-    size_t stride = narrow ? CPU_STRIP : y_stride;
-    if (narrow) {
+    if (columns % product_lanes == 0) {
+        product_of_columns(rows, columns, add, depth, x, x_stride, b, y, y_stride);
+        return;
+    }
+    if (add) {
         memset(tile, 0, sizeof tile);
         for (size_t r = 0; r < rows; r++)
             memcpy(tile + r * CPU_STRIP, y + r * y_stride, columns * sizeof *y);
     }
-    for (size_t column = 0; column < CPU_STRIP && column < columns; column += product_columns)
-        product_rows_of(rows, depth, x, x_stride, b + column, target + column, stride);
-    for (size_t r = 0; narrow && r < rows; r++)
+    product_of_columns(rows, columns, add, depth, x, x_stride, b, tile, CPU_STRIP);
+    for (size_t r = 0; r < rows; r++)
         memcpy(y + r * y_stride, tile + r * CPU_STRIP, columns * sizeof *y);
 }
 
-static void product(size_t rows, size_t columns, size_t inner, const float *x, size_t x_stride, const float *packed, float *y, size_t y_stride) {
+static void product(size_t rows, size_t columns, size_t inner, bool add, const float *x, size_t x_stride, const float *packed, float *y, size_t y_stride) {
     for (size_t first = 0; first < inner; first += product_depth) {
         size_t depth = inner - first < product_depth ? inner - first : product_depth;
         for (size_t row = 0; row < rows; row += product_rows) {
             size_t block = rows - row < product_rows ? rows - row : product_rows;
-            product_of_rows(block, columns, depth, x + row * x_stride + first, x_stride, packed + first * CPU_STRIP, y + row * y_stride, y_stride);
+            product_of_rows(block, columns, add || first > 0, depth, x + row * x_stride + first, x_stride, packed + first * CPU_STRIP, y + row * y_stride,
+                            y_stride);
         }
     }
 }
@@ -122,24 +136,35 @@ static inline void transpose_four(const float *source, size_t stride, float *pac
         memcpy(packed + k * CPU_STRIP, &rows[k], sizeof rows[k]);
 }
 
+/* 64 numbers of four rows after each other: rows lie a power of two apart, and more of them at once would drive each other out of the first cache. */
 static void pack_rows(size_t columns, size_t inner, const float *weight, size_t stride, float *packed) {
-    size_t whole = columns / 4 * 4, k = 0;
+    enum { run = 64 };
+    size_t whole = columns / 4 * 4, even = inner / 4 * 4;
     if (columns < CPU_STRIP)
         memset(packed, 0, inner * CPU_STRIP * sizeof *packed);
-    for (; k + 4 <= inner; k += 4) {
-        for (size_t column = 0; column < whole; column += 4)
-            transpose_four(weight + column * stride + k, stride, packed + k * CPU_STRIP + column);
+    for (size_t first = 0; first < even; first += run) {
+        size_t end = even - first < run ? even : first + run;
+        for (size_t column = 0; column < whole; column += 4) {
+            for (size_t k = first; k < end; k += 4)
+                transpose_four(weight + column * stride + k, stride, packed + k * CPU_STRIP + column);
+        }
     }
     for (size_t column = 0; column < columns; column++) {
-        for (size_t rest = column < whole ? k : 0; rest < inner; rest++)
-            packed[rest * CPU_STRIP + column] = weight[column * stride + rest];
+        for (size_t k = column < whole ? even : 0; k < inner; k++)
+            packed[k * CPU_STRIP + column] = weight[column * stride + k];
     }
 }
 
+/* Copies of a constant size are instructions, not calls. */
 static void pack_columns(size_t columns, size_t inner, const float *weight, size_t stride, float *packed) {
     for (size_t k = 0; k < inner; k++) {
-        memcpy(packed + k * CPU_STRIP, weight + k * stride, columns * sizeof *packed);
-        memset(packed + k * CPU_STRIP + columns, 0, (CPU_STRIP - columns) * sizeof *packed);
+        float *row = packed + k * CPU_STRIP;
+        if (columns == CPU_STRIP) {
+            memcpy(row, weight + k * stride, CPU_STRIP * sizeof *row);
+        } else {
+            memset(row, 0, CPU_STRIP * sizeof *row);
+            memcpy(row, weight + k * stride, columns * sizeof *row);
+        }
     }
 }
 

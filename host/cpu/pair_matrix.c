@@ -108,7 +108,7 @@ enum cx_status cpu_pair_matrix_create(struct cx_backend *backend, const struct c
     const struct pair_kernel *kernels[PAIR_MOST_KERNELS];
     *matrix = NULL;
     if (pair_kernels_list(cpu->pair_precision, kernels) == 0)
-        return cx_fail(error, CX_ERROR_UNSUPPORTED, "pair precision bf16 needs a processor with AVX512-BF16, which this one is not; use f32");
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "pair precision bf16 needs a processor with AVX512-BF16, which this one does not have: use f32");
     if (weight->rows != backend->config.hidden_size || weight->columns != backend->config.intermediate_size)
         return cx_fail(error, CX_ERROR_INTERNAL, "pair_matrix_create: %s: expected [%zu, %zu], found [%zu, %zu]", weight->name, backend->config.hidden_size,
                        backend->config.intermediate_size, weight->rows, weight->columns);

@@ -6,18 +6,29 @@
 
 #include "contexture/memory.h"
 
-/* A buffer of at least that many floats. It only grows, so that its pages are touched for the first time once. Old contents are of no use to anybody. */
-static enum cx_status buffer_of(struct computer *computer, size_t floats, float **memory, struct cx_error *error) {
-    size_t index = computer->windows % result_buffers;
-    if (floats > computer->buffers[index].capacity) {
-        free(computer->buffers[index].memory);
-        computer->buffers[index].capacity = 0;
-        enum cx_status status = cx_allocate(floats, sizeof(float), "the results of a window", &computer->buffers[index].memory, error);
+static void release(struct result_buffer *buffer) {
+    free(buffer->memory);
+    *buffer = (struct result_buffer){0};
+}
+
+/*
+ * A buffer of at least that many floats; its old contents are of no use to anybody. It only grows, so that its pages are touched for the first time
+ * once. While the other buffer is being written this must be the one not used last; a large window is alone and takes the larger, and all the memory.
+ */
+static enum cx_status buffer_of(struct computer *computer, bool is_large, size_t floats, float **memory, struct cx_error *error) {
+    struct result_buffer *buffers = computer->buffers;
+    computer->buffer = is_large ? buffers[1].capacity > buffers[0].capacity : 1 - computer->buffer;
+    if (is_large)
+        release(&buffers[1 - computer->buffer]);
+    struct result_buffer *buffer = &buffers[computer->buffer];
+    if (floats > buffer->capacity) {
+        release(buffer);
+        enum cx_status status = cx_allocate(floats, sizeof(float), "the results of a window", &buffer->memory, error);
         if (status != CX_OK)
             return status;
-        computer->buffers[index].capacity = floats;
+        buffer->capacity = floats;
     }
-    *memory = computer->buffers[index].memory;
+    *memory = buffer->memory;
     return CX_OK;
 }
 
@@ -39,7 +50,7 @@ static enum cx_status place_results(struct computer *computer, struct window *wi
     }
     float *memory = NULL;
     if (status == CX_OK)
-        status = buffer_of(computer, total, &memory, error);
+        status = buffer_of(computer, window->is_large, total, &memory, error);
     for (size_t k = 0; k < count && status == CX_OK; k++) {
         const size_t tokens = window->sequences.items[k].tokens;
         cx_result_place(layout, tokens, memory, &window->results[k]);
@@ -60,7 +71,13 @@ static void tell_progress(struct computer *computer, const struct window *window
     atomic_fetch_add(&computer->sequences, sequences);
     atomic_fetch_add(&computer->bytes, bytes - *told);
     atomic_store(&computer->bytes_end, window->bytes_begin + bytes);
+    atomic_store(&computer->batch_bytes, 0);
     *told = bytes;
+}
+
+uint64_t computer_batch_progress(struct computer *computer) {
+    const uint64_t begun = atomic_load(&computer->layers_begun), layers = computer->setup->config.layers;
+    return begun > 0 && begun <= layers ? atomic_load(&computer->batch_bytes) * (begun - 1) / layers : 0;
 }
 
 enum cx_status computer_work(struct computer *computer, struct window *window, struct cx_error *error) {
@@ -82,18 +99,20 @@ enum cx_status computer_work(struct computer *computer, struct window *window, s
             return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal");
         taken = cx_batch_count(sequences, order, count - done, (size_t)computer->setup->settings->batch_tokens);
         status = cx_batch_pack(&computer->packed, sequences, window->results, order, taken, error);
+        atomic_store(&computer->layers_begun, 0);
+        atomic_store(&computer->batch_bytes,
+                     (uint64_t)((double)(window->bytes_end - window->bytes_begin) * (double)computer->packed.batch.pairs / (double)pairs));
         if (status == CX_OK)
             status = cx_decompose(computer->decomposer, &computer->packed.batch, computer->packed.results, error);
         pairs_done += computer->packed.batch.pairs;
         tell_progress(computer, window, taken, &told, (double)pairs_done / (double)pairs);
     }
-    computer->windows++;
     return status;
 }
 
 void computer_free(struct computer *computer) {
     for (size_t k = 0; k < result_buffers; k++)
-        free(computer->buffers[k].memory);
+        release(&computer->buffers[k]);
     free(computer->order);
     cx_packed_batch_free(&computer->packed);
 }

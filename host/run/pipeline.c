@@ -50,9 +50,12 @@ static void stop_if_asked(struct pipeline *pipeline) {
 static bool item_is_ready(const struct pipeline *pipeline, size_t step, uint64_t item) {
     if (step > 0 && pipeline->done[step - 1] <= item)
         return false;
+    const struct cx_pipeline_options *options = pipeline->options;
     size_t ahead = pipeline->steps[step].ahead;
-    if (ahead == 0 || ahead > pipeline->options->slot_count)
-        ahead = pipeline->options->slot_count;
+    if (ahead == 0 || ahead > options->slot_count)
+        ahead = options->slot_count;
+    else if (step > 0 && options->is_large && options->is_large(options->slots[item % options->slot_count]))
+        ahead = 1;
     return item < pipeline->done[pipeline->step_count - 1] + ahead;
 }
 

@@ -107,6 +107,7 @@ static enum cx_status fill_backlog(struct reader *reader, struct window *window,
     struct cx_document document;
     struct cx_error reason = {0};
     reader->backlog.count = reader->backlog_taken = 0;
+    reader->document_begin = cx_corpus_bytes_read(reader->setup->corpus);
     enum cx_status status = read_document(reader, &document, &reason);
     if (status == CX_OK && !document.input_ids && !reader->setup->tokenizer) {
         struct cx_tokenizer *none = NULL;
@@ -139,6 +140,7 @@ static enum cx_status drain_backlog(struct reader *reader, struct window *window
         list->items[list->count++] = *sequence;
         memset(sequence, 0, sizeof *sequence);
         *bytes += floats * sizeof(float);
+        window->is_large = *bytes > reader->setup->settings->window_memory;
         *tokens += sequence->tokens;
     }
     return CX_OK;
@@ -152,7 +154,7 @@ static void close_window(struct reader *reader, struct window *window, bool last
     window->documents = reader->shard_documents;
     window->skipped = reader->shard_skipped;
     window->content_hash = reader->shard_hash;
-    window->bytes_end = cx_corpus_bytes_read(reader->setup->corpus);
+    window->bytes_end = reader->backlog_taken < reader->backlog.count ? reader->document_begin : cx_corpus_bytes_read(reader->setup->corpus);
     if (last) {
         reader->shard++;
         begin_shard(reader);
@@ -164,9 +166,10 @@ enum cx_status reader_next(struct reader *reader, struct window *window, struct 
     enum cx_status status = CX_OK;
     cx_sequence_list_clear(&window->sequences);
     skipped_list_clear(&window->left_out);
+    window->is_large = false;
     if (reader->shard_documents == 0 && !reader->ended)
         status = pass_finished_shards(reader, error);
-    window->bytes_begin = cx_corpus_bytes_read(reader->setup->corpus);
+    window->bytes_begin = reader->backlog_taken < reader->backlog.count ? reader->document_begin : cx_corpus_bytes_read(reader->setup->corpus);
     while (status == CX_OK) {
         bool full;
         status = drain_backlog(reader, window, &bytes, &tokens, &full, error);

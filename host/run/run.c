@@ -70,6 +70,13 @@ static bool stop_is_wanted(void *context) {
     return run->observer && run->observer->stop && run->observer->stop(run->observer->context);
 }
 
+/* The decomposer asks before every layer. */
+static bool stop_in_batch(void *context) {
+    struct run *run = context;
+    atomic_fetch_add(&run->computer.layers_begun, 1);
+    return stop_is_wanted(run);
+}
+
 static enum cx_status load_model(struct run *run, struct cx_error *error) {
     const struct cx_decompose_options options = {
         .maps = run->settings->maps,
@@ -77,7 +84,7 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .hidden_states = run->settings->hidden_states,
         .layers = run->setup.layers,
         .vector_layers = run->setup.vector_layers,
-        .stop = stop_is_wanted,
+        .stop = stop_in_batch,
         .stop_context = run,
     };
     enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
@@ -100,6 +107,10 @@ static enum cx_status write_step(void *context, void *slot, struct cx_error *err
     return writer_work(context, slot, error);
 }
 
+static bool window_is_large(const void *slot) {
+    return ((const struct window *)slot)->is_large;
+}
+
 static void tell_progress(void *context) {
     struct run *run = context;
     if (!run->observer || !run->observer->progress)
@@ -112,12 +123,19 @@ static void tell_progress(void *context) {
         .fraction = -1,
         .seconds_left = -1,
     };
-    const double computed = (double)atomic_load(&run->computer.bytes), place = (double)atomic_load(&run->computer.bytes_end);
+    const double in_batch = (double)computer_batch_progress(&run->computer);
+    const double computed = (double)atomic_load(&run->computer.bytes) + in_batch, place = (double)atomic_load(&run->computer.bytes_end) + in_batch;
     const double total = (double)cx_corpus_bytes_total(run->setup.corpus);
     if (total > 0)
         progress.fraction = place / total;
     if (total > 0 && computed > 0)
         progress.seconds_left = progress.seconds * (total - place) / computed;
+    /* With --limit the end comes before that of the files. */
+    const double limited = run->settings->corpus.limit > 0 ? (double)progress.sequences / (double)run->settings->corpus.limit : 0;
+    if (limited > progress.fraction) {
+        progress.fraction = limited < 1 ? limited : 1;
+        progress.seconds_left = progress.seconds * (1 - progress.fraction) / limited;
+    }
     run->observer->progress(run->observer->context, &progress);
 }
 
@@ -134,14 +152,15 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
     void *slots[windows_in_flight];
     for (size_t k = 0; k < windows_in_flight; k++)
         slots[k] = &run->windows[k];
-    const struct cx_pipeline_options options = {.slots = slots, .slot_count = windows_in_flight, .context = run, .stop = stop_is_wanted, .tick = tell_progress};
+    const struct cx_pipeline_options options = {
+        .slots = slots, .slot_count = windows_in_flight, .context = run, .is_large = window_is_large, .stop = stop_is_wanted, .tick = tell_progress};
     run->pipeline_begin = monotonic_seconds();
     enum cx_status status = cx_pipeline_run(steps, CX_STEPS, &options, error);
     for (size_t k = 0; k < CX_STEPS; k++)
         run->report->step_seconds[k] = steps[k].seconds;
     if (status == CX_ERROR_INTERRUPTED)
-        return cx_fail(error, status, "stopped by %s: %llu shards are whole in %s; the same command goes on from there",
-                       cx_signal_caught() ? cx_signal_caught() : "the caller", (unsigned long long)run->report->shards, run->settings->output);
+        return cx_fail(error, status, "stopped by %s; shards finished in %s: %llu; the same command goes on from there",
+                       cx_signal_caught() ? cx_signal_caught() : "the caller", run->settings->output, (unsigned long long)run->report->shards);
     return status;
 }
 
@@ -158,6 +177,8 @@ static enum cx_status end_run(struct run *run, struct cx_error *error) {
                        cx_corpus_source_count(run->setup.corpus) > 1 ? ", …" : "",
                        run->settings->corpus.skip > 0 ? " behind those that --skip leaves out" : "");
     enum cx_status status = cx_store_join(run->settings->output, error);
+    if (status == CX_OK)
+        status = tokens_write(&run->setup, error);
     if (status == CX_OK)
         status = cx_manifest_complete(run->writer.manifest, report->shards, error);
     if (status != CX_OK)

@@ -85,3 +85,29 @@ cleanup:
     json_decref(summary);
     return status;
 }
+
+enum cx_status tokens_write(const struct setup *setup, struct cx_error *error) {
+    if (!setup->tokenizer)
+        return CX_OK;
+    const size_t count = cx_tokenizer_vocabulary_size(setup->tokenizer);
+    char *path = NULL, *text = NULL;
+    json_t *tokens = json_array();
+    enum cx_status status = cx_path_join(setup->settings->output, "tokens.json", &path, error);
+    if (status != CX_OK)
+        goto cleanup;
+    for (size_t id = 0; id < count && id <= INT32_MAX; id++) {
+        const char *token = cx_tokenizer_token(setup->tokenizer, (int32_t)id);
+        if (json_array_append_new(tokens, token ? text_of(token) : json_null()) != 0) {
+            status = cx_fail_memory(error, "the list of tokens", count);
+            goto cleanup;
+        }
+    }
+    text = json_dumps(tokens, JSON_COMPACT);
+    status = text ? cx_file_replace(path, text, strlen(text), error) : cx_fail_memory(error, "the list of tokens", count);
+
+cleanup:
+    free(text);
+    json_decref(tokens);
+    free(path);
+    return status;
+}

@@ -9,8 +9,8 @@
 #include "contexture/memory.h"
 #include "hdf5_handle.h"
 
-/* Enough for the threads of any machine to stay busy; the number has no influence on the file. */
-enum { slot_count = 64 };
+/* Chunks that are compressed together. The number decides when HDF5 places them in the file, so it must not depend on the number of threads. */
+enum { slot_count = 32 };
 
 /* A full chunk on its way: taken from its dataset, then compressed by some thread, then written. */
 struct chunk_slot {

@@ -89,7 +89,7 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
         goto cleanup;
     if ((status = cx_identity_compare(manifest->path, manifest->content.identity, identity, error)) != CX_OK)
         goto cleanup;
-    manifest->descriptor = open(manifest->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    manifest->descriptor = open(manifest->path, O_RDWR | O_APPEND | O_CLOEXEC);
     if (manifest->descriptor < 0) {
         status = cx_fail_errno(error, "open", manifest->path);
         goto cleanup;
@@ -135,6 +135,12 @@ size_t cx_manifest_count(const struct cx_manifest *manifest) {
     return manifest->content.count;
 }
 
+/* The file ends in this line. */
+static bool ends_in(int descriptor, const char *line, size_t length, char *buffer) {
+    off_t end = lseek(descriptor, 0, SEEK_END);
+    return end >= (off_t)length && pread(descriptor, buffer, length, end - (off_t)length) == (ssize_t)length && memcmp(buffer, line, length) == 0;
+}
+
 /* One write() for the whole line, then fsync(): after a crash the line is there, or not, or torn at the end of the file. */
 static enum cx_status append_line(struct cx_manifest *manifest, const char *line, struct cx_error *error) {
     size_t length = strlen(line);
@@ -148,8 +154,13 @@ static enum cx_status append_line(struct cx_manifest *manifest, const char *line
         return cx_fail(error, CX_ERROR_IO, "cannot write %s: only %zd of %zu bytes were taken; is the disk full?", manifest->path, written, length);
     if (fsync(manifest->descriptor) != 0)
         return cx_fail_errno(error, "write", manifest->path);
-    manifest->failed = false;
-    return CX_OK;
+    char *buffer = NULL;
+    enum cx_status status = cx_allocate(length, 1, "reading the manifest back", &buffer, error);
+    if (status == CX_OK && !ends_in(manifest->descriptor, line, length, buffer))
+        status = cx_fail(error, CX_ERROR_DAMAGED, "%s: a line that was written does not read back; is the disk full or failing?", manifest->path);
+    free(buffer);
+    manifest->failed = status != CX_OK;
+    return status;
 }
 
 enum cx_status cx_manifest_add(struct cx_manifest *manifest, const struct cx_part_summary *part, const struct cx_skipped_document *skipped,

@@ -91,13 +91,29 @@ enum cx_status cx_file_sync(const char *path, struct cx_error *error) {
     return status;
 }
 
+/* In blocks: a mapped part would count as memory of the process, as large as the shard. */
 enum cx_status cx_file_checksum(const char *path, uint32_t *crc32, uint64_t *bytes, struct cx_error *error) {
-    struct cx_mapping mapping = {0};
-    enum cx_status status = cx_file_map(path, &mapping, error);
-    if (status != CX_OK)
-        return status;
-    *crc32 = libdeflate_crc32(0, mapping.data, mapping.size);
-    *bytes = mapping.size;
-    cx_file_unmap(&mapping);
-    return CX_OK;
+    enum { block_size = 1 << 18 };
+    unsigned char *block = NULL;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    *crc32 = 0;
+    *bytes = 0;
+    if (descriptor < 0)
+        return cx_fail_errno(error, "open", path);
+    enum cx_status status = cx_allocate(block_size, 1, "reading a file", &block, error);
+    for (ssize_t count = 1; status == CX_OK && count > 0;) {
+        count = read(descriptor, block, block_size);
+        if (count < 0 && errno == EINTR) {
+            count = 1;
+            continue;
+        }
+        if (count < 0)
+            status = cx_fail_errno(error, "read", path);
+        else
+            *crc32 = libdeflate_crc32(*crc32, block, (size_t)count);
+        *bytes += count > 0 ? (uint64_t)count : 0;
+    }
+    free(block);
+    close(descriptor);
+    return status;
 }

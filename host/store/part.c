@@ -31,6 +31,7 @@ static enum cx_status copy_sources(struct cx_part *part, const struct cx_store_o
 }
 
 static enum cx_status open_file(struct cx_part *part, const struct cx_store_options *options, struct cx_error *error) {
+    part->begun = true;
     enum cx_status status = cx_hdf5_create(part->temporary, &part->file, error);
     if (status == CX_OK)
         status = cx_part_write_attributes(part->file, part->temporary, options, error);
@@ -105,9 +106,9 @@ void cx_part_abandon(struct cx_part *part) {
         cx_flat_release(&part->flats[i]);
     struct cx_error ignored = {0};
     /* Removed before HDF5 closes it, and whatever HDF5 says: nobody will read it. Cut to nothing, in case HDF5 cannot close it and keeps it open. */
+    if (part->begun && (truncate(part->temporary, 0) != 0 || unlink(part->temporary) != 0))
+        ignored.status = CX_ERROR_IO;
     if (part->file >= 0) {
-        if (truncate(part->temporary, 0) != 0 || unlink(part->temporary) != 0)
-            ignored.status = CX_ERROR_IO;
         if (cx_hdf5_close(part->file, part->temporary, &ignored) != CX_OK)
             ignored.status = CX_ERROR_IO;
         part->file = -1;

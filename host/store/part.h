@@ -19,6 +19,7 @@ struct cx_part {
     size_t source_count;
     uint64_t sequences, tokens, pairs;
     float completeness_error;
+    bool begun;  /* there may be a .tmp file */
     bool failed; /* nothing may be appended any more */
 };
 

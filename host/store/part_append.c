@@ -63,6 +63,10 @@ static int64_t sequence_number(const struct cx_store_row *row, const struct cx_s
         return sequence->window;
     case CX_FIELD_FLAGS:
         return sequence->flags;
+    case CX_FIELD_TEXT_START:
+        return (int64_t)sequence->text_start;
+    case CX_FIELD_PAIR_START:
+        return (int64_t)sequence->pair_start;
     default:
         return (int64_t)sequence->tokens;
     }

@@ -1,47 +1,48 @@
+/* clang-format off */
 /*
  * The schema of a part, parts/shard-NNNNNN.h5, format version 1. run.h5 has the same datasets, joined over all parts.
  *
- *   N sequences; n tokens of one sequence; T = Σ n; L stored layers; H heads; V vector layers; d hidden_size; layers: of the model.
- *   A block dataset is flat: sequence s owns the elements offset[s] .. offset[s+1] of it, a row-major block of the shape below.
+ * N sequences; T tokens in all, n of one sequence; L stored layers; H heads; V vector layers; d hidden_size; layers: of the model.
+ * A block dataset is flat: sequence s owns the elements offset[s] .. offset[s+1] of it, a row-major block of the shape below.
+ * The fourth column is the option that switches a dataset on; without one it is always there.
  *
- *   dataset                          type     shape      there           a value is
- *   /seq/id                          UTF-8    [N]        always          the document's id; windows after the first add "#1", "#2", …; fixed length,
- * zero-padded /seq/document                    int64    [N]        always          the document's number in the corpus, from 0 /seq/source int32    [N] always
- * index into /sources /seq/line                        int64    [N]        always          line in that file, from 1 /seq/window                      int32 [N]
- * always          number of the window over the document, from 0 /seq/flags                       int32    [N]        always          bits: 1 truncated, 2
- * window, 4 text repaired, 8 two texts, 16 ready input_ids /seq/n_tokens                    int32    [N]        always          n /seq/completeness_error
- * float32  [N, L]     always          largest over stages and tokens of ‖Σ_j part + bias - true‖ / ‖true‖ /seq/tok_offset                  int64    [N+1]
- * always          first row of the sequence in /tok/… and /tokstat/… /seq/map_offset                  int64    [N+1]      always          first element of its
- * block in /maps/… /seq/map_head_offset             int64    [N+1]      per head        first element of its block in /maps_head/… /seq/hidden_offset int64
- * [N+1]      hidden states   first element of its block in /vectors/hidden_state /seq/vector_offset               int64    [N+1]      vectors         first
- * element of its block in /vectors/<stage> /sources                         UTF-8    [files]    always          the corpus' files, as they were given
- *   /tok/input_id                    int32    [T]        always          id in the vocabulary
- *   /tok/token_type_id               int32    [T]        always          0 first segment, 1 second
- *   /tok/char_start, /tok/char_end   int32    [T]        always          where the token stands in its text, in characters (code points)
- *   /tok/special                     uint8    [T]        always          1: added by the tokenizer ([CLS], [SEP])
- *   /tok/word_id                     int32    [T]        always          the word of its text that the token is part of; -1: none
- *   /tok/text_index                  int8     [T]        always          0 first text, 1 second, -1 neither
- *   /text/bytes                      uint8    block      always          the text, UTF-8; of windows: the document's whole text; block [bytes] at /text/offset
- *   /text/offset                     int64    [N+1]      always          first byte of the sequence's text in /text/bytes
- *   /text/pair_bytes, pair_offset    "        "          always          the same of the second text
- *   /maps/<map>                      float32  block      map wanted      ‖part_ij‖, block [L, target, source]; <map>: attn, attn_res, attn_res_ln, ff, ff_res,
- *                                    or half                             ff_res_ln, and attn_weight (α, mean over the heads)
- *   /maps_head/attn_weight           "        block      per head        α per head, block [L, H, target, source]
- *   /maps_head/attn                  "        block      per head        α‖f(x_j)‖ per head, the same block
- *   /tokstat/mixing_ratio/<stage>    float32  [T, L]     always          ‖Σ_{j≠i} part_ij‖ / (‖Σ_{j≠i} part_ij‖ + ‖part_ii‖); all six stages
- *   /tokstat/bias_norm/<stage>       float32  [T, L]     always          norm of the part that belongs to no source; all six stages
- *   /vectors/hidden_state            float32  block      hidden states   block [layers + 1, n, d]; layer 0 is the input of the first layer
- *   /vectors/<stage>                 float32  block      vectors         part_ij itself, block [V, target, source, d]
+ * /seq/id                                   UTF-8               [N]                                          the document's id, fixed length; windows after the first add #1, #2, …
+ * /seq/document                             int64               [N]                                          number of the document in the corpus, from 0
+ * /seq/source, /seq/line                    int32, int64        [N]                                          index into /sources; line in that file, from 1
+ * /seq/window                               int32               [N]                                          number of the window over a long document, from 0
+ * /seq/flags                                int32               [N]                                          bits: 1 truncated, 2 window, 4 invalid UTF-8 replaced, 8 two texts, 16 ready input_ids
+ * /seq/n_tokens                             int32               [N]                                          n
+ * /seq/completeness_error                   float32             [N, L]                                       largest ‖Σ_j part + bias − state‖ / ‖state‖ over stages and tokens
+ * /seq/tok_offset                           int64               [N+1]                                        the sequence's first row in /tok and /tokstat
+ * /seq/map_offset                           int64               [N+1]                                        first element of its block in a dataset of /maps
+ * /seq/map_head_offset                      int64               [N+1]                        --per-head      … of /maps_head
+ * /seq/hidden_offset                        int64               [N+1]                        --hidden-states … of /vectors/hidden_state
+ * /seq/vector_offset                        int64               [N+1]                        --vectors       … of /vectors/<stage>
+ * /sources                                  UTF-8               [files]                                      the corpus' files
+ * /tok/input_id, token_type_id              int32               [T]                                          id in the vocabulary; segment
+ * /tok/char_start, char_end                 int32               [T]                                          where the token stands in the stored text, in characters
+ * /tok/special                              uint8               [T]                                          1: added by the tokenizer
+ * /tok/word_id                              int32               [T]                                          word of its text that the token is part of; −1: none
+ * /tok/text_index                           int8                [T]                                          0 first text, 1 second, −1 neither
+ * /text/bytes, offset, start                uint8, int64, int64 block, [N+1], [N]                            the text that the tokens cover; where it begins in bytes; characters of the document before it
+ * /text/pair_bytes, pair_offset, pair_start as above            as above                                     the same of the second text
+ * /maps/<map>                               float32 or half     block [L, target, source]    --stages        ‖part_ij‖; attn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln; attn_weight: mean of α over the heads
+ * /maps_head/attn_weight, attn              float32 or half     block [L, H, target, source] --per-head      α per head; α‖f(x_j)‖ per head
+ * /tokstat/mixing_ratio/<stage>             float32             [T, L]                                       ‖Σ_{j≠i} part_ij‖ / (‖Σ_{j≠i} part_ij‖ + ‖part_ii‖); NaN for a stage that --stages leaves out
+ * /tokstat/bias_norm/<stage>                float32             [T, L]                                       norm of the part that came from no token; NaN likewise
+ * /vectors/hidden_state                     float32             block [layers+1, n, d]       --hidden-states layer 0 is the input of the first layer
+ * /vectors/<stage>                          float32             block [V, target, source, d] --vectors       part_ij itself
  *
- *   /stats is kept free for float64 sums and counts of the shard that can be added up.
+ * /stats is kept free for float64 sums and counts of the shard that can be added up.
  *
- *   Root attributes: format_version, layers, heads, hidden_size, stored_layers [L] and vector_layers [V] (numbers of layers, from 0), maps, stages (of
- *   /tokstat), vector_stages, map_type ("float32", "float16"), kept_mantissa_bits, precision (of the pair product), backend, program_version,
- *   model_fingerprint, corpus_fingerprint. Every dataset explains itself in its attributes "meaning" and "layout".
+ * Root attributes: format_version, layers, heads, hidden_size, stored_layers [L] and vector_layers [V] (numbers of layers, from 0), maps, stages (of
+ * /tokstat), vector_stages, map_type ("float32", "float16"), kept_mantissa_bits, precision (of the pair product), backend, program_version,
+ * model_fingerprint, corpus_fingerprint. Every dataset explains itself in its attributes "meaning" and "layout".
  *
- *   Chunks of 64 KiB (whole rows), shuffle + deflate + fletcher32, latest file format, no variable-length types, no times: equal input gives equal bytes.
- *   run.h5 adds /parts/{shard, file_crc32, sequence_offset}; a part that is missing reads there as NaN, -1 (255 in uint8) or empty text.
+ * Chunks of 64 KiB (whole rows), shuffle + deflate + fletcher32, latest file format, no variable-length types, no times: equal input gives equal bytes.
+ * run.h5 adds /parts/{shard, file_crc32, sequence_offset}; a part that is missing reads there as NaN, -1 (255 in uint8) or empty text.
  */
+/* clang-format on */
 #include "part_schema.h"
 
 #include <string.h>
@@ -108,10 +109,13 @@ const struct cx_store_row cx_store_rows[] = {
      "0: token of the first text, 1: of the second, -1: of neither"},
     {"/text/bytes", CX_STORE_UINT8, CX_SHAPE_BLOCK, CX_FIELD_TEXT, 0, "/text/offset", "flat; a sequence's text at /text/offset", "UTF-8 text"},
     {"/text/offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_TEXT_OFFSET, 0, NULL, OFFSETS, "first byte of the sequence's text in /text/bytes"},
+    {"/text/start", CX_STORE_INT64, CX_SHAPE_SEQUENCE, CX_FIELD_TEXT_START, 0, NULL, "[sequences]",
+     "characters of the document's text before the stored one: not 0 only in windows after the first; char_start + this counts in the whole text"},
     {"/text/pair_bytes", CX_STORE_UINT8, CX_SHAPE_BLOCK, CX_FIELD_PAIR, 0, "/text/pair_offset", "flat; a sequence's second text at /text/pair_offset",
      "UTF-8 text"},
     {"/text/pair_offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_PAIR_OFFSET, 0, NULL, OFFSETS,
      "first byte of the sequence's second text in /text/pair_bytes"},
+    {"/text/pair_start", CX_STORE_INT64, CX_SHAPE_SEQUENCE, CX_FIELD_PAIR_START, 0, NULL, "[sequences]", "as /text/start, of the second text"},
     /* clang-format off */
     CX_STAGE_LIST(MIXING_ROW)
     CX_STAGE_LIST(BIAS_ROW)

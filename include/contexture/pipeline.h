@@ -26,8 +26,9 @@ struct cx_pipeline_options {
     void *const *slots;
     size_t slot_count;
     void *context;
-    bool (*stop)(void *context); /* asked before every item and now and then: true ends the run with CX_ERROR_INTERRUPTED. NULL: never */
-    void (*tick)(void *context); /* called by the calling thread about every tenth of a second, for progress. NULL: never */
+    bool (*is_large)(const void *slot); /* true: a step with a bound on `ahead` begins this item only when all earlier ones are ended. NULL: never */
+    bool (*stop)(void *context);        /* asked before every item and now and then: true ends the run with CX_ERROR_INTERRUPTED. NULL: never */
+    void (*tick)(void *context);        /* called by the calling thread about every tenth of a second, for progress. NULL: never */
 };
 
 /* Runs until the first step returns CX_END and the last one has ended all items, or until a step fails. Returns only when all threads have ended. */

@@ -87,27 +87,34 @@ struct cx_manifest;
 
 /*
  * Opens or begins `directory`/manifest.json: line 1 is the header, a JSON object with format version, program version, configuration and
- * fingerprints; every further line one finished shard; each line ends in its CRC-32, and a torn last line is ignored and cut off.
+ * fingerprints; every further line one finished shard; each line is a JSON object that ends in its CRC-32 (see host/store/manifest_lines.h), and a torn last
+ * line is ignored and cut off.
  * `identity_json` is a canonical JSON object (sorted keys) of everything that decides the datasets' values; if the folder was begun with another,
  * CX_ERROR_CONFLICT names the first key that differs, with both values. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
  */
 CX_MUST_USE enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest, struct cx_error *error);
 void cx_manifest_close(struct cx_manifest *manifest);
 
-/* The finished shard of that number, or NULL. */
+/* The finished shard of that number, or NULL; holds until the next cx_manifest_add(). A shard whose file is gone or has another size is not finished. */
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard);
 size_t cx_manifest_count(const struct cx_manifest *manifest);
 
-/* Appends the line of a finished part and of the documents it left out, and fsyncs. */
+/*
+ * Appends the line of a finished part and of the documents it left out, and fsyncs. It replaces an earlier line of the same shard, and the run is not
+ * complete any more. After a failure nothing more can be added.
+ */
 CX_MUST_USE enum cx_status cx_manifest_add(struct cx_manifest *manifest, const struct cx_part_summary *part, const struct cx_skipped_document *skipped,
                                            size_t skipped_count, struct cx_error *error);
 
-/* Marks the run as complete: `shards` is their number. */
+/* Marks the run as complete: `shards` is their number. Does nothing if it is marked so already. */
 CX_MUST_USE enum cx_status cx_manifest_complete(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error);
 
 /* --- the whole run --- */
 
-/* Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names), as tmp, fsync, rename. */
+/*
+ * Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names), as tmp, fsync, rename. Its last line, behind what HDF5 reads, is its
+ * CRC-32. CX_ERROR_INPUT if no shard is finished. Takes memory of about 10 bytes a sequence and 1 KiB a part.
+ */
 CX_MUST_USE enum cx_status cx_store_join(const char *directory, struct cx_error *error);
 
 /* What cx_store_verify() found. */
@@ -119,9 +126,9 @@ struct cx_verify_report {
 };
 
 /*
- * Re-checks a folder without changing it: manifest CRCs, every part's file CRC, every dataset readable with its checksums, offsets rising and in range,
- * maps finite and not negative, completeness errors below `completeness_bound`. Calls `complain` once per fault with a sentence. CX_ERROR_DAMAGED if there was
- * any.
+ * Re-checks a folder without changing it: manifest CRCs, every part's file CRC, run.h5's CRC and parts, every dataset readable with its checksums, offsets
+ * rising and in range, maps finite and not negative, completeness errors below `completeness_bound`. Calls `complain` once per fault with a sentence.
+ * CX_ERROR_DAMAGED if there was any.
  */
 CX_MUST_USE enum cx_status cx_store_verify(const char *directory, double completeness_bound, void (*complain)(void *context, const char *sentence),
                                            void *context, struct cx_verify_report *report, struct cx_error *error);

@@ -2,7 +2,9 @@
  * Text to token ids, equal to Hugging Face `tokenizers` in ids and offsets.
  *
  * Reads tokenizer.json (BertNormalizer, BertPreTokenizer, WordPiece, TemplateProcessing or BertProcessing, added tokens), else
- * vocab.txt with tokenizer_config.json. Truncation and padding blocks in the file are ignored; cx_tokenizer_notice() says so.
+ * vocab.txt with tokenizer_config.json, special_tokens_map.json and added_tokens.json, as `transformers` does for BertTokenizerFast.
+ * Truncation and padding blocks in the file are ignored; cx_tokenizer_notice() says so. Anything else that could change the tokens is
+ * CX_ERROR_UNSUPPORTED with its name.
  * A tokenizer does not change after opening: any number of threads may encode with it.
  */
 #ifndef CONTEXTURE_TOKENIZER_H
@@ -53,7 +55,8 @@ size_t cx_tokenizer_special_count(const struct cx_tokenizer *tokenizer, bool pai
 
 /*
  * Encodes `text` (valid UTF-8 of `length` bytes; U+0000 allowed) and, if not NULL, `pair` as its second text; the post-processor's special
- * tokens are added when add_special is true. Spans refer to the text a token came from.
+ * tokens are added when add_special is true. Spans refer to the text a token came from. A text that is not valid UTF-8, or has more than
+ * INT32_MAX bytes, is CX_ERROR_DOCUMENT.
  */
 CX_MUST_USE enum cx_status cx_tokenizer_encode(const struct cx_tokenizer *tokenizer, const char *text, size_t length, const char *pair, size_t pair_length,
                                                bool add_special, struct cx_encoding *encoding, struct cx_error *error);

@@ -120,7 +120,7 @@ class Sequence:
 
     @cached_property
     def text(self) -> str:
-        """The (first) text; of a window, the document's whole text; empty for ready input_ids."""
+        """The (first) text; of a window or a truncated sequence, the stretch that its tokens cover; empty for ready input_ids."""
         return self._text("/text/bytes", "/text/offset")
 
     @cached_property

@@ -1,6 +1,6 @@
 # The kernels of cuda/, in builds whose CUDA backend is the emulated one.
 if(CX_CUDA STREQUAL "EMULATED")
-  add_library(emulated_op_cases STATIC ../op_inputs.c ../op_runners.c ../op_reference.c)
+  add_library(emulated_op_cases STATIC ../op_inputs.c ../op_runners.c ../op_reference.c ${PROJECT_SOURCE_DIR}/tests/op_reference_parts.c)
   target_include_directories(emulated_op_cases PUBLIC ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(emulated_op_cases PUBLIC contexture_compute)
 
