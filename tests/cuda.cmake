@@ -3,10 +3,16 @@
 contexture_test(cuda_pairs contexture_op_cases)
 target_sources(test_cuda_pairs PRIVATE op_reference.c op_reference_parts.c)
 
+# Under sanitizers one schedule of these; test_cuda_kernels, a selection of them, runs under several.
+set(cuda_seeds 0 1 4 5)
+if(CX_SANITIZE)
+  set(cuda_seeds 5)
+endif()
+
 # cuda_backend_test(name target argument…)
 function(cuda_backend_test name target)
   if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
-    foreach(seed 0 1 4 5)
+    foreach(seed ${cuda_seeds})
       add_test(NAME cuda_${name}_seed${seed} COMMAND ${target} ${ARGN})
       set_tests_properties(cuda_${name}_seed${seed} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 ENVIRONMENT
         "EMULATION_DEVICES=1;EMULATION_SEED=${seed};TSAN_OPTIONS=halt_on_error=1 exitcode=66;OMP_NUM_THREADS=1;OPENBLAS_NUM_THREADS=1")
@@ -21,4 +27,11 @@ cuda_backend_test(operations test_backend cuda)
 cuda_backend_test(decompose test_decompose cuda)
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
   cuda_backend_test(pairs test_cuda_pairs)
+endif()
+
+# All kernels for all architectures by nvcc; registers and spills go to a file. No GPU is needed.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND AND NOT CX_SANITIZE AND NOT CX_CUDA STREQUAL "EMULATED")
+  add_test(NAME cuda_check_kernels COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/script/check-kernels --output ${CMAKE_BINARY_DIR}/kernels.json)
+  set_tests_properties(cuda_check_kernels PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1800 RUN_SERIAL ON)
 endif()
