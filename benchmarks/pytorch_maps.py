@@ -43,7 +43,7 @@ def layer_maps(layer: torch.nn.Module, heads: int, x: torch.Tensor, attention_on
     parts = torch.einsum("hij,hjd->ijd", alpha, sources)
     maps["attn"] = parts.norm(dim=-1)
     y = x + dense((alpha @ value).transpose(0, 1).reshape(n, d))
-    parts = parts + torch.eye(n)[:, :, None] * x[None, :, :]
+    parts = parts + torch.eye(n, dtype=x.dtype, device=x.device)[:, :, None] * x[None, :, :]
     maps["attn_res"] = parts.norm(dim=-1)
     parts = norm_part(parts, norm1, y)
     maps["attn_res_ln"] = parts.norm(dim=-1)
@@ -68,7 +68,7 @@ def layer_maps(layer: torch.nn.Module, heads: int, x: torch.Tensor, attention_on
 @torch.no_grad()
 def sequence_maps(model: BertModel, ids: list[int], attention_only: bool = False) -> list[Maps]:
     """The maps of every layer for one sequence."""
-    x = model.embeddings(torch.tensor([ids]))[0]
+    x = model.embeddings(torch.tensor([ids], device=model.device))[0]
     result = []
     for layer in model.encoder.layer:
         maps, x = layer_maps(layer, model.config.num_attention_heads, x, attention_only)
@@ -78,12 +78,12 @@ def sequence_maps(model: BertModel, ids: list[int], attention_only: bool = False
 
 @torch.no_grad()
 def forward(model: BertModel, ids: list[int]) -> torch.Tensor:
-    return model(input_ids=torch.tensor([ids])).last_hidden_state
+    return model(input_ids=torch.tensor([ids], device=model.device)).last_hidden_state
 
 
-def load(folder: Path | str) -> BertModel:
+def load(folder: Path | str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> BertModel:
     logging.disable_progress_bar()
-    return BertModel.from_pretrained(folder, dtype=torch.float32).eval()
+    return BertModel.from_pretrained(folder, dtype=dtype).eval().to(device)
 
 
 def resident_mib() -> float:
@@ -98,10 +98,12 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help='JSONL, {"input_ids": [...]} a line')
     parser.add_argument("--task", choices=("maps", "attention", "forward"), default="maps")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of weights and parts; float32 products are float32 on a GPU, too (no TF32)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     sequences = [json.loads(line)["input_ids"] for line in arguments.corpus.read_text().splitlines()]
-    model = load(arguments.model)
+    model = load(arguments.model, arguments.device, getattr(torch, arguments.dtype))
     loaded_mib = resident_mib()
 
     def work(ids: list[int]) -> None:
@@ -110,10 +112,12 @@ def main() -> None:
         else:
             sequence_maps(model, ids, attention_only=arguments.task == "attention")
 
-    work(min(sequences, key=len))
+    work(min(sequences, key=len) if arguments.device == "cpu" else max(sequences, key=len))
     begin = time.perf_counter()
     for ids in sequences:
         work(ids)
+    if arguments.device == "cuda":
+        torch.cuda.synchronize()
     seconds = time.perf_counter() - begin
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"seconds": seconds, "loaded_mib": loaded_mib, "peak_mib": peak_mib, "torch": torch.__version__}))
