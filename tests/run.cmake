@@ -1,12 +1,11 @@
 # The program from outside: command lines byte by byte, and interruptions.
 if(TARGET contexture)
-  file(GLOB case_files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/cli/*.cases)
+  file(GLOB case_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/cli/*.cases)
   foreach(cases ${case_files})
     get_filename_component(name ${cases} NAME_WE)
-    add_test(NAME cli_${name} COMMAND ${CX_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/cli/run_cases.py $<TARGET_FILE:contexture> ${cases})
-    set_tests_properties(cli_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+    contexture_python_test(cli_${name} "cli/run_cases.py;$<TARGET_FILE:contexture>;${CMAKE_CURRENT_SOURCE_DIR}/${cases}" 300)
   endforeach()
 
-  add_test(NAME interrupt COMMAND ${CX_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/faults/test_interrupt.py $<TARGET_FILE:contexture>)
-  set_tests_properties(interrupt PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 RUN_SERIAL ON ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+  contexture_python_test(interrupt "faults/interrupt.py;$<TARGET_FILE:contexture>" 600)
+  set_tests_properties(interrupt PROPERTIES RUN_SERIAL ON)
 endif()

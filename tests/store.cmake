@@ -9,10 +9,10 @@ foreach(name chunk_filter part manifest verify)
   endif()
 endforeach()
 
-# Small runs made for the tests in Python; CX_PYTHON is set in python.cmake.
+# Small runs made for the tests in Python.
 add_executable(store_driver store_driver.c)
 target_link_libraries(store_driver PRIVATE contexture_store)
-set(store_environment "PYTHONDONTWRITEBYTECODE=1" "STORE_DRIVER=$<TARGET_FILE:store_driver>")
+set(store_environment "STORE_DRIVER=$<TARGET_FILE:store_driver>")
 
 # The shim takes the place of system calls, and so do the sanitizers: it is left out there, and its tests skip themselves.
 if(NOT CX_SANITIZE)
@@ -21,8 +21,6 @@ if(NOT CX_SANITIZE)
   list(APPEND store_environment "FAULT_SHIM=$<TARGET_FILE:fault_shim>")
 endif()
 
-set(run_pytest ${CX_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/python/run_pytest.py)
-add_test(NAME python_store_readback COMMAND ${run_pytest} ${CMAKE_CURRENT_SOURCE_DIR}/python/test_store_readback.py)
-add_test(NAME store_faults COMMAND ${run_pytest} ${CMAKE_CURRENT_SOURCE_DIR}/faults/test_store_faults.py)
-add_test(NAME store_full_disk COMMAND ${CX_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/faults/full_disk.py $<TARGET_FILE:store_driver>)
-set_tests_properties(python_store_readback store_faults store_full_disk PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600 ENVIRONMENT "${store_environment}")
+contexture_python_test(python_store_readback python/test_store_readback.py 600 ${store_environment})
+contexture_python_test(store_faults faults/test_store_faults.py 600 ${store_environment})
+contexture_python_test(store_full_disk "faults/full_disk.py;$<TARGET_FILE:store_driver>" 600 ${store_environment})

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Interrupts runs at random moments, goes on with them, and compares every file with that of a run that nobody disturbed.
 
-    test_interrupt.py PROGRAM [--rounds N] [--seed N]
+    interrupt.py PROGRAM [--rounds N] [--seed N]
 
 Also: the bytes do not depend on the number of threads, and another batch, window or shard size changes values by rounding only.
 """
