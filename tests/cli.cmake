@@ -1,3 +1,4 @@
 contexture_test(pipeline contexture_run)
 contexture_test(window contexture_run)
 contexture_test(options contexture_cli)
+contexture_test(output contexture_cli)

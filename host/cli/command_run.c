@@ -39,8 +39,7 @@ enum cx_status command_run(const struct options *options, struct outcome *outcom
     if (status == CX_OK)
         status = print_report(options, &report, error);
     if (status == CX_OK && report.skipped > 0 && !options->quiet)
-        (void)fprintf(stderr, "contexture: %" PRIu64 " of %" PRIu64 " documents skipped; %s/summary.json says why\n", report.skipped, report.documents,
-                      options->run.output);
+        print_sentence("%" PRIu64 " of %" PRIu64 " documents skipped; %s/summary.json says why", report.skipped, report.documents, options->run.output);
     outcome->skipped = report.skipped;
     cx_run_report_free(&report);
     return status;

@@ -19,7 +19,10 @@ static void print_complaint(void *context, const char *sentence) {
     if (complaints->status != CX_OK)
         return;
     if (!complaints->json) {
-        complaints->status = output_print(&complaints->error, "fault: %s\n", sentence);
+        char text[sizeof complaints->error.message];
+        (void)snprintf(text, sizeof text, "%s", sentence);
+        hide_control_characters(text);
+        complaints->status = output_print(&complaints->error, "fault: %s\n", text);
     } else {
         char *text = json_text(sentence, strlen(sentence));
         complaints->status = output_print(&complaints->error, "%s%s", complaints->count > 0 ? ", " : "", text ? text : "null");

@@ -28,13 +28,6 @@ static enum cx_status dispatch(struct options *options, struct outcome *outcome,
     return options->command->work(options, outcome, error);
 }
 
-/* A message may quote a file's bytes; a terminal must not take them for commands. */
-static void hide_control_characters(char *text) {
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 127)
-            *text = '?';
-}
-
 int main(int count, char **arguments) {
     struct options options;
     struct outcome outcome = {0};
@@ -47,8 +40,7 @@ int main(int count, char **arguments) {
         status = output_flush(&error);
     options_free(&options);
     if (status != CX_OK) {
-        hide_control_characters(error.message);
-        (void)fprintf(stderr, "contexture: %s\n", error.message);
+        print_sentence("%s", error.message);
         return cx_status_exit_code(status);
     }
     return outcome.skipped > 0 ? some_documents_skipped : 0;

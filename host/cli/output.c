@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,36 @@ enum cx_status output_bytes(const char *bytes, size_t length, struct cx_error *e
 
 enum cx_status output_flush(struct cx_error *error) {
     return check(fflush(stdout) == 0 ? 0 : -1, error);
+}
+
+/* The second byte of U+0080 to U+009F behind 0xC2. */
+static bool is_c1(const char *text) {
+    return (unsigned char)text[0] == 0xC2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xA0;
+}
+
+void hide_control_characters(char *text) {
+    const size_t length = strlen(text);
+    char *valid = NULL, *end = text;
+    size_t valid_length, replaced;
+    const bool known = cx_utf8_repair(text, length, &valid, &valid_length, &replaced, NULL) == CX_OK;
+    for (const char *from = valid ? valid : text; *from; from++) {
+        const unsigned char byte = (unsigned char)*from;
+        const bool c1 = is_c1(from), replacement = valid && strncmp(from, "\xEF\xBF\xBD", 3) == 0;
+        *end++ = byte < ' ' || byte == 127 || c1 || replacement || (byte >= 0x80 && !known) ? '?' : (char)byte;
+        from += c1 ? 1 : replacement ? 2 : 0;
+    }
+    *end = '\0';
+    free(valid);
+}
+
+void print_sentence(const char *format, ...) {
+    char text[8192];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    hide_control_characters(text);
+    (void)fprintf(stderr, "contexture: %s\n", text);
 }
 
 void write_grouped(uint64_t number, char *text, size_t size) {

@@ -11,6 +11,14 @@ CX_PRINTF(2, 3) CX_MUST_USE enum cx_status output_print(struct cx_error *error, 
 CX_MUST_USE enum cx_status output_bytes(const char *bytes, size_t length, struct cx_error *error);
 CX_MUST_USE enum cx_status output_flush(struct cx_error *error);
 
+/*
+ * Sentences may quote file names and the corpus' own bytes, which a terminal must not take for commands. hide_control_characters, in place: every C0 and
+ * C1 control character and DEL becomes one '?', and so does a part of a character that is no UTF-8. print_sentence: "contexture: …" as one line on
+ * standard error, hidden so; what does not fit into 8 KiB is cut.
+ */
+void hide_control_characters(char *text);
+CX_PRINTF(1, 2) void print_sentence(const char *format, ...);
+
 /* Numbers for people: "1,234,567", "1,234,567 tokens", "3.2 GiB", "2 h 05 min". */
 void write_grouped(uint64_t number, char *text, size_t size);
 void write_counted(uint64_t count, const char *noun, char *text, size_t size);

@@ -70,9 +70,9 @@ static void show(void *context, const struct cx_run_progress *state) {
         char text[256];
         describe(state, text, sizeof text);
         if (state->fraction >= 0)
-            (void)fprintf(stderr, "contexture: %.0f %%: %s\n", 100 * state->fraction, text);
+            print_sentence("%.0f %%: %s", 100 * state->fraction, text);
         else
-            (void)fprintf(stderr, "contexture: %s\n", text);
+            print_sentence("%s", text);
     }
     (void)fflush(stderr);
     funlockfile(stderr);
@@ -84,7 +84,7 @@ static void show_notice(void *context, const char *sentence) {
         return;
     flockfile(stderr);
     clear_bar(progress);
-    (void)fprintf(stderr, "contexture: note: %s\n", sentence);
+    print_sentence("note: %s", sentence);
     funlockfile(stderr);
 }
 
@@ -96,9 +96,9 @@ static void show_skipped(void *context, const struct cx_skipped_document *docume
         clear_bar(progress);
         /* The corpus' own sentences begin with file and line. */
         if (strncmp(document->reason, document->source, strlen(document->source)) == 0)
-            (void)fprintf(stderr, "contexture: skipped: %s\n", document->reason);
+            print_sentence("skipped: %s", document->reason);
         else
-            (void)fprintf(stderr, "contexture: skipped: %s:%" PRIu64 ": %s\n", document->source, document->line, document->reason);
+            print_sentence("skipped: %s:%" PRIu64 ": %s", document->source, document->line, document->reason);
     }
     funlockfile(stderr);
 }
@@ -115,5 +115,5 @@ struct cx_run_observer progress_observer(struct progress *progress) {
 void progress_end(struct progress *progress) {
     clear_bar(progress);
     if (!progress->quiet && !progress->verbose && progress->skipped > named_documents)
-        (void)fprintf(stderr, "contexture: skipped: %" PRIu64 " more documents\n", progress->skipped - named_documents);
+        print_sentence("skipped: %" PRIu64 " more documents", progress->skipped - named_documents);
 }
