@@ -62,7 +62,7 @@ static struct cx_weight weight(struct model *model, const char *name, size_t row
     model->used += rows * columns;
     for (size_t i = 0; i < rows * columns; i++)
         data[i] = draw(model, centre, spread);
-    return (struct cx_weight){name, data, CX_FLOAT32, rows, columns};
+    return (struct cx_weight){.name = name, .data = data, .dtype = CX_FLOAT32, .rows = rows, .columns = columns};
 }
 
 static void make_model(struct model *model) {
@@ -300,6 +300,41 @@ static void choices_are_parts_of_the_whole(void **state) {
     free_result(&part);
 }
 
+/* Memory and derived weights are had only for what is wanted: each thing wanted alone is what it is among all. */
+static void what_is_wanted_alone_is_the_same(void **state) {
+    enum { n = 12 };
+    struct packed packed;
+    pack(&packed, (size_t[]){n}, (uint32_t[]){22}, 1);
+    const bool last[layers] = {false, false, true};
+    struct cx_decompose_options all = everything;
+    all.vector_layers = last;
+    struct cx_sequence_result whole = make_result(n, layers, 1);
+    decompose(*state, &all, &packed.batch, &whole);
+    for (unsigned wanted = 0; wanted < CX_MAPS + 3; wanted++) {
+        const struct cx_decompose_options options = {
+            .maps = wanted < CX_MAPS ? CX_STAGE_BIT(wanted) : 0,
+            .per_head = wanted == CX_MAPS,
+            .hidden_states = wanted == CX_MAPS + 1,
+            .vector_layers = wanted == CX_MAPS + 2 ? last : NULL,
+        };
+        struct cx_sequence_result alone = make_result(n, layers, 1);
+        decompose(*state, &options, &packed.batch, &alone);
+        if (wanted < CX_MAPS)
+            assert_memory_equal(alone.maps[wanted], whole.maps[wanted], layers * n * n * sizeof(float));
+        if (options.per_head) {
+            assert_memory_equal(alone.head_attention_weight, whole.head_attention_weight, layers * heads * n * n * sizeof(float));
+            assert_memory_equal(alone.head_attention_norm, whole.head_attention_norm, layers * heads * n * n * sizeof(float));
+        }
+        if (options.hidden_states)
+            assert_memory_equal(alone.hidden_states, whole.hidden_states, (layers + 1) * n * width * sizeof(float));
+        if (options.vector_layers)
+            for (unsigned stage = 0; stage < CX_STAGES; stage++)
+                assert_memory_equal(alone.vectors[stage], whole.vectors[stage], n * n * width * sizeof(float));
+        free_result(&alone);
+    }
+    free_result(&whole);
+}
+
 /* Per head: α's mean is the map attn_weight, each row sums to 1, and one head's share is never more than the whole head norms' sum. */
 static void heads_agree_with_their_mean(void **state) {
     enum { n = 10 };
@@ -353,9 +388,13 @@ static void overflow_is_an_error(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parts_are_complete),           cmocka_unit_test(maps_are_norms_of_vectors),
-        cmocka_unit_test(batches_change_rounding_only), cmocka_unit_test(choices_are_parts_of_the_whole),
-        cmocka_unit_test(heads_agree_with_their_mean),  cmocka_unit_test(overflow_is_an_error),
+        cmocka_unit_test(parts_are_complete),
+        cmocka_unit_test(maps_are_norms_of_vectors),
+        cmocka_unit_test(batches_change_rounding_only),
+        cmocka_unit_test(choices_are_parts_of_the_whole),
+        cmocka_unit_test(what_is_wanted_alone_is_the_same),
+        cmocka_unit_test(heads_agree_with_their_mean),
+        cmocka_unit_test(overflow_is_an_error),
     };
     if (argc > 1 && strcmp(argv[1], "cuda") == 0) {
         const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA};

@@ -141,10 +141,6 @@ static void decompose_vectors(struct pass *pass, const struct layer_tensors *lay
     }
 }
 
-static bool wants_feed_forward(const struct cx_decompose_options *options) {
-    return options->maps & (CX_STAGE_BIT(CX_STAGE_FF) | CX_STAGE_BIT(CX_STAGE_FF_RES) | CX_STAGE_BIT(CX_STAGE_FF_RES_LN));
-}
-
 static void decompose_layer(struct pass *pass) {
     struct cx_decomposer *decomposer = pass->decomposer;
     const struct layer_tensors *layer = &decomposer->tensors[pass->layer];

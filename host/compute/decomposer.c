@@ -11,6 +11,10 @@ static enum cx_status copy_choice(const bool *chosen, bool otherwise, size_t lay
     return status;
 }
 
+bool wants_feed_forward(const struct cx_decompose_options *options) {
+    return options->maps & (CX_STAGE_BIT(CX_STAGE_FF) | CX_STAGE_BIT(CX_STAGE_FF_RES) | CX_STAGE_BIT(CX_STAGE_FF_RES_LN));
+}
+
 enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_model_weights *weights, const struct cx_decompose_options *options,
                                   struct cx_decomposer **decomposer, struct cx_error *error) {
     const size_t layers = backend->config.layers;
@@ -30,6 +34,8 @@ enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_mo
     self->options.layers = self->layers;
     self->options.vector_layers = self->vector_layers;
     self->workspace.heads_wanted = options->per_head;
+    self->workspace.maps_wanted = options->maps || options->per_head;
+    self->workspace.ff_wanted = wants_feed_forward(options);
     self->layers_needed = options->hidden_states ? layers : 0;
     for (size_t layer = 0; layer < layers; layer++) {
         if (self->layers[layer] || self->vector_layers[layer])
@@ -38,9 +44,10 @@ enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_mo
     for (size_t layer = 0; layer < self->layers_needed; layer++) {
         self->layer_count += self->layers[layer];
         self->workspace.vectors_wanted |= self->vector_layers[layer];
-        if ((status = layer_tensors_create(backend, &weights->layers[layer], &self->tensors[layer], error)))
+        if ((status = layer_tensors_create(backend, &weights->layers[layer], self->layers[layer] && wants_feed_forward(options), &self->tensors[layer], error)))
             goto cleanup;
     }
+    self->workspace.parts_wanted = self->workspace.maps_wanted || self->workspace.vectors_wanted;
 
 cleanup:
     if (status) {

@@ -43,6 +43,9 @@ struct pass {
             (pass)->status = apply_backend->operations->operation(apply_backend, __VA_ARGS__, (pass)->error);                                                  \
     } while (0)
 
+/* Whether any map of the feed-forward block is wanted. */
+bool wants_feed_forward(const struct cx_decompose_options *options);
+
 /* True if the map is wanted of the layer at hand. */
 bool pass_wants(const struct pass *pass, unsigned map);
 

@@ -97,7 +97,8 @@ cleanup:
     return status;
 }
 
-enum cx_status layer_tensors_create(struct cx_backend *backend, const struct cx_layer_weights *weights, struct layer_tensors *tensors, struct cx_error *error) {
+enum cx_status layer_tensors_create(struct cx_backend *backend, const struct cx_layer_weights *weights, bool with_feed_forward, struct layer_tensors *tensors,
+                                    struct cx_error *error) {
     const struct cx_backend_operations *operations = backend->operations;
     enum cx_status status = CX_OK;
     memset(tensors, 0, sizeof *tensors);
@@ -111,9 +112,9 @@ enum cx_status layer_tensors_create(struct cx_backend *backend, const struct cx_
     VECTOR_LIST(UPLOAD_VECTOR)
 #undef CREATE_MATRIX
 #undef UPLOAD_VECTOR
-    if (status == CX_OK)
+    if (status == CX_OK && with_feed_forward)
         status = operations->pair_matrix_create(backend, &weights->output, &tensors->pair_output, error);
-    if (status == CX_OK)
+    if (status == CX_OK && with_feed_forward)
         status = derive(backend, weights, tensors, error);
     if (status != CX_OK)
         layer_tensors_destroy(backend, tensors);

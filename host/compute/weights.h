@@ -8,15 +8,16 @@ struct layer_tensors {
     struct cx_matrix *query, *key, *value, *attention_output, *intermediate, *output;
     struct cx_tensor *query_bias, *key_bias, *value_bias, *attention_output_bias, *intermediate_bias, *output_bias;
     struct cx_tensor *norm1_scale, *norm1_shift, *norm2_scale, *norm2_shift;
+    /* of layers whose feed-forward maps are wanted */
     struct cx_pair_matrix *pair_output; /* W2c and w̄ */
     struct cx_tensor *value_to_ff;      /* M [d, f] = (W_O, centred over its outputs, times γ1) W1: from a head's values to the neurons */
     struct cx_tensor *ff_bias_slope;    /* [f] = (γ1 ⊙ (b_O - mean b_O)) W1 */
     struct cx_tensor *ff_bias_offset;   /* [f] = β1 W1 + b1 */
 };
 
-/* Uploads one layer and derives the rest. After a failure everything is released and *tensors is zeroed. */
-CX_MUST_USE enum cx_status layer_tensors_create(struct cx_backend *backend, const struct cx_layer_weights *weights, struct layer_tensors *tensors,
-                                                struct cx_error *error);
+/* Uploads one layer and, with_feed_forward, derives what its maps need. After a failure everything is released and *tensors is zeroed. */
+CX_MUST_USE enum cx_status layer_tensors_create(struct cx_backend *backend, const struct cx_layer_weights *weights, bool with_feed_forward,
+                                                struct layer_tensors *tensors, struct cx_error *error);
 void layer_tensors_destroy(struct cx_backend *backend, struct layer_tensors *tensors);
 
 /* A vector's tensor: [columns]. */

@@ -1,7 +1,8 @@
 /*
  * The working tensors of one layer, made once and made anew only when a larger batch comes.
  *
- * T, H, d, f, pairs as in backend.h; n = tokens of the longest sequence; `heads_wanted` and `vectors_wanted` are 0 or 1.
+ * T, H, d, f, pairs as in backend.h; n = tokens of the longest sequence; what is wanted, struct workspace says, as 0 or 1; a
+ * tensor that is not needed for it is NULL.
  */
 #ifndef COMPUTE_WORKSPACE_H
 #define COMPUTE_WORKSPACE_H
@@ -32,26 +33,26 @@
     X(layer_output, FLOAT, T *d)     /* ff_res_ln: the next layer's x */                                                                                       \
     X(inverse_deviation2, FLOAT, T)  /* 1/σ2 */                                                                                                               \
     /* what came from a source token */                                                                                                                        \
-    X(head_sources, FLOAT, T *H *d)       /* F, later F̂ in its place */                                                                                      \
-    X(residual_norm_source, FLOAT, T *d)  /* x̂ */                                                                                                            \
-    X(gram, DOUBLE, T *(H + 1) * (H + 1)) /* G of F and x, later of F̂ and x̂ */                                                                             \
-    X(head_ff_sources, FLOAT, T *H *f)    /* P */                                                                                                              \
+    X(head_sources, FLOAT, T *H *d *parts_wanted)       /* F, later F̂ in its place */                                                                        \
+    X(residual_norm_source, FLOAT, T *d *maps_wanted)   /* x̂ */                                                                                              \
+    X(gram, DOUBLE, T *(H + 1) * (H + 1) * maps_wanted) /* G of F and x, later of F̂ and x̂ */                                                               \
+    X(head_ff_sources, FLOAT, T *H *f *ff_wanted)       /* P */                                                                                                \
     /* a token's own part, the sum of all parts, the bias part: of the stage at hand, and of the feed-forward block alone */                                   \
-    X(own, FLOAT, T *d)                                                                                                                                        \
-    X(sum, FLOAT, T *d)                                                                                                                                        \
-    X(bias, FLOAT, T *d)                                                                                                                                       \
-    X(ff_own, FLOAT, T *d)                                                                                                                                     \
-    X(ff_parts_sum, FLOAT, T *d)                                                                                                                               \
-    X(ff_bias, FLOAT, T *d)                                                                                                                                    \
+    X(own, FLOAT, T *d *maps_wanted)                                                                                                                           \
+    X(sum, FLOAT, T *d *maps_wanted)                                                                                                                           \
+    X(bias, FLOAT, T *d *maps_wanted)                                                                                                                          \
+    X(ff_own, FLOAT, T *d *ff_wanted)                                                                                                                          \
+    X(ff_parts_sum, FLOAT, T *d *ff_wanted)                                                                                                                    \
+    X(ff_bias, FLOAT, T *d *ff_wanted)                                                                                                                         \
     /* results */                                                                                                                                              \
-    X(map, FLOAT, pairs) /* an attention map */                                                                                                                \
-    X(ff_map, FLOAT, pairs)                                                                                                                                    \
-    X(ff_res_map, FLOAT, pairs)                                                                                                                                \
-    X(ff_res_ln_map, FLOAT, pairs)                                                                                                                             \
+    X(map, FLOAT, pairs *maps_wanted) /* an attention map */                                                                                                   \
+    X(ff_map, FLOAT, pairs *ff_wanted)                                                                                                                         \
+    X(ff_res_map, FLOAT, pairs *ff_wanted)                                                                                                                     \
+    X(ff_res_ln_map, FLOAT, pairs *ff_wanted)                                                                                                                  \
     X(head_map, FLOAT, H *pairs *heads_wanted)                                                                                                                 \
-    X(mixing_ratio, FLOAT, T)                                                                                                                                  \
-    X(bias_norm, FLOAT, T)                                                                                                                                     \
-    X(completeness_error, FLOAT, T)                                                                                                                            \
+    X(mixing_ratio, FLOAT, T *maps_wanted)                                                                                                                     \
+    X(bias_norm, FLOAT, T *maps_wanted)                                                                                                                        \
+    X(completeness_error, FLOAT, T *maps_wanted)                                                                                                               \
     X(part_attn, FLOAT, n *d *vectors_wanted)                                                                                                                  \
     X(part_attn_res, FLOAT, n *d *vectors_wanted)                                                                                                              \
     X(part_attn_res_ln, FLOAT, n *d *vectors_wanted)                                                                                                           \
@@ -60,8 +61,10 @@
     X(part_ff_res_ln, FLOAT, n *d *vectors_wanted)
 
 struct workspace {
-    size_t tokens, pairs, longest; /* the batch it has room for */
-    bool heads_wanted, vectors_wanted;
+    size_t tokens, pairs, longest;     /* the batch it has room for */
+    bool parts_wanted;                 /* maps, norms per head or vectors: anything but the forward pass */
+    bool maps_wanted, ff_wanted;       /* maps or norms per head; maps of the feed-forward block */
+    bool heads_wanted, vectors_wanted; /* norms per head; the parts themselves */
 #define WORKSPACE_MEMBER(name, element, count) struct cx_tensor *name;
     WORKSPACE_LIST(WORKSPACE_MEMBER)
 #undef WORKSPACE_MEMBER
