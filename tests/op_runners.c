@@ -21,8 +21,8 @@ static double heads_of(const struct op_data *data) {
 
 static enum cx_status run_embed(struct op_data *data, struct cx_error *error) {
     size_t d = data->config.hidden_size;
-    struct cx_weight word = {"word", data->word, CX_FLOAT32, OP_VOCABULARY, d}, type = {"token_type", data->token_type, CX_FLOAT32, 2, d};
-    struct cx_weight position = {"position", data->position, CX_FLOAT32, data->batch.longest, d};
+    struct cx_weight word = {"word", data->word, CX_FLOAT32, OP_VOCABULARY, d, 0, 0}, type = {"token_type", data->token_type, CX_FLOAT32, 2, d, 0, 0};
+    struct cx_weight position = {"position", data->position, CX_FLOAT32, data->batch.longest, d, 0, 0};
     return CALL(embed, &word, &position, &type, data->out[0]);
 }
 

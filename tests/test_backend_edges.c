@@ -229,9 +229,9 @@ static void test_weights_of_16_bits(void **state) {
             memcpy(bytes + 1 + 2 * k, &bits, sizeof bits);
         }
         struct cx_error error = {0};
-        struct cx_weight half = {"half", bytes + 1, dtype, d, d}, full = {"full", floats, CX_FLOAT32, d, d};
-        struct cx_weight words = {"words", bytes + 1, dtype, OP_VOCABULARY, d}, full_words = {"full words", floats, CX_FLOAT32, OP_VOCABULARY, d};
-        struct cx_weight position = {"position", data.position, CX_FLOAT32, data.batch.longest, d}, type = {"type", data.token_type, CX_FLOAT32, 2, d};
+        struct cx_weight half = {"half", bytes + 1, dtype, d, d, 0, 0}, full = {"full", floats, CX_FLOAT32, d, d, 0, 0};
+        struct cx_weight words = {"words", bytes + 1, dtype, OP_VOCABULARY, d, 0, 0}, full_words = {"full words", floats, CX_FLOAT32, OP_VOCABULARY, d, 0, 0};
+        struct cx_weight position = {"position", data.position, CX_FLOAT32, data.batch.longest, d, 0, 0}, type = {"type", data.token_type, CX_FLOAT32, 2, d, 0, 0};
         cx_weight_to_float(&words, floats);
         for (size_t k = 0; k < 2; k++) {
             struct cx_matrix *matrix;
@@ -302,6 +302,8 @@ static void test_wrong_arguments(void **state) {
     expect_failure(run->norm(backend, data.on.x, data.on.scale, NULL, 0.0, data.on.y, small, &error), CX_ERROR_INTERNAL, &error, "shift is missing");
     expect_failure(run->read(backend, small, 2, 2, values, &error), CX_ERROR_INTERNAL, &error, "read: elements 2 to 4 of a tensor of 3");
     expect_failure(run->write(backend, small, 4, values, &error), CX_ERROR_INTERNAL, &error, "write");
+    struct cx_weight lost = {"lost", NULL, CX_FLOAT32, OP_VOCABULARY, data.config.hidden_size, 1 << 20, 0};
+    expect_failure(run->embed(backend, &lost, &lost, &lost, data.on.y, &error), CX_ERROR_IO, &error, "cannot read the weight lost");
     expect_failure(run->part_vectors(backend, &inputs, 0, parts, &error), CX_ERROR_INTERNAL, &error, "part_vectors: expected matrices");
     expect_failure(run->part_vectors(backend, &inputs, data.batch.tokens, parts, &error), CX_ERROR_INTERNAL, &error, "part_vectors: target");
     run->tensor_destroy(backend, NULL);

@@ -22,7 +22,8 @@ static char *folder;
 
 /* The weight has the values that test_model_create() gave tensor `number`. */
 static void expect_values(const struct cx_weight *weight, size_t number, size_t rows, size_t columns) {
-    float values[128];
+    float values[128], row[128];
+    struct cx_error error = {0};
     assert_int_equal(weight->rows, rows);
     assert_int_equal(weight->columns, columns);
     assert_true(rows * columns <= 128);
@@ -31,6 +32,10 @@ static void expect_values(const struct cx_weight *weight, size_t number, size_t 
     for (size_t k = 0; k < rows * columns; k++)
         if (values[k] != test_value(number, k))
             fail_msg("%s[%zu]: expected %g, found %g", weight->name, k, (double)test_value(number, k), (double)values[k]);
+    for (size_t k = 0; k < rows; k++) {
+        assert_int_equal(cx_weight_row(weight, k, row, &error), CX_OK);
+        assert_memory_equal(row, values + k * columns, columns * sizeof *row);
+    }
 }
 
 static void expect_model(const struct cx_checkpoint *checkpoint) {

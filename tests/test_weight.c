@@ -1,4 +1,4 @@
-/* Weights of 16 bits as float32: every bit pattern, by the definitions of IEEE 754 binary16 and of bfloat16. */
+/* Weights of 16 bits as float32: every bit pattern, by the definitions of IEEE 754 binary16 and of bfloat16. Rows from memory and from a file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -7,7 +7,10 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "contexture/model.h"
 
@@ -58,7 +61,54 @@ static void test_float32_and_sizes(void **state) {
     assert_int_equal(cx_dtype_size(CX_BFLOAT16), 2);
 }
 
+enum { rows = 5, columns = 3000, before = 7 };
+
+/* A row is the same from memory and from a file; one that the file has no more is an error with the weight's name. */
+static void test_rows(void **state) {
+    (void)state;
+    for (enum cx_dtype dtype = CX_FLOAT32; dtype <= CX_BFLOAT16; dtype++) {
+        const size_t size = cx_dtype_size(dtype), bytes = rows * columns * size;
+        unsigned char *data = malloc(bytes);
+        float *whole = malloc(rows * columns * sizeof *whole), row[columns];
+        FILE *file = tmpfile();
+        struct cx_error error = {0};
+        assert_true(data && whole && file);
+        for (size_t k = 0; k < bytes; k++)
+            data[k] = (unsigned char)((k * 73u) % 61u);
+        assert_int_equal(fseek(file, before, SEEK_SET), 0);
+        assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+        assert_int_equal(fflush(file), 0);
+        struct cx_weight memory = {.name = "memory", .data = data, .dtype = dtype, .rows = rows, .columns = columns}, stored = memory;
+        stored.name = "stored";
+        stored.data = NULL;
+        stored.file = fileno(file);
+        stored.file_offset = before;
+        cx_weight_to_float(&memory, whole);
+        for (size_t k = 0; k < rows; k++) {
+            assert_int_equal(cx_weight_row(&memory, k, row, &error), CX_OK);
+            assert_memory_equal(row, whole + k * columns, sizeof row);
+            memset(row, 0, sizeof row);
+            assert_int_equal(cx_weight_row(&stored, k, row, &error), CX_OK);
+            assert_memory_equal(row, whole + k * columns, sizeof row);
+        }
+        assert_int_equal(ftruncate(fileno(file), (off_t)(before + bytes - 1)), 0);
+        assert_int_equal(cx_weight_row(&stored, rows - 2, row, &error), CX_OK);
+        assert_int_equal(cx_weight_row(&stored, rows - 1, row, &error), CX_ERROR_INPUT);
+        assert_non_null(strstr(error.message, "stored: the model's file has become shorter"));
+        stored.file = 1 << 20;
+        assert_int_equal(cx_weight_row(&stored, 0, row, &error), CX_ERROR_IO);
+        (void)fclose(file);
+        free(whole);
+        free(data);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float16), cmocka_unit_test(test_bfloat16), cmocka_unit_test(test_float32_and_sizes)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_float16),
+        cmocka_unit_test(test_bfloat16),
+        cmocka_unit_test(test_float32_and_sizes),
+        cmocka_unit_test(test_rows),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,9 @@
 #include "contexture/model.h"
 
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 size_t cx_dtype_size(enum cx_dtype dtype) {
     return dtype == CX_FLOAT32 ? 4 : 2;
@@ -45,4 +47,40 @@ void cx_weight_to_float(const struct cx_weight *weight, float *out) {
         memcpy(&bits, bytes + 2 * k, sizeof bits);
         out[k] = weight->dtype == CX_FLOAT16 ? float16_to_float(bits) : bfloat16_to_float(bits);
     }
+}
+
+static enum cx_status read_bytes(const struct cx_weight *weight, size_t first, size_t size, unsigned char *bytes, struct cx_error *error) {
+    for (size_t done = 0; done < size;) {
+        const ssize_t count = pread(weight->file, bytes + done, size - done, (off_t)(weight->file_offset + first + done));
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return cx_fail_errno(error, "read the weight", weight->name);
+        if (count == 0)
+            return cx_fail(error, CX_ERROR_INPUT, "%s: the model's file has become shorter while it was used; run the same command again with the whole file",
+                           weight->name);
+        done += (size_t)count;
+    }
+    return CX_OK;
+}
+
+enum cx_status cx_weight_row(const struct cx_weight *weight, size_t row, float *out, struct cx_error *error) {
+    const size_t size = cx_dtype_size(weight->dtype);
+    struct cx_weight piece = {.name = weight->name, .dtype = weight->dtype, .rows = 1, .columns = weight->columns};
+    if (weight->file <= 0) {
+        piece.data = (const unsigned char *)weight->data + row * weight->columns * size;
+        cx_weight_to_float(&piece, out);
+        return CX_OK;
+    }
+    unsigned char bytes[4096];
+    piece.data = bytes;
+    for (size_t first = 0; first < weight->columns; first += piece.columns) {
+        const size_t left = weight->columns - first;
+        piece.columns = left < sizeof bytes / size ? left : sizeof bytes / size;
+        enum cx_status status = read_bytes(weight, (row * weight->columns + first) * size, piece.columns * size, bytes, error);
+        if (status != CX_OK)
+            return status;
+        cx_weight_to_float(&piece, out + first);
+    }
+    return CX_OK;
 }

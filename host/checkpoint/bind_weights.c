@@ -131,6 +131,11 @@ static enum cx_status bind_tensor(struct binding *binding, const struct cx_tenso
     status = aligned_data(binding, tensor, &weight.data);
     if (status != CX_OK)
         return status;
+    const struct cx_mapping *mapping = &binding->table->files[binding->table->entries[place].file].mapping;
+    if (weight.data == tensor->data) {
+        weight.file = mapping->descriptor;
+        weight.file_offset = (unsigned long)(tensor->data - mapping->data);
+    }
     memcpy((char *)owner + row->offset, &weight, sizeof weight);
     binding->used[place] = 1;
     binding->bound->parameters += weight.rows * weight.columns;

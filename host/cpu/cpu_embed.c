@@ -1,4 +1,4 @@
-/* x [T, d] = the sum of a token's three embeddings. Rows are converted one at a time: the tables stay in the mapped file. */
+/* x [T, d] = the sum of a token's three embeddings. Rows are converted one at a time: the tables stay in their file. */
 #include "cpu_backend.h"
 
 #include <omp.h>
@@ -15,13 +15,6 @@ static enum cx_status check_ids(const char *what, const int32_t *ids, size_t tok
     return CX_OK;
 }
 
-static void row_to_float(const struct cx_weight *table, int32_t row, float *out) {
-    struct cx_weight view = *table;
-    view.rows = 1;
-    view.data = (const unsigned char *)table->data + (size_t)row * table->columns * cx_dtype_size(table->dtype);
-    cx_weight_to_float(&view, out);
-}
-
 enum cx_status cpu_embed(struct cx_backend *backend, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
                          struct cx_tensor *x, struct cx_error *error) {
     struct cpu_backend *cpu = cpu_backend_of(backend);
@@ -36,15 +29,25 @@ enum cx_status cpu_embed(struct cx_backend *backend, const struct cx_weight *wor
         (status = check_ids("token_type_id", batch->token_type_ids, batch->tokens, token_type, width, error)) != CX_OK ||
         (status = cpu_scratch_reserve(cpu, 2 * width * sizeof(float), error)) != CX_OK)
         return status;
+    enum cx_status worst = CX_OK;
 #pragma omp parallel for schedule(static) num_threads(cpu->threads) if (batch->tokens > least_rows)
     for (size_t token = 0; token < batch->tokens; token++) {
         float *sum = x->values + token * width, *places = cpu_scratch(cpu, omp_get_thread_num()), *types = places + width;
-        row_to_float(word, batch->input_ids[token], sum);
-        row_to_float(position, batch->position_ids[token], places);
-        row_to_float(token_type, batch->token_type_ids[token], types);
+        struct cx_error failure = {0};
+        if (cx_weight_row(word, (size_t)batch->input_ids[token], sum, &failure) != CX_OK ||
+            cx_weight_row(position, (size_t)batch->position_ids[token], places, &failure) != CX_OK ||
+            cx_weight_row(token_type, (size_t)batch->token_type_ids[token], types, &failure) != CX_OK) {
+#pragma omp critical
+            {
+                worst = failure.status;
+                if (error)
+                    *error = failure;
+            }
+            continue;
+        }
         /* transformers' order: words and types first, then positions. */
         for (size_t k = 0; k < width; k++)
             sum[k] = (sum[k] + types[k]) + places[k];
     }
-    return CX_OK;
+    return worst;
 }

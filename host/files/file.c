@@ -46,15 +46,18 @@ enum cx_status cx_file_map(const char *path, struct cx_mapping *mapping, struct 
         if (data == MAP_FAILED)
             status = cx_fail_errno(error, "map", path);
         else
-            *mapping = (struct cx_mapping){data, (size_t)about.st_size};
+            *mapping = (struct cx_mapping){data, (size_t)about.st_size, descriptor};
     }
-    close(descriptor);
+    if (!mapping->data)
+        close(descriptor);
     return status;
 }
 
 void cx_file_unmap(struct cx_mapping *mapping) {
-    if (mapping->data)
+    if (mapping->data) {
         munmap((void *)mapping->data, mapping->size);
+        close(mapping->descriptor);
+    }
     *mapping = (struct cx_mapping){0};
 }
 

@@ -13,10 +13,14 @@ CX_MUST_USE enum cx_status cx_path_join(const char *directory, const char *name,
 /* True if something of that name exists and can be looked up. */
 bool cx_file_exists(const char *path);
 
-/* A read-only mapping of a regular file; data is NULL for an empty one. A file that another program cuts short while it is mapped ends this one (SIGBUS). */
+/*
+ * A read-only mapping of a regular file, with a descriptor of it for pread(); data is NULL for an empty one, and then there is no descriptor. A file that
+ * another program cuts short while it is mapped ends this one (SIGBUS).
+ */
 struct cx_mapping {
     const unsigned char *data;
     size_t size;
+    int descriptor;
 };
 CX_MUST_USE enum cx_status cx_file_map(const char *path, struct cx_mapping *mapping, struct cx_error *error);
 void cx_file_unmap(struct cx_mapping *mapping);

@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "contexture/error.h"
+
 enum cx_dtype { CX_FLOAT32, CX_FLOAT16, CX_BFLOAT16 };
 
 /* Bytes of one element: 4, 2, 2. */
@@ -45,6 +47,8 @@ struct cx_weight {
     enum cx_dtype dtype;
     size_t rows;
     size_t columns;
+    int file;                  /* a descriptor of a file that has the same bytes from file_offset on; 0: there is none */
+    unsigned long file_offset; /* see cx_weight_row() */
 };
 
 /* One post-LN layer, as BERT names its parts (d = hidden_size, f = intermediate_size). */
@@ -69,5 +73,11 @@ struct cx_model_weights {
 
 /* Writes `weight` as float32 into out[rows * columns]. */
 void cx_weight_to_float(const struct cx_weight *weight, float *out);
+
+/*
+ * Writes row `row` as float32 into out[columns]. It is read from the file, if there is one: to show a single row of a mapped table the kernel maps up to
+ * 2 MiB around it, and a few hundred words have all of the table in memory.
+ */
+CX_MUST_USE enum cx_status cx_weight_row(const struct cx_weight *weight, size_t row, float *out, struct cx_error *error);
 
 #endif
