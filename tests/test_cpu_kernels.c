@@ -214,7 +214,10 @@ struct product_numbers {
     float packed[most_inner * CPU_STRIP], packed_rows[most_inner * CPU_STRIP], y[most_rows * y_stride], start[most_rows * y_stride];
 };
 
-static void check_product(const struct cpu_kernels *set, struct product_numbers *numbers, size_t rows, size_t columns, size_t inner, bool add) {
+/* Where the sums start: at 0, at what y holds, at another matrix, at one row for all. */
+enum start { AT_ZERO, AT_Y, AT_MATRIX, AT_ROW, STARTS };
+
+static void check_product(const struct cpu_kernels *set, struct product_numbers *numbers, size_t rows, size_t columns, size_t inner, enum start start) {
     for (size_t k = 0; k < inner; k++) {
         for (size_t column = 0; column < columns; column++) {
             numbers->by_columns[k * columns + column] = small_integer(3 * k + 11 * column);
@@ -228,16 +231,20 @@ static void check_product(const struct cpu_kernels *set, struct product_numbers 
     if (memcmp(numbers->packed, numbers->packed_rows, inner * CPU_STRIP * sizeof(float)) != 0)
         fail_msg("%s: [%zu, %zu] packed by rows and by columns differ", set->name, inner, columns);
     memcpy(numbers->y, numbers->start, sizeof numbers->y);
-    set->product(rows, columns, inner, add, numbers->x, x_stride, numbers->packed, numbers->y, y_stride);
+    const float *const starts[STARTS] = {NULL, numbers->y, numbers->start + 1, numbers->start + 2};
+    set->product(rows, columns, inner, starts[start], start == AT_ROW ? 0 : y_stride, numbers->x, x_stride, numbers->packed, numbers->y, y_stride);
     for (size_t row = 0; row < most_rows; row++) {
         for (size_t column = 0; column < y_stride; column++) {
             bool inside = row < rows && column < columns;
-            float expected = add || !inside ? numbers->start[row * y_stride + column] : 0.0f;
+            size_t at = row * y_stride + column;
+            float expected = numbers->start[at];
+            if (inside && start != AT_Y)
+                expected = start == AT_ZERO ? 0.0f : numbers->start[start == AT_MATRIX ? at + 1 : column + 2];
             for (size_t k = 0; inside && k < inner; k++)
                 expected += numbers->x[row * x_stride + k] * numbers->by_columns[k * columns + column];
             if (numbers->y[row * y_stride + column] != expected)
-                fail_msg("%s: [%zu, %zu] x [%zu, %zu], add %d: y[%zu][%zu] = %g, expected %g", set->name, rows, inner, inner, columns, add, row, column,
-                         (double)numbers->y[row * y_stride + column], (double)expected);
+                fail_msg("%s: [%zu, %zu] x [%zu, %zu], start %d: y[%zu][%zu] = %g, expected %g", set->name, rows, inner, inner, columns, (int)start, row,
+                         column, (double)numbers->y[row * y_stride + column], (double)expected);
         }
     }
     memcpy(numbers->y, numbers->start, sizeof numbers->y);
@@ -263,10 +270,11 @@ static void test_products_of_integers(void **state) {
     for (const struct cpu_kernels *const *set = cpu_kernels_all(); *set; set++) {
         for (size_t i = 0; i < sizeof inners / sizeof *inners; i++) {
             for (size_t rows = 1; rows <= most_rows; rows += inners[i] < 8 ? 1 : 5)
-                check_product(*set, numbers, rows, 1 + (rows * 5 + i) % CPU_STRIP, inners[i], rows % 2 == 0);
+                check_product(*set, numbers, rows, 1 + (rows * 5 + i) % CPU_STRIP, inners[i], (enum start)(rows % STARTS));
             for (size_t columns = 1; columns <= CPU_STRIP; columns += inners[i] < 8 ? 1 : 23)
-                check_product(*set, numbers, 1 + columns % 9, columns, inners[i], columns % 2 == 0);
-            check_product(*set, numbers, most_rows, CPU_STRIP, inners[i], i % 2 == 0);
+                check_product(*set, numbers, 1 + columns % 9, columns, inners[i], (enum start)((columns + i) % STARTS));
+            for (enum start start = AT_ZERO; start < STARTS; start++)
+                check_product(*set, numbers, most_rows, CPU_STRIP, inners[i], start);
         }
     }
     free(numbers);

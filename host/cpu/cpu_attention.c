@@ -16,14 +16,14 @@ static void attend_tile(const struct cpu_backend *cpu, const struct cpu_tile *ti
     for (size_t strip = 0; strip < n; strip += CPU_STRIP) {
         size_t columns = n - strip < CPU_STRIP ? n - strip : CPU_STRIP;
         cpu->kernels->pack_rows(columns, size, key + source + strip * width, width, packed);
-        cpu->kernels->product(tile->rows, columns, size, false, query + target, width, packed, weights + strip, n);
+        cpu->kernels->product(tile->rows, columns, size, NULL, 0, query + target, width, packed, weights + strip, n);
     }
     for (size_t row = 0; row < tile->rows; row++)
         cpu->kernels->softmax(n, (float)(1.0 / sqrt((double)size)), weights + row * n);
     for (size_t strip = 0; strip < size; strip += CPU_STRIP) {
         size_t columns = size - strip < CPU_STRIP ? size - strip : CPU_STRIP;
         cpu->kernels->pack_columns(columns, n, value + source + strip, width, packed);
-        cpu->kernels->product(tile->rows, columns, n, false, weights, n, packed, context + target + strip, width);
+        cpu->kernels->product(tile->rows, columns, n, NULL, 0, weights, n, packed, context + target + strip, width);
     }
 }
 

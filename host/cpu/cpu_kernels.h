@@ -45,9 +45,10 @@ struct cpu_kernels {
     void (*quadratic_forms)(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
                             const double *gram_lanes, const float *factor, double *workspace, float *map);
 
-    /* y [rows, columns] = x [rows, inner] B + (add ? y : 0), with a packed strip of B: [inner, CPU_STRIP], of which columns <= CPU_STRIP count and the others
-     * are 0. */
-    void (*product)(size_t rows, size_t columns, size_t inner, bool add, const float *x, size_t x_stride, const float *packed, float *y, size_t y_stride);
+    /* y [rows, columns] = x [rows, inner] B + start [rows, columns], with a packed strip of B: [inner, CPU_STRIP], of which columns <= CPU_STRIP count and the
+     * others are 0. start may be y, or NULL for 0; with start_stride 0 it is one row for all. */
+    void (*product)(size_t rows, size_t columns, size_t inner, const float *start, size_t start_stride, const float *x, size_t x_stride, const float *packed,
+                    float *y, size_t y_stride);
 
     /* Packs a strip of columns of B: from a dense layer's rows [columns, inner], or from B [inner, columns] itself; `stride` from row to row. */
     void (*pack_rows)(size_t columns, size_t inner, const float *weight, size_t stride, float *packed);

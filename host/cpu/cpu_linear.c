@@ -50,12 +50,16 @@ static void multiply_few_rows(const struct linear_job *job) {
 static void multiply_strip(const struct linear_job *job, size_t column, size_t row, size_t rows) {
     const struct cpu_kernels *kernels = job->cpu->kernels;
     size_t columns = job->out - column < CPU_STRIP ? job->out - column : CPU_STRIP;
-    bool add = job->bias || job->residual;
-    float *packed = cpu_scratch(job->cpu, omp_get_thread_num());
+    float *packed = cpu_scratch(job->cpu, omp_get_thread_num()), *target = job->y + row * job->out + column;
+    const float *start = job->bias ? job->bias + column : job->residual ? job->residual + row * job->out + column : NULL;
+    size_t start_stride = job->bias ? 0 : job->out;
     kernels->pack_rows(columns, job->in, job->weight + column * job->in, job->in, packed);
-    if (add)
+    if (job->bias && job->residual) {
         start_block(job, row, rows, column, columns);
-    kernels->product(rows, columns, job->in, add, job->x + row * job->in, job->in, packed, job->y + row * job->out + column, job->out);
+        start = target;
+        start_stride = job->out;
+    }
+    kernels->product(rows, columns, job->in, start, start_stride, job->x + row * job->in, job->in, packed, target, job->out);
 }
 
 /* Rows are divided only where the strips alone are too few for the threads, as every part packs its strip again. */

@@ -144,8 +144,9 @@ static void parts_of_tile(const struct cpu_backend *cpu, const struct cpu_tile *
         const float *source = sources + (first_token * heads + head) * width + column;
         for (size_t strip = 0; strip < columns; strip += CPU_STRIP) {
             size_t strip_columns = columns - strip < CPU_STRIP ? columns - strip : CPU_STRIP;
+            float *sums = sum + target * width + column + strip;
             cpu->kernels->pack_columns(strip_columns, n, source + strip, heads * width, packed);
-            cpu->kernels->product(tile->rows, strip_columns, n, head > 0, weights + head * n * n, n, packed, sum + target * width + column + strip, width);
+            cpu->kernels->product(tile->rows, strip_columns, n, head > 0 ? sums : NULL, width, weights + head * n * n, n, packed, sums, width);
         }
     }
     for (size_t row = 0; row < tile->rows; row++) {

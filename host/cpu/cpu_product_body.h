@@ -1,5 +1,5 @@
 /*
- * Matrix products for cpu_kernels_body.h: y = x B or y += x B, with B packed into strips of CPU_STRIP columns.
+ * Matrix products for cpu_kernels_body.h: y = x B + start, with B packed into strips of CPU_STRIP columns.
  *
  * Library BLAS packs both operands at every call, which at 128 rows costs 5 to 10 % and more on few rows. Here only the weights are packed, once per call for
  * all threads; x is read where it lies, one number at a time for a whole row of accumulators. A block of rows x columns stays in registers over
@@ -20,19 +20,19 @@ enum { product_depth = 384, product_columns = product_lanes * product_vectors };
 typedef float product_lane __attribute__((vector_size(product_lanes * sizeof(float))));
 typedef float four_floats __attribute__((vector_size(4 * sizeof(float))));
 
-/* y [rows, vectors registers] = x [rows, depth] b [depth, CPU_STRIP] + (add ? y : 0); `rows` and `vectors` are constants wherever this is expanded. */
-static inline __attribute__((always_inline)) void product_block(const size_t rows, const size_t vectors, bool add, size_t depth, const float *x,
-                                                                size_t x_stride, const float *b, float *y, size_t y_stride) {
+/* y [rows, vectors registers] = x [rows, depth] b [depth, CPU_STRIP] + start; `rows` and `vectors` are constants wherever this is expanded. */
+static inline __attribute__((always_inline)) void product_block(const size_t rows, const size_t vectors, const float *start, size_t start_stride, size_t depth,
+                                                                const float *x, size_t x_stride, const float *b, float *y, size_t y_stride) {
     /* Vector by vector: the compiler keeps them in registers only if nothing copies several at once. */
     product_lane sums[product_rows][product_vectors];
     for (size_t r = 0; r < rows; r++) {
         for (size_t v = 0; v < vectors; v++)
             sums[r][v] = (product_lane){0};
     }
-    if (add) {
+    if (start) {
         for (size_t r = 0; r < rows; r++) {
             for (size_t v = 0; v < vectors; v++)
-                memcpy(&sums[r][v], y + r * y_stride + v * product_lanes, sizeof(product_lane));
+                memcpy(&sums[r][v], start + r * start_stride + v * product_lanes, sizeof(product_lane));
         }
     }
     for (size_t k = 0; k < depth; k++) {
@@ -52,11 +52,11 @@ static inline __attribute__((always_inline)) void product_block(const size_t row
 }
 
 /* Expands the block for every number of rows. */
-static inline __attribute__((always_inline)) void product_of_vectors(size_t rows, const size_t vectors, bool add, size_t depth, const float *x, size_t x_stride,
-                                                                     const float *b, float *y, size_t y_stride) {
+static inline __attribute__((always_inline)) void product_of_vectors(size_t rows, const size_t vectors, const float *start, size_t start_stride, size_t depth,
+                                                                     const float *x, size_t x_stride, const float *b, float *y, size_t y_stride) {
 #define PRODUCT_CASE(constant)                                                                                                                                 \
     case constant:                                                                                                                                             \
-        product_block(constant, vectors, add, depth, x, x_stride, b, y, y_stride);                                                                             \
+        product_block(constant, vectors, start, start_stride, depth, x, x_stride, b, y, y_stride);                                                             \
         break
     switch (rows) {
         PRODUCT_CASE(1);
@@ -76,43 +76,50 @@ static inline __attribute__((always_inline)) void product_of_vectors(size_t rows
 }
 
 /* Up to product_rows rows and the vectors that hold `columns` columns. */
-static void product_of_columns(size_t rows, size_t columns, bool add, size_t depth, const float *x, size_t x_stride, const float *b, float *y,
-                               size_t y_stride) {
+static void product_of_columns(size_t rows, size_t columns, const float *start, size_t start_stride, size_t depth, const float *x, size_t x_stride,
+                               const float *b, float *y, size_t y_stride) {
     for (size_t column = 0; column < columns; column += product_columns) {
         size_t rest = columns - column;
+        const float *from = start ? start + column : NULL;
         if (product_vectors == 3 && rest > 2 * product_lanes)
-            product_of_vectors(rows, product_vectors, add, depth, x, x_stride, b + column, y + column, y_stride);
+            product_of_vectors(rows, product_vectors, from, start_stride, depth, x, x_stride, b + column, y + column, y_stride);
         else if (rest > product_lanes)
-            product_of_vectors(rows, 2, add, depth, x, x_stride, b + column, y + column, y_stride);
+            product_of_vectors(rows, 2, from, start_stride, depth, x, x_stride, b + column, y + column, y_stride);
         else
-            product_of_vectors(rows, 1, add, depth, x, x_stride, b + column, y + column, y_stride);
+            product_of_vectors(rows, 1, from, start_stride, depth, x, x_stride, b + column, y + column, y_stride);
     }
 }
 
 /* The last vector of a strip that ends within it is computed in full beside y, since B is padded with zeros. */
-static void product_of_rows(size_t rows, size_t columns, bool add, size_t depth, const float *x, size_t x_stride, const float *b, float *y, size_t y_stride) {
+static void product_of_rows(size_t rows, size_t columns, const float *start, size_t start_stride, size_t depth, const float *x, size_t x_stride, const float *b,
+                            float *y, size_t y_stride) {
     float tile[product_rows * CPU_STRIP] __attribute__((aligned(64)));
     if (columns % product_lanes == 0) {
-        product_of_columns(rows, columns, add, depth, x, x_stride, b, y, y_stride);
+        product_of_columns(rows, columns, start, start_stride, depth, x, x_stride, b, y, y_stride);
         return;
     }
-    if (add) {
+    if (start) {
         memset(tile, 0, sizeof tile);
         for (size_t r = 0; r < rows; r++)
-            memcpy(tile + r * CPU_STRIP, y + r * y_stride, columns * sizeof *y);
+            memcpy(tile + r * CPU_STRIP, start + r * start_stride, columns * sizeof *y);
     }
-    product_of_columns(rows, columns, add, depth, x, x_stride, b, tile, CPU_STRIP);
+    product_of_columns(rows, columns, start ? tile : NULL, CPU_STRIP, depth, x, x_stride, b, tile, CPU_STRIP);
     for (size_t r = 0; r < rows; r++)
         memcpy(y + r * y_stride, tile + r * CPU_STRIP, columns * sizeof *y);
 }
 
-static void product(size_t rows, size_t columns, size_t inner, bool add, const float *x, size_t x_stride, const float *packed, float *y, size_t y_stride) {
+static void product(size_t rows, size_t columns, size_t inner, const float *start, size_t start_stride, const float *x, size_t x_stride, const float *packed,
+                    float *y, size_t y_stride) {
     for (size_t first = 0; first < inner; first += product_depth) {
         size_t depth = inner - first < product_depth ? inner - first : product_depth;
         for (size_t row = 0; row < rows; row += product_rows) {
             size_t block = rows - row < product_rows ? rows - row : product_rows;
-            product_of_rows(block, columns, add || first > 0, depth, x + row * x_stride + first, x_stride, packed + first * CPU_STRIP, y + row * y_stride,
-                            y_stride);
+            float *target = y + row * y_stride;
+            if (first > 0)
+                product_of_rows(block, columns, target, y_stride, depth, x + row * x_stride + first, x_stride, packed + first * CPU_STRIP, target, y_stride);
+            else
+                product_of_rows(block, columns, start ? start + row * start_stride : NULL, start_stride, depth, x + row * x_stride, x_stride, packed, target,
+                                y_stride);
         }
     }
 }

@@ -35,7 +35,7 @@ static void multiply_item(const struct cpu_backend *cpu, const struct head_produ
     for (size_t token = first; token < end; token += few_tokens) {
         size_t rows = end - token < few_tokens ? end - token : few_tokens;
         for (size_t column = 0; column < out; column += CPU_STRIP)
-            cpu->kernels->product(rows, out - column < CPU_STRIP ? out - column : CPU_STRIP, size, false, product->value + (token * heads + head) * size,
+            cpu->kernels->product(rows, out - column < CPU_STRIP ? out - column : CPU_STRIP, size, NULL, 0, product->value + (token * heads + head) * size,
                                   heads * size, packed + column * size, product->sources + (token * heads + head) * out + column, heads * out);
     }
 }
