@@ -184,6 +184,7 @@ def describe_machine(options: argparse.Namespace) -> dict[str, object]:
     flags = [flag for flag in cpu.get("flags", "").split() if flag.startswith(("avx512", "amx", "avx2", "fma"))]
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     program = subprocess.run([str(options.program), "--version"], capture_output=True, text=True)
+    policies = {os.SCHED_RR: "real time, round robin", os.SCHED_FIFO: "real time, first in first out"}
     peer = subprocess.run([str(options.python), "-c", PRODUCT_RATE, str(options.threads)], capture_output=True, text=True, check=True)
     return {
         "processor": cpu.get("model name", platform.machine()),
@@ -192,7 +193,8 @@ def describe_machine(options: argparse.Namespace) -> dict[str, object]:
         "instruction_sets": flags,
         "memory_gib": round(memory_kib / 2**20, 1),
         "kernel": platform.release(),
-        "load_at_start": os.getloadavg()[0],
+        "load_at_start": round(os.getloadavg()[0], 1),
+        "scheduling_of_all_contenders": policies.get(os.sched_getscheduler(0), "ordinary"),
         "contexture": program.stdout.strip(),
         **json.loads(peer.stdout),
         "python": platform.python_version(),
