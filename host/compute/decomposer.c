@@ -30,6 +30,8 @@ enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_mo
     self->options.layers = self->layers;
     self->options.vector_layers = self->vector_layers;
     self->workspace.heads_wanted = options->per_head;
+    /* A layer's input is the state among the results of the layer before, so there are two at least. */
+    self->workspace.result_count = backend->reads_ahead > 0 ? backend->reads_ahead + 1 : 2;
     self->layers_needed = options->hidden_states ? layers : 0;
     for (size_t layer = 0; layer < layers; layer++) {
         if (self->layers[layer] || self->vector_layers[layer])
@@ -59,7 +61,6 @@ void cx_decomposer_close(struct cx_decomposer *decomposer) {
         layer_tensors_destroy(backend, &decomposer->tensors[layer]);
     backend->operations->tensor_destroy(backend, decomposer->embedding_norm_shift);
     backend->operations->tensor_destroy(backend, decomposer->embedding_norm_scale);
-    free(decomposer->staging);
     free(decomposer->tensors);
     free(decomposer->vector_layers);
     free(decomposer->layers);
