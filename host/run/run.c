@@ -13,7 +13,7 @@
 #include "writer.h"
 
 /* One more window than there are result buffers: the next one is read while one is computed and one is written. */
-enum { windows_in_flight = result_buffers + 1 };
+enum { most_windows = most_result_buffers + 1 };
 
 struct run {
     const struct cx_run_settings *settings;
@@ -30,7 +30,7 @@ struct run {
     struct computer computer;
     struct writer writer;
     bool writer_is_open;
-    struct window windows[windows_in_flight];
+    struct window windows[most_windows];
     double begin, pipeline_begin;
 };
 
@@ -103,6 +103,14 @@ static enum cx_status decompose_step(void *context, void *slot, struct cx_error 
     return computer_work(context, slot, error);
 }
 
+static uint64_t windows_ended(void *context) {
+    return computer_ended(context);
+}
+
+static enum cx_status advance_windows(void *context, struct cx_error *error) {
+    return computer_advance(context, error);
+}
+
 static enum cx_status write_step(void *context, void *slot, struct cx_error *error) {
     return writer_work(context, slot, error);
 }
@@ -144,16 +152,26 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
     run->reader = (struct reader){.setup = &run->setup, .observer = run->observer, .finished = &run->finished};
     run->computer.setup = &run->setup;
     run->computer.observer = run->observer;
+    computer_begin(&run->computer, run->backend);
     struct cx_pipeline_step steps[CX_STEPS] = {
         [CX_STEP_READ] = {.name = "read", .work = read_step, .context = &run->reader},
-        [CX_STEP_DECOMPOSE] = {.name = "decompose", .work = decompose_step, .context = &run->computer, .ahead = result_buffers},
+        [CX_STEP_DECOMPOSE] = {.name = "decompose",
+                               .work = decompose_step,
+                               .ended = windows_ended,
+                               .advance = advance_windows,
+                               .context = &run->computer,
+                               .ahead = run->computer.buffer_count},
         [CX_STEP_WRITE] = {.name = "write", .work = write_step, .context = &run->writer},
     };
-    void *slots[windows_in_flight];
-    for (size_t k = 0; k < windows_in_flight; k++)
+    void *slots[most_windows];
+    for (size_t k = 0; k < most_windows; k++)
         slots[k] = &run->windows[k];
-    const struct cx_pipeline_options options = {
-        .slots = slots, .slot_count = windows_in_flight, .context = run, .is_large = window_is_large, .stop = stop_is_wanted, .tick = tell_progress};
+    const struct cx_pipeline_options options = {.slots = slots,
+                                                .slot_count = run->computer.buffer_count + 1,
+                                                .context = run,
+                                                .is_large = window_is_large,
+                                                .stop = stop_is_wanted,
+                                                .tick = tell_progress};
     run->pipeline_begin = monotonic_seconds();
     enum cx_status status = cx_pipeline_run(steps, CX_STEPS, &options, error);
     for (size_t k = 0; k < CX_STEPS; k++)
@@ -201,7 +219,7 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
     if (status == CX_OK)
         status = end_run(&run, error);
 
-    for (size_t k = 0; k < windows_in_flight; k++)
+    for (size_t k = 0; k < most_windows; k++)
         window_free(&run.windows[k]);
     if (run.writer_is_open)
         writer_close(&run.writer);
