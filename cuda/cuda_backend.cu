@@ -45,6 +45,10 @@ static const struct cx_backend_operations cuda_operations = {
     .ff_pair_norms = cuda_ff_pair_norms,
     .stage_summary = cuda_stage_summary,
     .part_vectors = cuda_part_vectors,
+    .time_begin = cuda_time_begin,
+    .time_end = cuda_time_end,
+    .times_read = cuda_times_read,
+    .product_rate = cuda_product_rate,
 };
 
 /* major * 10 + minor; 0 if the device cannot be asked. */
@@ -165,35 +169,31 @@ enum cx_status cuda_backend_open(const struct cx_backend_options *options, const
     return CX_OK;
 }
 
-/* Nothing can be done about a failure here: the device, or the process, is at its end. Codes are looked at by nobody, on purpose. */
-static void forget(cudaError_t code) {
-    (void)code;
-}
-
 static void cuda_close(struct cx_backend *backend) {
     struct cuda_backend *cuda = cuda_backend_of(backend);
-    forget(cudaSetDevice(cuda->device));
+    cuda_forget(cudaSetDevice(cuda->device));
     if (cuda->stream)
-        forget(cudaStreamSynchronize(cuda->stream));
+        cuda_forget(cudaStreamSynchronize(cuda->stream));
     cuda_products_close(cuda);
     cuda_reads_close(cuda);
+    cuda_timings_close(cuda);
     for (int k = 0; k < CUDA_TABLES; k++)
-        forget(cudaFree(cuda->tables[k].memory));
-    forget(cudaFree(cuda->scratch.memory));
+        cuda_forget(cudaFree(cuda->tables[k].memory));
+    cuda_forget(cudaFree(cuda->scratch.memory));
     for (int k = 0; k < CUDA_BATCHES; k++) {
-        forget(cudaFree(cuda->batch_blocks[k].memory.memory));
-        forget(cudaFreeHost(cuda->batch_blocks[k].pinned.memory));
+        cuda_forget(cudaFree(cuda->batch_blocks[k].memory.memory));
+        cuda_forget(cudaFreeHost(cuda->batch_blocks[k].pinned.memory));
         if (cuda->batch_blocks[k].copied)
-            forget(cudaEventDestroy(cuda->batch_blocks[k].copied));
+            cuda_forget(cudaEventDestroy(cuda->batch_blocks[k].copied));
     }
     for (int k = 0; k < CUDA_STAGES; k++) {
-        forget(cudaFreeHost(cuda->stage[k]));
+        cuda_forget(cudaFreeHost(cuda->stage[k]));
         if (cuda->stage_free[k])
-            forget(cudaEventDestroy(cuda->stage_free[k]));
+            cuda_forget(cudaEventDestroy(cuda->stage_free[k]));
     }
     if (cuda->stream)
-        forget(cudaStreamDestroy(cuda->stream));
-    forget(cudaGetLastError());
+        cuda_forget(cudaStreamDestroy(cuda->stream));
+    cuda_forget(cudaGetLastError());
     free(cuda->chunks);
     free(cuda);
 }

@@ -27,6 +27,7 @@
 extern "C" {
 #include "contexture/backend.h"
 #include "contexture/memory.h"
+#include "contexture/profile.h"
 #include "cuda_open.h"
 }
 
@@ -111,6 +112,7 @@ struct cuda_table {
 enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_BATCHES = 2, CUDA_STAGE_BYTES = 4 << 20, CUDA_PRODUCTS = 256 };
 
 struct cuda_product_entry;
+struct cuda_timings;
 
 /* A copy begun by read_begin(): see cuda_read.cu. */
 struct cuda_read_slot {
@@ -141,6 +143,8 @@ struct cuda_backend {
     /* Pinned memory through which write() and read() go, piece by piece, while the other piece is copied. */
     unsigned char *stage[CUDA_STAGES];
     cudaEvent_t stage_free[CUDA_STAGES];
+
+    struct cuda_timings *timings; /* NULL: nothing is timed */
 
     struct cuda_table tables[CUDA_TABLES];
 
@@ -181,6 +185,11 @@ static inline struct cuda_backend *cuda_backend_of(struct cx_backend *backend) {
 /* CX_OK for cudaSuccess; else the sentence "<operation>: <what> failed: <code name>: <its text>". */
 CX_MUST_USE enum cx_status cuda_result(struct cuda_backend *, const char *operation, const char *what, cudaError_t code, struct cx_error *);
 CX_MUST_USE enum cx_status cuda_product_result(struct cuda_backend *, const char *operation, const char *what, cublasStatus_t code, struct cx_error *);
+
+/* For what is released: nothing can be done about a failure there, when the device, or the process, is at its end. */
+static inline void cuda_forget(cudaError_t code) {
+    (void)code;
+}
 
 /* Every operation begins here: fails with the kept sentence if the device is broken, or if a batch is needed and none was begun. */
 CX_MUST_USE enum cx_status cuda_enter(struct cuda_backend *, const char *operation, bool needs_batch, struct cx_error *);
@@ -238,6 +247,13 @@ CX_MUST_USE enum cx_status cuda_reads_open(struct cuda_backend *, struct cx_erro
 void cuda_reads_close(struct cuda_backend *);
 enum cx_status cuda_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
 void cuda_matrix_destroy(struct cx_backend *, struct cx_matrix *);
+
+/* --- cuda_profile.cu --- */
+enum cx_status cuda_time_begin(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cuda_time_end(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cuda_times_read(struct cx_backend *, struct cx_operation_times *, struct cx_error *);
+enum cx_status cuda_product_rate(struct cx_backend *, bool is_half, double *rate, struct cx_error *);
+void cuda_timings_close(struct cuda_backend *);
 
 /* --- cuda_batch.cu --- */
 enum cx_status cuda_batch_begin(struct cx_backend *, const struct cx_batch *, struct cx_error *);

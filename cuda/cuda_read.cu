@@ -124,22 +124,19 @@ enum cx_status cuda_reads_open(struct cuda_backend *cuda, struct cx_error *error
     return status;
 }
 
-/* As in cuda_close(): nobody can do anything about a failure here. */
 void cuda_reads_close(struct cuda_backend *cuda) {
-    cudaError_t code = cudaSuccess;
     if (cuda->copies)
-        code = cudaStreamSynchronize(cuda->copies);
+        cuda_forget(cudaStreamSynchronize(cuda->copies));
     for (size_t slot = 0; slot < CX_READ_SLOTS; slot++) {
         struct cuda_read_slot *read = &cuda->reads[slot];
-        code = cudaFreeHost(read->pinned.memory);
+        cuda_forget(cudaFreeHost(read->pinned.memory));
         if (read->computed)
-            code = cudaEventDestroy(read->computed);
+            cuda_forget(cudaEventDestroy(read->computed));
         if (read->copied)
-            code = cudaEventDestroy(read->copied);
+            cuda_forget(cudaEventDestroy(read->copied));
     }
-    code = cudaFree(cuda->small_pairs);
-    code = cudaFreeHost(cuda->small_pairs_pinned);
+    cuda_forget(cudaFree(cuda->small_pairs));
+    cuda_forget(cudaFreeHost(cuda->small_pairs_pinned));
     if (cuda->copies)
-        code = cudaStreamDestroy(cuda->copies);
-    (void)code;
+        cuda_forget(cudaStreamDestroy(cuda->copies));
 }

@@ -376,6 +376,41 @@ static void batches_under_way_do_not_mix(void **state) {
     }
 }
 
+/* Timing changes no byte; every operation is counted once a call. */
+static void a_profile_counts_operations(void **state) {
+    enum { n = 14 };
+    struct fixture *fixture = *state;
+    struct packed packed;
+    pack(&packed, (size_t[]){n}, (uint32_t[]){61}, 1);
+    struct cx_decompose_options options = everything;
+    struct cx_sequence_result timed = make_result(n, layers, 0), plain = make_result(n, layers, 0);
+    struct cx_decomposer *decomposer = NULL;
+    struct cx_decompose_profile profile;
+    double rate = -1;
+    decompose(fixture, &options, &packed.batch, &plain);
+    options.profile = true;
+    expect_ok(cx_decomposer_open(fixture->backend, &fixture->model.weights, &options, &decomposer, &error));
+    for (int twice = 0; twice < 2; twice++)
+        for (int k = 0; k < 5; k++) /* more operations than there are events */
+            expect_ok(cx_decompose(decomposer, &packed.batch, &timed, &error));
+    expect_ok(cx_decompose_profile(decomposer, &profile, &error));
+    expect_same_result(&timed, &plain, n);
+    assert_int_equal(profile.times.operations[CX_OPERATION_embed].calls, 10);
+    assert_int_equal(profile.times.operations[CX_OPERATION_ff_pair_norms].calls, 10 * layers);
+    assert_int_equal(profile.times.operations[CX_OPERATION_linear].calls, 10 * 8 * layers);
+    assert_int_equal(profile.times.operations[CX_OPERATION_part_vectors].calls, 0);
+    assert_true(profile.operations_flop[CX_OPERATION_ff_pair_norms] == 10.0 * layers * 2 * n * n * neurons * width);
+    assert_true(profile.operations_flop[CX_OPERATION_linear] == 10.0 * layers * 2 * n * (4.0 * width * width + 4.0 * neurons * width));
+    for (unsigned k = 0; k < CX_OPERATIONS; k++)
+        assert_true(profile.times.operations[k].calls > 0 ? profile.times.operations[k].seconds > 0 : profile.times.operations[k].seconds == 0);
+    assert_true(profile.times.idle_seconds >= 0 && profile.wait_seconds >= 0);
+    cx_decomposer_close(decomposer);
+    expect_ok(fixture->backend->operations->product_rate(fixture->backend, false, &rate, &error));
+    assert_true(rate > 1e6);
+    free_result(&timed);
+    free_result(&plain);
+}
+
 /* An input that overflows, in a state (3e38 many times) or in the square of one (1e25), is an error with the layer's number, not a file full of infinities. */
 static void expect_overflow(struct fixture *fixture, float too_large) {
     float *data = (float *)(uintptr_t)fixture->model.layer_weights[1].output.data, kept[neurons];
@@ -405,7 +440,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(parts_are_complete),           cmocka_unit_test(maps_are_norms_of_vectors),
         cmocka_unit_test(batches_change_rounding_only), cmocka_unit_test(choices_are_parts_of_the_whole),
         cmocka_unit_test(heads_agree_with_their_mean),  cmocka_unit_test(overflow_is_an_error),
-        cmocka_unit_test(batches_under_way_do_not_mix),
+        cmocka_unit_test(batches_under_way_do_not_mix), cmocka_unit_test(a_profile_counts_operations),
     };
     if (argc > 1 && strcmp(argv[1], "cuda") == 0) {
         const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA};

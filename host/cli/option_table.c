@@ -95,6 +95,8 @@ const struct option option_table[] = {
      "no progress, notices or list of skipped documents; errors only"},
     {"verbose", 'v', OPTION_FLAG, MEMBER(verbose), "false", 0, 0, NULL, NULL, CORPUS_READERS, 0, PLACE_ALL, false, report_group,
      "name every skipped document, and say where the time went"},
+    {"profile", 0, OPTION_FLAG, MEMBER(run.profile), "false", 0, 0, NULL, NULL, COMMAND_RUN, 0, PLACE_ALL, false, report_group,
+     "time every operation and step: profile.json in the folder of the results, and a table on standard error"},
 
     {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS, 0, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,
      "YAML file with options, as shard_size: 1000"},

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "decomposer.h"
+#include "operation_flop.h"
 
 /* The hidden states of one layer, and ρ and the deviations σ, on which all parts depend. DESIGN.md, section 1, second column. */
 static void forward_layer(struct pass *pass, const struct layer_tensors *layer) {
@@ -201,7 +202,7 @@ enum cx_status cx_decompose_begin(struct cx_decomposer *decomposer, const struct
             memset(results[sequence].completeness_error, 0, decomposer->layer_count * sizeof(float));
     decomposer->batches_begun++;
     pass.status = make_room(decomposer, batch, error);
-    APPLY(&pass, batch_begin, batch);
+    CALL(&pass, batch_begin, batch);
     pass_take_results(&pass);
     if (pass.status == CX_OK) {
         embed_tokens(&pass);

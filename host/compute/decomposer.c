@@ -1,6 +1,7 @@
 #include "decomposer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "contexture/memory.h"
 
@@ -65,4 +66,15 @@ void cx_decomposer_close(struct cx_decomposer *decomposer) {
     free(decomposer->vector_layers);
     free(decomposer->layers);
     free(decomposer);
+}
+
+void pass_time_begin(struct pass *pass, enum cx_operation operation, double flop) {
+    CALL(pass, time_begin, operation);
+    pass->decomposer->operations_flop[operation] += flop;
+}
+
+enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error) {
+    *profile = (struct cx_decompose_profile){.wait_seconds = decomposer->wait_seconds};
+    memcpy(profile->operations_flop, decomposer->operations_flop, sizeof profile->operations_flop);
+    return decomposer->backend->operations->times_read(decomposer->backend, &profile->times, error);
 }

@@ -22,6 +22,8 @@ struct cx_decomposer {
     size_t waiting_count;
     size_t next_results; /* those that the next layer takes */
     uint64_t batches_begun;
+
+    double operations_flop[CX_OPERATIONS], wait_seconds; /* for a profile */
 };
 
 /*
@@ -42,13 +44,25 @@ struct pass {
     struct cx_error *error;
 };
 
-/* Runs one operation of the backend, unless an earlier one failed. */
+/* Calls a function of the backend, unless an earlier one failed. */
+#define CALL(pass, function, ...)                                                                                                                              \
+    do {                                                                                                                                                       \
+        struct cx_backend *call_backend = (pass)->decomposer->backend;                                                                                         \
+        if ((pass)->status == CX_OK)                                                                                                                           \
+            (pass)->status = call_backend->operations->function(call_backend, __VA_ARGS__, (pass)->error);                                                     \
+    } while (0)
+
+/* The same of one that computes, timed where a profile is wanted. */
 #define APPLY(pass, operation, ...)                                                                                                                            \
     do {                                                                                                                                                       \
-        struct cx_backend *apply_backend = (pass)->decomposer->backend;                                                                                        \
-        if ((pass)->status == CX_OK)                                                                                                                           \
-            (pass)->status = apply_backend->operations->operation(apply_backend, __VA_ARGS__, (pass)->error);                                                  \
+        if ((pass)->decomposer->options.profile)                                                                                                               \
+            pass_time_begin(pass, CX_OPERATION_##operation, FLOP_##operation(pass, __VA_ARGS__));                                                              \
+        CALL(pass, operation, __VA_ARGS__);                                                                                                                    \
+        if ((pass)->decomposer->options.profile)                                                                                                               \
+            CALL(pass, time_end, CX_OPERATION_##operation);                                                                                                    \
     } while (0)
+
+void pass_time_begin(struct pass *pass, enum cx_operation operation, double flop);
 
 /* True if the map is wanted of the layer at hand. */
 bool pass_wants(const struct pass *pass, unsigned map);

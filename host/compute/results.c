@@ -2,7 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "contexture/clock.h"
 #include "decomposer.h"
+#include "operation_flop.h"
 
 bool pass_wants(const struct pass *pass, unsigned map) {
     return pass->decomposer->layers[pass->layer] && (pass->decomposer->options.maps & CX_STAGE_BIT(map));
@@ -34,7 +36,7 @@ void pass_send_results(struct pass *pass, bool has_layer, size_t state_index) {
     const size_t from = has_state ? 0 : out->at.first, to = has_layer ? out->at.end : out->at.first, slot = (size_t)(out - decomposer->workspace.results);
     if (to <= from)
         return;
-    APPLY(pass, read_begin, slot, out->whole, from, to - from);
+    CALL(pass, read_begin, slot, out->whole, from, to - from);
     if (pass->status != CX_OK)
         return;
     out->is_on_its_way = true;
@@ -57,7 +59,7 @@ void pass_store_vectors(struct pass *pass, size_t sequence, size_t token, struct
     for (unsigned stage = 0; stage < CX_STAGES; stage++) {
         float *out = pass->results[sequence].vectors[stage];
         if (out)
-            APPLY(pass, read, parts[stage], 0, n * d, out + (pass->vector_index * n + token) * n * d);
+            CALL(pass, read, parts[stage], 0, n * d, out + (pass->vector_index * n + token) * n * d);
     }
 }
 
@@ -197,7 +199,10 @@ enum cx_status results_hand_over(struct cx_decomposer *decomposer, struct cx_err
     const size_t slot = decomposer->waiting[0];
     struct layer_results *from = &decomposer->workspace.results[slot];
     struct arrival arrival = {.decomposer = decomposer, .from = from, .error = error};
+    const double begin = decomposer->options.profile ? cx_monotonic_seconds() : 0;
     enum cx_status status = decomposer->backend->operations->read_wait(decomposer->backend, slot, &arrival.values, error);
+    if (decomposer->options.profile)
+        decomposer->wait_seconds += cx_monotonic_seconds() - begin;
     if (status != CX_OK)
         return status;
     from->is_on_its_way = false;

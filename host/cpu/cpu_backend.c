@@ -47,6 +47,10 @@ static const struct cx_backend_operations cpu_operations = {
     .ff_pair_norms = cpu_ff_pair_norms,
     .stage_summary = cpu_stage_summary,
     .part_vectors = cpu_part_vectors,
+    .time_begin = cpu_time_begin,
+    .time_end = cpu_time_end,
+    .times_read = cpu_times_read,
+    .product_rate = cpu_product_rate,
 };
 
 enum cx_status cpu_allocate(size_t count, size_t size, const char *purpose, void *memory_pointer, struct cx_error *error) {

@@ -53,6 +53,9 @@ struct cpu_backend {
 
     const float *reads[CX_READ_SLOTS]; /* what read_begin() was given */
 
+    struct cx_operation_times times;
+    double time_begun, time_ended; /* of the latest operation that was timed; 0: there was none */
+
     /* Working memory of the operation that is running: `threads` pieces of scratch_bytes. See cpu_scratch_reserve(). */
     unsigned char *scratch;
     size_t scratch_bytes;
@@ -109,6 +112,10 @@ enum cx_status cpu_read(struct cx_backend *, const struct cx_tensor *, size_t fi
 enum cx_status cpu_tensor_part(struct cx_backend *, const struct cx_tensor *whole, size_t first, size_t count, struct cx_tensor **part, struct cx_error *);
 enum cx_status cpu_read_begin(struct cx_backend *, size_t slot, const struct cx_tensor *, size_t first, size_t count, struct cx_error *);
 enum cx_status cpu_read_wait(struct cx_backend *, size_t slot, const float **values, struct cx_error *);
+enum cx_status cpu_time_begin(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cpu_time_end(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cpu_times_read(struct cx_backend *, struct cx_operation_times *, struct cx_error *);
+enum cx_status cpu_product_rate(struct cx_backend *, bool is_half, double *rate, struct cx_error *);
 enum cx_status cpu_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
 void cpu_matrix_destroy(struct cx_backend *, struct cx_matrix *);
 enum cx_status cpu_batch_begin(struct cx_backend *, const struct cx_batch *, struct cx_error *);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "clock.h"
+#include "contexture/clock.h"
 #include "contexture/memory.h"
 
 enum { tick_nanoseconds = 100 * 1000 * 1000 };
@@ -88,10 +88,10 @@ static void *run_step(void *argument) {
     uint64_t item = 0; /* the next to begin */
     for (enum turn turn; (turn = wait_for_turn(pipeline, worker->step, item)) != TURN_END;) {
         struct cx_error error = {0};
-        double begin = monotonic_seconds();
+        double begin = cx_monotonic_seconds();
         enum cx_status status = turn == TURN_WORK ? step->work(step->context, pipeline->options->slots[item % pipeline->options->slot_count], &error)
                                                   : step->advance(step->context, &error);
-        step->seconds += monotonic_seconds() - begin;
+        step->seconds += cx_monotonic_seconds() - begin;
 
         pthread_mutex_lock(&pipeline->mutex);
         if (status == CX_END && worker->step == 0) {

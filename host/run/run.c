@@ -4,11 +4,12 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "clock.h"
 #include "computer.h"
 #include "contexture/checkpoint.h"
+#include "contexture/clock.h"
 #include "contexture/pipeline.h"
 #include "identity.h"
+#include "profile.h"
 #include "summary.h"
 #include "writer.h"
 
@@ -86,6 +87,7 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .vector_layers = run->setup.vector_layers,
         .stop = stop_in_batch,
         .stop_context = run,
+        .profile = run->settings->profile,
     };
     enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
     if (status == CX_OK)
@@ -127,7 +129,7 @@ static void tell_progress(void *context) {
         .sequences = atomic_load(&run->computer.sequences),
         .tokens = atomic_load(&run->computer.tokens),
         .shards = atomic_load(&run->writer.shards),
-        .seconds = monotonic_seconds() - run->pipeline_begin,
+        .seconds = cx_monotonic_seconds() - run->pipeline_begin,
         .fraction = -1,
         .seconds_left = -1,
     };
@@ -172,8 +174,9 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
                                                 .is_large = window_is_large,
                                                 .stop = stop_is_wanted,
                                                 .tick = tell_progress};
-    run->pipeline_begin = monotonic_seconds();
+    run->pipeline_begin = cx_monotonic_seconds();
     enum cx_status status = cx_pipeline_run(steps, CX_STEPS, &options, error);
+    run->report->profile.seconds = cx_monotonic_seconds() - run->pipeline_begin;
     for (size_t k = 0; k < CX_STEPS; k++)
         run->report->step_seconds[k] = steps[k].seconds;
     if (status == CX_ERROR_INTERRUPTED)
@@ -203,13 +206,17 @@ static enum cx_status end_run(struct run *run, struct cx_error *error) {
         return status;
     report->computed_sequences = atomic_load(&run->computer.sequences);
     report->computed_tokens = atomic_load(&run->computer.tokens);
-    report->seconds = monotonic_seconds() - run->begin;
+    report->seconds = cx_monotonic_seconds() - run->begin;
     report->peak_memory = peak_memory();
+    if (run->settings->profile)
+        status = profile_write(&run->setup, run->computer.decomposer, run->backend, run->backend_description, report, error);
+    if (status != CX_OK)
+        return status;
     return summary_write(&run->setup, run->identity, run->backend_description, report, error);
 }
 
 enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_run_observer *observer, struct cx_run_report *report, struct cx_error *error) {
-    struct run run = {.settings = settings, .observer = observer, .report = report, .begin = monotonic_seconds()};
+    struct run run = {.settings = settings, .observer = observer, .report = report, .begin = cx_monotonic_seconds()};
     memset(report, 0, sizeof *report);
     enum cx_status status = claim_folder(&run, error);
     if (status == CX_OK)

@@ -25,6 +25,7 @@
 #include "contexture/batch.h"
 #include "contexture/error.h"
 #include "contexture/model.h"
+#include "contexture/profile.h"
 
 enum cx_backend_kind { CX_BACKEND_AUTO, CX_BACKEND_CPU, CX_BACKEND_CUDA };
 
@@ -224,6 +225,19 @@ struct cx_backend_operations {
        identities that the norms use. n: tokens of the target's sequence. */
     CX_MUST_USE enum cx_status (*part_vectors)(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6],
                                                struct cx_error *);
+
+    /* --- measuring --- */
+
+    /* Between time_begin and time_end of the same name stands one operation, which is timed. Costs nothing where it is not called. */
+    CX_MUST_USE enum cx_status (*time_begin)(struct cx_backend *, enum cx_operation, struct cx_error *);
+    CX_MUST_USE enum cx_status (*time_end)(struct cx_backend *, enum cx_operation, struct cx_error *);
+
+    /* Waits for all that was begun, and tells what was timed since the backend was opened. */
+    CX_MUST_USE enum cx_status (*times_read)(struct cx_backend *, struct cx_operation_times *, struct cx_error *);
+
+    /* What the device makes of a large matrix product of random numbers, in FLOP/s: float32 operands, or float16 with float32 sums; 0 where there is no such
+       product. Takes a part of a second. */
+    CX_MUST_USE enum cx_status (*product_rate)(struct cx_backend *, bool is_half, double *rate, struct cx_error *);
 };
 
 /* Every backend's structure begins with this one. */

@@ -26,6 +26,7 @@ struct cx_decompose_options {
     const bool *vector_layers;   /* [config->layers]: of which layers the parts themselves are wanted; NULL: none */
     bool (*stop)(void *context); /* asked before every layer: true ends the batch with CX_ERROR_INTERRUPTED. NULL: never */
     void *stop_context;
+    bool profile; /* operations are timed, see cx_decompose_profile() */
 };
 
 /*
@@ -70,6 +71,9 @@ CX_MUST_USE size_t cx_decompose_unfinished(const struct cx_decomposer *decompose
  */
 CX_MUST_USE enum cx_status cx_decompose(struct cx_decomposer *decomposer, const struct cx_batch *batch, const struct cx_sequence_result *results,
                                         struct cx_error *error);
+
+/* Where the time went so far; waits for all that was begun. All zeros without the option. */
+CX_MUST_USE enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error);
 
 /* Useful floating-point operations of one sequence of n tokens through all stages of one layer, and those of the pair product alone (2 n² f d). */
 double cx_layer_operations(const struct cx_model_config *config, size_t tokens);
