@@ -18,6 +18,9 @@ static const struct cx_backend_operations cuda_operations = {
     .tensor_destroy = cuda_tensor_destroy,
     .write = cuda_write,
     .read = cuda_read,
+    .tensor_part = cuda_tensor_part,
+    .read_begin = cuda_read_begin,
+    .read_wait = cuda_read_wait,
     .matrix_create = cuda_matrix_create,
     .matrix_destroy = cuda_matrix_destroy,
     .pair_matrix_create = cuda_pair_matrix_create,
@@ -42,6 +45,10 @@ static const struct cx_backend_operations cuda_operations = {
     .ff_pair_norms = cuda_ff_pair_norms,
     .stage_summary = cuda_stage_summary,
     .part_vectors = cuda_part_vectors,
+    .time_begin = cuda_time_begin,
+    .time_end = cuda_time_end,
+    .times_read = cuda_times_read,
+    .product_rate = cuda_product_rate,
 };
 
 /* major * 10 + minor; 0 if the device cannot be asked. */
@@ -109,20 +116,15 @@ static enum cx_status read_attributes(struct cuda_backend *cuda, struct cx_error
 }
 
 static enum cx_status open_stages(struct cuda_backend *cuda, struct cx_error *error) {
-    enum cx_status status = cuda_result(cuda, "open", "creating an event", cudaEventCreateWithFlags(&cuda->batch_copied, cudaEventDisableTiming), error);
+    enum cx_status status = CX_OK;
+    for (int k = 0; k < CUDA_BATCHES && status == CX_OK; k++)
+        status = cuda_result(cuda, "open", "creating an event", cudaEventCreateWithFlags(&cuda->batch_blocks[k].copied, cudaEventDisableTiming), error);
     for (int k = 0; k < CUDA_STAGES && status == CX_OK; k++) {
         status = cuda_result(cuda, "open", "creating an event", cudaEventCreateWithFlags(&cuda->stage_free[k], cudaEventDisableTiming), error);
         if (status == CX_OK)
             status =
                 cuda_result(cuda, "open", "pinning memory for copies", cudaMallocHost(reinterpret_cast<void **>(&cuda->stage[k]), CUDA_STAGE_BYTES), error);
     }
-    if (status == CX_OK)
-        status = cuda_result(cuda, "open", "pinning memory for copies",
-                             cudaMallocHost(reinterpret_cast<void **>(&cuda->small_pairs_pinned), sizeof *cuda->small_pairs_pinned), error);
-    if (status == CX_OK)
-        status = cuda_allocate(cuda, 1, sizeof *cuda->small_pairs, "a counter", reinterpret_cast<void **>(&cuda->small_pairs), error);
-    if (status == CX_OK)
-        status = cuda_result(cuda, "open", "clearing a counter", cudaMemsetAsync(cuda->small_pairs, 0, sizeof *cuda->small_pairs, cuda->stream), error);
     return status;
 }
 
@@ -155,6 +157,8 @@ enum cx_status cuda_backend_open(const struct cx_backend_options *options, const
     if (status == CX_OK)
         status = open_stages(cuda, error);
     if (status == CX_OK)
+        status = cuda_reads_open(cuda, error);
+    if (status == CX_OK)
         status = cuda_products_open(cuda, error);
     if (status != CX_OK) {
         cuda_close(&cuda->base);
@@ -165,34 +169,31 @@ enum cx_status cuda_backend_open(const struct cx_backend_options *options, const
     return CX_OK;
 }
 
-/* Nothing can be done about a failure here: the device, or the process, is at its end. Codes are looked at by nobody, on purpose. */
-static void forget(cudaError_t code) {
-    (void)code;
-}
-
 static void cuda_close(struct cx_backend *backend) {
     struct cuda_backend *cuda = cuda_backend_of(backend);
-    forget(cudaSetDevice(cuda->device));
+    cuda_forget(cudaSetDevice(cuda->device));
     if (cuda->stream)
-        forget(cudaStreamSynchronize(cuda->stream));
+        cuda_forget(cudaStreamSynchronize(cuda->stream));
     cuda_products_close(cuda);
+    cuda_reads_close(cuda);
+    cuda_timings_close(cuda);
     for (int k = 0; k < CUDA_TABLES; k++)
-        forget(cudaFree(cuda->tables[k].memory));
-    forget(cudaFree(cuda->scratch.memory));
-    forget(cudaFree(cuda->batch_memory.memory));
-    forget(cudaFree(cuda->small_pairs));
-    forget(cudaFreeHost(cuda->batch_pinned.memory));
-    forget(cudaFreeHost(cuda->small_pairs_pinned));
-    for (int k = 0; k < CUDA_STAGES; k++) {
-        forget(cudaFreeHost(cuda->stage[k]));
-        if (cuda->stage_free[k])
-            forget(cudaEventDestroy(cuda->stage_free[k]));
+        cuda_forget(cudaFree(cuda->tables[k].memory));
+    cuda_forget(cudaFree(cuda->scratch.memory));
+    for (int k = 0; k < CUDA_BATCHES; k++) {
+        cuda_forget(cudaFree(cuda->batch_blocks[k].memory.memory));
+        cuda_forget(cudaFreeHost(cuda->batch_blocks[k].pinned.memory));
+        if (cuda->batch_blocks[k].copied)
+            cuda_forget(cudaEventDestroy(cuda->batch_blocks[k].copied));
     }
-    if (cuda->batch_copied)
-        forget(cudaEventDestroy(cuda->batch_copied));
+    for (int k = 0; k < CUDA_STAGES; k++) {
+        cuda_forget(cudaFreeHost(cuda->stage[k]));
+        if (cuda->stage_free[k])
+            cuda_forget(cudaEventDestroy(cuda->stage_free[k]));
+    }
     if (cuda->stream)
-        forget(cudaStreamDestroy(cuda->stream));
-    forget(cudaGetLastError());
+        cuda_forget(cudaStreamDestroy(cuda->stream));
+    cuda_forget(cudaGetLastError());
     free(cuda->chunks);
     free(cuda);
 }

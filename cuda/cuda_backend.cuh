@@ -3,7 +3,8 @@
  *
  * Every operation is one function `cuda_<operation>` with the arguments of backend.h, in the file of the same name as the CPU backend's; cuda_backend.cu
  * lists them in the table. A file has its formulas first, then the kernels, then the launchers: launchers alone choose grids, blocks and shared memory,
- * and check errors. All work goes to one stream, in order; read() waits for it. Kernels write every element they promise, and no sum is taken by atomics,
+ * and check errors. All work goes to one stream, in order, but for the copies of read_begin(), which have a stream of their own; nothing waits for the device
+ * in the loop but read_wait(). Kernels write every element they promise, and no sum is taken by atomics,
  * so that the same call on the same device gives the same bytes.
  *
  * No error ends the process: a call that fails is reported once as CX_ERROR_DEVICE (CX_ERROR_MEMORY where memory is short). What CUDA calls a sticky error
@@ -26,12 +27,14 @@
 extern "C" {
 #include "contexture/backend.h"
 #include "contexture/memory.h"
+#include "contexture/profile.h"
 #include "cuda_open.h"
 }
 
-/* Numbers in device memory; of the two pointers the one of the element type is set. */
+/* Numbers in device memory; of the two pointers the one of the element type is set. A part's memory belongs to the whole. */
 struct cx_tensor {
     enum cx_element element;
+    bool is_part;
     size_t count;
     float *values;
     double *doubles;
@@ -106,9 +109,23 @@ struct cuda_table {
     void *memory;
 };
 
-enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_STAGE_BYTES = 4 << 20, CUDA_PRODUCTS = 256 };
+enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_BATCHES = 2, CUDA_STAGE_BYTES = 4 << 20, CUDA_PRODUCTS = 256 };
 
 struct cuda_product_entry;
+struct cuda_timings;
+
+/* A copy begun by read_begin(): see cuda_read.cu. */
+struct cuda_read_slot {
+    struct cuda_list pinned;
+    cudaEvent_t computed, copied;
+    bool is_begun;
+};
+
+/* A batch's index arrays as one block in device memory, with the pinned block it is copied from. */
+struct cuda_batch_block {
+    struct cuda_list memory, pinned;
+    cudaEvent_t copied;
+};
 
 struct cuda_backend {
     struct cx_backend base; /* first, so that a pointer to it is a pointer to this */
@@ -127,12 +144,17 @@ struct cuda_backend {
     unsigned char *stage[CUDA_STAGES];
     cudaEvent_t stage_free[CUDA_STAGES];
 
+    struct cuda_timings *timings; /* NULL: nothing is timed */
+
     struct cuda_table tables[CUDA_TABLES];
 
-    /* The batch: the caller's structure, and its index arrays as one block in device memory, with the pinned block it is copied from. */
+    cudaStream_t copies; /* of read_begin() */
+    struct cuda_read_slot reads[CX_READ_SLOTS];
+
+    /* The batch: the caller's structure, and its index arrays. There are two blocks, so that a batch can be begun while the one before is computed. */
     const struct cx_batch *batch;
-    struct cuda_list batch_memory, batch_pinned;
-    cudaEvent_t batch_copied;
+    struct cuda_batch_block batch_blocks[CUDA_BATCHES];
+    size_t batch_block;                                       /* the one in use */
     const int32_t *input_ids, *token_type_ids, *position_ids; /* [T] */
     const struct cuda_token *tokens;                          /* [T] */
     const struct cuda_tile *tiles;
@@ -148,9 +170,10 @@ struct cuda_backend {
 
     struct cuda_list scratch; /* of the operation that is running */
 
-    /* Pairs whose numbers were too small for float16: counted on the device, copied after every ff_pair_norms, looked at by read(). */
-    unsigned *small_pairs, *small_pairs_pinned;
-    bool small_pairs_pending;
+    /* Pairs whose numbers were too small for float16: counted on the device; one place more for every slot, where the count travels with the slot's numbers,
+       and is looked at when they are. The last place is read()'s. */
+    unsigned *small_pairs, *small_pairs_pinned; /* [CUDA_COUNTERS] */
+    bool small_pairs_counted;                   /* since open: a kernel may have counted */
 };
 
 static inline struct cuda_backend *cuda_backend_of(struct cx_backend *backend) {
@@ -162,6 +185,11 @@ static inline struct cuda_backend *cuda_backend_of(struct cx_backend *backend) {
 /* CX_OK for cudaSuccess; else the sentence "<operation>: <what> failed: <code name>: <its text>". */
 CX_MUST_USE enum cx_status cuda_result(struct cuda_backend *, const char *operation, const char *what, cudaError_t code, struct cx_error *);
 CX_MUST_USE enum cx_status cuda_product_result(struct cuda_backend *, const char *operation, const char *what, cublasStatus_t code, struct cx_error *);
+
+/* For what is released: nothing can be done about a failure there, when the device, or the process, is at its end. */
+static inline void cuda_forget(cudaError_t code) {
+    (void)code;
+}
 
 /* Every operation begins here: fails with the kept sentence if the device is broken, or if a batch is needed and none was begun. */
 CX_MUST_USE enum cx_status cuda_enter(struct cuda_backend *, const char *operation, bool needs_batch, struct cx_error *);
@@ -194,7 +222,9 @@ static inline unsigned cuda_blocks(size_t count, size_t each) {
     return static_cast<unsigned>((count + each - 1) / each);
 }
 
-/* --- memory: cuda_memory.cu --- */
+enum { CUDA_COUNTERS = 1 + CX_READ_SLOTS + 1 };
+
+/* --- memory: cuda_memory.cu, cuda_read.cu --- */
 
 /* Makes the list at least `bytes` long; what was in it is lost. */
 CX_MUST_USE enum cx_status cuda_list_fit(struct cuda_backend *, struct cuda_list *, size_t bytes, const char *purpose, struct cx_error *);
@@ -210,8 +240,20 @@ enum cx_status cuda_tensor_create(struct cx_backend *, enum cx_element, size_t c
 void cuda_tensor_destroy(struct cx_backend *, struct cx_tensor *);
 enum cx_status cuda_write(struct cx_backend *, struct cx_tensor *, size_t count, const float *values, struct cx_error *);
 enum cx_status cuda_read(struct cx_backend *, const struct cx_tensor *, size_t first, size_t count, void *values, struct cx_error *);
+enum cx_status cuda_tensor_part(struct cx_backend *, const struct cx_tensor *whole, size_t first, size_t count, struct cx_tensor **part, struct cx_error *);
+enum cx_status cuda_read_begin(struct cx_backend *, size_t slot, const struct cx_tensor *, size_t first, size_t count, struct cx_error *);
+enum cx_status cuda_read_wait(struct cx_backend *, size_t slot, const float **values, struct cx_error *);
+CX_MUST_USE enum cx_status cuda_reads_open(struct cuda_backend *, struct cx_error *);
+void cuda_reads_close(struct cuda_backend *);
 enum cx_status cuda_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
 void cuda_matrix_destroy(struct cx_backend *, struct cx_matrix *);
+
+/* --- cuda_profile.cu --- */
+enum cx_status cuda_time_begin(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cuda_time_end(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cuda_times_read(struct cx_backend *, struct cx_operation_times *, struct cx_error *);
+enum cx_status cuda_product_rate(struct cx_backend *, bool is_half, double *rate, struct cx_error *);
+void cuda_timings_close(struct cuda_backend *);
 
 /* --- cuda_batch.cu --- */
 enum cx_status cuda_batch_begin(struct cx_backend *, const struct cx_batch *, struct cx_error *);

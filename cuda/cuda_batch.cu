@@ -1,6 +1,7 @@
 /*
  * The batch's index arrays: what a kernel must know of a token, of a tile of targets and of a tile of pairs. They are written into one pinned block and
- * copied at once, in the stream's order; the block is written again only when that copy is done.
+ * copied at once, in the stream's order. There are two blocks that take turns: the copy of a batch begins when the batch before is computed, and the next one
+ * shall be begun meanwhile; a block is written again only when its last copy is done.
  */
 #include "cuda_backend.cuh"
 
@@ -142,7 +143,7 @@ static void copy_ids(unsigned char *target, const int32_t *ids, size_t count) {
 }
 
 static void set_pointers(struct cuda_backend *cuda, const struct layout *layout) {
-    const unsigned char *memory = static_cast<const unsigned char *>(cuda->batch_memory.memory);
+    const unsigned char *memory = static_cast<const unsigned char *>(cuda->batch_blocks[cuda->batch_block].memory.memory);
     cuda->input_ids = reinterpret_cast<const int32_t *>(memory + layout->ids);
     cuda->token_type_ids = reinterpret_cast<const int32_t *>(memory + layout->types);
     cuda->position_ids = reinterpret_cast<const int32_t *>(memory + layout->positions);
@@ -152,23 +153,34 @@ static void set_pointers(struct cuda_backend *cuda, const struct layout *layout)
     cuda->pair_groups = reinterpret_cast<const struct cuda_pair_group *>(memory + layout->pair_groups);
 }
 
+/* All of them at once, for making room waits for the device. */
+static enum cx_status fit_blocks(struct cuda_backend *cuda, size_t bytes, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t k = 0; k < CUDA_BATCHES && status == CX_OK; k++) {
+        status = cuda_pinned_fit(cuda, &cuda->batch_blocks[k].pinned, bytes, "a batch's indices", error);
+        if (status == CX_OK)
+            status = cuda_list_fit(cuda, &cuda->batch_blocks[k].memory, bytes, "a batch's indices", error);
+    }
+    return status;
+}
+
 enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batch *batch, struct cx_error *error) {
     struct cuda_backend *cuda = cuda_backend_of(backend);
     enum cx_status status = cuda_enter(cuda, "batch_begin", false, error);
     if (status != CX_OK)
         return status;
+    struct cuda_batch_block *block = &cuda->batch_blocks[cuda->batch_block = (cuda->batch_block + 1) % CUDA_BATCHES];
     cuda->batch = NULL;
     if (batch->sequences > UINT32_MAX / 2 || batch->tokens > UINT32_MAX / 2)
         return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu sequences of %zu tokens in one batch", batch->sequences, batch->tokens);
     const struct counts counts = count_tiles(cuda, batch);
     const struct layout layout = lay_out(batch, counts);
     if ((status = check_ids(batch, &cuda->base.config, error)) != CX_OK ||
-        (status = cuda_result(cuda, "batch_begin", "waiting for the copy before", cudaEventSynchronize(cuda->batch_copied), error)) != CX_OK ||
-        (status = cuda_pinned_fit(cuda, &cuda->batch_pinned, layout.bytes, "a batch's indices", error)) != CX_OK ||
-        (status = cuda_list_fit(cuda, &cuda->batch_memory, layout.bytes, "a batch's indices", error)) != CX_OK ||
+        (status = cuda_result(cuda, "batch_begin", "waiting for the copy before", cudaEventSynchronize(block->copied), error)) != CX_OK ||
+        (status = fit_blocks(cuda, layout.bytes, error)) != CX_OK ||
         (status = cx_reserve(&cuda->chunks, &cuda->chunk_capacity, counts.pair_tiles, sizeof *cuda->chunks, "a batch's chunks", error)) != CX_OK)
         return status;
-    unsigned char *memory = static_cast<unsigned char *>(cuda->batch_pinned.memory);
+    unsigned char *memory = static_cast<unsigned char *>(block->pinned.memory);
     struct dealer dealer = {cuda, reinterpret_cast<struct cuda_pair_tile *>(memory + layout.pair_tiles),
                             reinterpret_cast<struct cuda_pair_group *>(memory + layout.pair_groups), 0, 0};
     copy_ids(memory + layout.ids, batch->input_ids, batch->tokens);
@@ -178,9 +190,9 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
     fill_pairs(&dealer, batch);
     if (layout.bytes > 0)
         status = cuda_result(cuda, "batch_begin", "copying a batch's indices",
-                             cudaMemcpyAsync(cuda->batch_memory.memory, memory, layout.bytes, cudaMemcpyHostToDevice, cuda->stream), error);
+                             cudaMemcpyAsync(block->memory.memory, memory, layout.bytes, cudaMemcpyHostToDevice, cuda->stream), error);
     if (status == CX_OK)
-        status = cuda_result(cuda, "batch_begin", "marking a copy", cudaEventRecord(cuda->batch_copied, cuda->stream), error);
+        status = cuda_result(cuda, "batch_begin", "marking a copy", cudaEventRecord(block->copied, cuda->stream), error);
     if (status != CX_OK)
         return status;
     set_pointers(cuda, &layout);

@@ -1,5 +1,5 @@
 /*
- * Tensors and matrices, and the copies between host and device.
+ * Tensors and matrices, and the copies between host and device that wait; those that do not are in cuda_read.cu.
  *
  * The host's memory is pageable, so copies go through two pinned pieces: while the device copies one, the host copies the other. Measured on nothing yet;
  * 4 MiB are a few hundred microseconds of PCIe 4 (derived), long against the cost of starting a copy.
@@ -142,9 +142,22 @@ static void release(struct cuda_backend *cuda, void *memory) {
 void cuda_tensor_destroy(struct cx_backend *backend, struct cx_tensor *tensor) {
     if (!tensor)
         return;
-    release(cuda_backend_of(backend), tensor->values);
-    release(cuda_backend_of(backend), tensor->doubles);
+    if (!tensor->is_part) {
+        release(cuda_backend_of(backend), tensor->values);
+        release(cuda_backend_of(backend), tensor->doubles);
+    }
     free(tensor);
+}
+
+enum cx_status cuda_tensor_part(struct cx_backend *backend, const struct cx_tensor *whole, size_t first, size_t count, struct cx_tensor **part,
+                                struct cx_error *error) {
+    (void)backend;
+    if (first > whole->count || count > whole->count - first)
+        return cx_fail(error, CX_ERROR_INTERNAL, "tensor_part: elements %zu to %zu of a tensor of %zu", first, first + count, whole->count);
+    enum cx_status status = *part ? CX_OK : cx_allocate(1, sizeof **part, "a part of a tensor", part, error);
+    if (status == CX_OK)
+        **part = {whole->element, true, count, whole->values ? whole->values + first : NULL, whole->doubles ? whole->doubles + first : NULL};
+    return status;
 }
 
 enum cx_status cuda_write(struct cx_backend *backend, struct cx_tensor *tensor, size_t count, const float *values, struct cx_error *error) {
@@ -154,40 +167,6 @@ enum cx_status cuda_write(struct cx_backend *backend, struct cx_tensor *tensor, 
     if (status == CX_OK)
         status = CUDA_CHECK_ALL("write", arguments, error);
     return status == CX_OK ? cuda_upload(cuda, "write", tensor->values, values, count * sizeof *values, error) : status;
-}
-
-/* What the kernels of ff_pair_norms have counted since the last time. */
-static enum cx_status check_small_pairs(struct cuda_backend *cuda, struct cx_error *error) {
-    if (!cuda->small_pairs_pending)
-        return CX_OK;
-    cuda->small_pairs_pending = false;
-    const unsigned count = *cuda->small_pairs_pinned;
-    if (count == 0)
-        return CX_OK;
-    enum cx_status status =
-        cuda_result(cuda, "read", "clearing a counter", cudaMemsetAsync(cuda->small_pairs, 0, sizeof *cuda->small_pairs, cuda->stream), error);
-    if (status != CX_OK)
-        return status;
-    return cx_fail(error, CX_ERROR_INPUT,
-                   "ff_pair_norms: %u pairs have feed-forward parts too small beside their own terms for float16 (relative error above 1e-3): "
-                   "use --pair-precision f32",
-                   count);
-}
-
-enum cx_status cuda_read(struct cx_backend *backend, const struct cx_tensor *tensor, size_t first, size_t count, void *values, struct cx_error *error) {
-    struct cuda_backend *cuda = cuda_backend_of(backend);
-    enum cx_status status = cuda_enter(cuda, "read", false, error);
-    if (status != CX_OK)
-        return status;
-    if (first > tensor->count || count > tensor->count - first)
-        return cx_fail(error, CX_ERROR_INTERNAL, "read: elements %zu to %zu of a tensor of %zu", first, first + count, tensor->count);
-    if (count == 0)
-        return CX_OK;
-    if (tensor->element == CX_ELEMENT_FLOAT)
-        status = cuda_download(cuda, "read", values, tensor->values + first, count * sizeof(float), error);
-    else
-        status = cuda_download(cuda, "read", values, tensor->doubles + first, count * sizeof(double), error);
-    return status == CX_OK ? check_small_pairs(cuda, error) : status;
 }
 
 enum cx_status cuda_matrix_create(struct cx_backend *backend, const struct cx_weight *weight, struct cx_matrix **matrix, struct cx_error *error) {

@@ -362,6 +362,90 @@ static void heads_agree_with_their_mean(void **state) {
     free_result(&result);
 }
 
+static void expect_same(const char *what, const float *found, const float *expected, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(&found[i], &expected[i], sizeof *found) != 0)
+            fail_msg("%s, element %zu of %zu: found %.9g, expected %.9g", what, i, count, (double)found[i], (double)expected[i]);
+}
+
+static void expect_same_result(const struct cx_sequence_result *found, const struct cx_sequence_result *expected, size_t n) {
+    for (unsigned map = 0; map < CX_MAPS; map++)
+        expect_same(cx_map_name(map), found->maps[map], expected->maps[map], layers * n * n);
+    for (unsigned stage = 0; stage < CX_STAGES; stage++) {
+        expect_same("mixing ratio", found->mixing_ratio[stage], expected->mixing_ratio[stage], layers * n);
+        expect_same("bias norm", found->bias_norm[stage], expected->bias_norm[stage], layers * n);
+    }
+    expect_same("α", found->head_attention_weight, expected->head_attention_weight, layers * heads * n * n);
+    expect_same("α‖f‖", found->head_attention_norm, expected->head_attention_norm, layers * heads * n * n);
+    expect_same("completeness error", found->completeness_error, expected->completeness_error, layers);
+    expect_same("hidden states", found->hidden_states, expected->hidden_states, (layers + 1) * n * width);
+}
+
+/* A batch begun while the one before is not finished gives the same bytes as alone; the third is larger than what was seen so far. */
+static void batches_under_way_do_not_mix(void **state) {
+    enum { batches = 4 };
+    static const size_t lengths[batches] = {11, 6, 23, 9};
+    struct fixture *fixture = *state;
+    struct packed packed[batches];
+    struct cx_sequence_result together[batches], alone[batches];
+    struct cx_decomposer *decomposer = NULL;
+    for (size_t k = 0; k < batches; k++) {
+        pack(&packed[k], &lengths[k], (uint32_t[]){50 + (uint32_t)k}, 1);
+        together[k] = make_result(lengths[k], layers, 0);
+        alone[k] = make_result(lengths[k], layers, 0);
+        decompose(fixture, &everything, &packed[k].batch, &alone[k]);
+    }
+    expect_ok(cx_decomposer_open(fixture->backend, &fixture->model.weights, &everything, &decomposer, &error));
+    for (size_t k = 0; k < batches; k++)
+        expect_ok(cx_decompose_begin(decomposer, &packed[k].batch, &together[k], &error));
+    if (fixture->backend->reads_ahead > 0)
+        assert_true(cx_decompose_unfinished(decomposer) > 0);
+    while (cx_decompose_unfinished(decomposer) > 0)
+        expect_ok(cx_decompose_advance(decomposer, &error));
+    expect_ok(cx_decompose_advance(decomposer, &error)); /* nothing to do is no error */
+    cx_decomposer_close(decomposer);
+    for (size_t k = 0; k < batches; k++) {
+        expect_same_result(&together[k], &alone[k], lengths[k]);
+        free_result(&together[k]);
+        free_result(&alone[k]);
+    }
+}
+
+/* Timing changes no byte; every operation is counted once a call. */
+static void a_profile_counts_operations(void **state) {
+    enum { n = 14 };
+    struct fixture *fixture = *state;
+    struct packed packed;
+    pack(&packed, (size_t[]){n}, (uint32_t[]){61}, 1);
+    struct cx_decompose_options options = everything;
+    struct cx_sequence_result timed = make_result(n, layers, 0), plain = make_result(n, layers, 0);
+    struct cx_decomposer *decomposer = NULL;
+    struct cx_decompose_profile profile;
+    double rate = -1;
+    decompose(fixture, &options, &packed.batch, &plain);
+    options.profile = true;
+    expect_ok(cx_decomposer_open(fixture->backend, &fixture->model.weights, &options, &decomposer, &error));
+    for (int twice = 0; twice < 2; twice++)
+        for (int k = 0; k < 5; k++) /* more operations than there are events */
+            expect_ok(cx_decompose(decomposer, &packed.batch, &timed, &error));
+    expect_ok(cx_decompose_profile(decomposer, &profile, &error));
+    expect_same_result(&timed, &plain, n);
+    assert_int_equal(profile.times.operations[CX_OPERATION_embed].calls, 10);
+    assert_int_equal(profile.times.operations[CX_OPERATION_ff_pair_norms].calls, 10 * layers);
+    assert_int_equal(profile.times.operations[CX_OPERATION_linear].calls, 10 * 8 * layers);
+    assert_int_equal(profile.times.operations[CX_OPERATION_part_vectors].calls, 0);
+    assert_true(profile.operations_flop[CX_OPERATION_ff_pair_norms] == 10.0 * layers * 2 * n * n * neurons * width);
+    assert_true(profile.operations_flop[CX_OPERATION_linear] == 10.0 * layers * 2 * n * (4.0 * width * width + 4.0 * neurons * width));
+    for (unsigned k = 0; k < CX_OPERATIONS; k++)
+        assert_true(profile.times.operations[k].calls > 0 ? profile.times.operations[k].seconds > 0 : profile.times.operations[k].seconds == 0);
+    assert_true(profile.times.idle_seconds >= 0 && profile.wait_seconds >= 0);
+    cx_decomposer_close(decomposer);
+    expect_ok(fixture->backend->operations->product_rate(fixture->backend, false, &rate, &error));
+    assert_true(rate > 1e6);
+    free_result(&timed);
+    free_result(&plain);
+}
+
 /* An input that overflows, in a state (3e38 many times) or in the square of one (1e25), is an error with the layer's number, not a file full of infinities. */
 static void expect_overflow(struct fixture *fixture, float too_large) {
     float *data = (float *)(uintptr_t)fixture->model.layer_weights[1].output.data, kept[neurons];
@@ -395,6 +479,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_is_wanted_alone_is_the_same),
         cmocka_unit_test(heads_agree_with_their_mean),
         cmocka_unit_test(overflow_is_an_error),
+        cmocka_unit_test(batches_under_way_do_not_mix),
+        cmocka_unit_test(a_profile_counts_operations),
     };
     if (argc > 1 && strcmp(argv[1], "cuda") == 0) {
         const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA};

@@ -174,10 +174,105 @@ static void a_wish_to_stop_ends_it(void **state) {
     assert_in_range(fixture.next_to_end, 1, 1000);
 }
 
+/* A step that has its items done by a device: item k is squared when advance() was called often enough. */
+struct device {
+    struct fixture *fixture;
+    struct item *begun[most_slots];
+    int begun_count, done_count, calls, most_begun;
+    bool has_large;
+};
+
+static enum cx_status begin_square(void *context, void *slot, struct cx_error *error) {
+    struct device *device = context;
+    struct item *item = slot;
+    if (device->begun_count - device->done_count >= most_slots)
+        return cx_fail(error, CX_ERROR_INTERNAL, "more items than slots are begun");
+    if (device->has_large && is_large(item) && item->number != atomic_load(&device->fixture->ended))
+        return cx_fail(error, CX_ERROR_INTERNAL, "large item %d is begun beside others", item->number);
+    device->begun[device->begun_count++ % most_slots] = item;
+    if (device->begun_count - device->done_count > device->most_begun)
+        device->most_begun = device->begun_count - device->done_count;
+    return CX_OK;
+}
+
+static uint64_t squared(void *context) {
+    return (uint64_t)((const struct device *)context)->done_count;
+}
+
+static enum cx_status advance_square(void *context, struct cx_error *error) {
+    struct device *device = context;
+    if (device->done_count == device->begun_count)
+        return cx_fail(error, CX_ERROR_INTERNAL, "nothing is begun");
+    if (++device->calls % 3 == 0) {
+        struct item *item = device->begun[device->done_count % most_slots];
+        if (item->number == device->fixture->fail_at)
+            return cx_fail(error, CX_ERROR_INPUT, "item %d is bad", item->number);
+        item->squared = item->number * item->number;
+        device->done_count++;
+    }
+    return CX_OK;
+}
+
+static enum cx_status run_device(struct device *device, size_t ahead, struct cx_error *error) {
+    struct item items[most_slots];
+    void *slots[most_slots];
+    for (size_t k = 0; k < most_slots; k++)
+        slots[k] = &items[k];
+    struct cx_pipeline_step steps[] = {
+        {.name = "make", .work = make, .context = device->fixture},
+        {.name = "square", .work = begin_square, .ended = squared, .advance = advance_square, .context = device, .ahead = ahead},
+        {.name = "end", .work = end, .context = device->fixture},
+    };
+    const struct cx_pipeline_options options = {
+        .slots = slots, .slot_count = most_slots, .context = device->fixture, .is_large = device->has_large ? is_large : NULL};
+    return cx_pipeline_run(steps, 3, &options, error);
+}
+
+/* While a device has an item, the next one is begun; in the end all are ended, in order. */
+static void a_device_is_given_the_next_item_in_time(void **state) {
+    (void)state;
+    for (size_t ahead = 1; ahead <= 3; ahead++) {
+        struct fixture fixture = {.count = 300, .fail_at = -1, .sleep_step = -1};
+        struct device device = {.fixture = &fixture};
+        struct cx_error error = {0};
+        assert_int_equal(run_device(&device, ahead, &error), CX_OK);
+        assert_string_equal(error.message, "");
+        assert_int_equal(fixture.next_to_end, 300);
+        assert_in_range(device.most_begun, ahead > 1 ? 2 : 1, ahead);
+    }
+}
+
+static void a_large_item_waits_for_the_device(void **state) {
+    (void)state;
+    struct fixture fixture = {.count = 60, .fail_at = -1, .sleep_step = 2};
+    struct device device = {.fixture = &fixture, .has_large = true};
+    struct cx_error error = {0};
+    assert_int_equal(run_device(&device, 3, &error), CX_OK);
+    assert_string_equal(error.message, "");
+    assert_int_equal(fixture.next_to_end, 60);
+}
+
+static void an_item_that_fails_on_the_device_stops_all_steps(void **state) {
+    (void)state;
+    struct fixture fixture = {.count = 1000, .fail_at = 7, .sleep_step = -1};
+    struct device device = {.fixture = &fixture};
+    struct cx_error error = {0};
+    assert_int_equal(run_device(&device, 3, &error), CX_ERROR_INPUT);
+    assert_string_equal(error.message, "item 7 is bad");
+    assert_in_range(fixture.next_to_end, 0, 7);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_items_pass_in_order),   cmocka_unit_test(a_large_item_waits_for_the_others), cmocka_unit_test(no_items_is_no_error),
-        cmocka_unit_test(a_step_keeps_its_distance), cmocka_unit_test(the_first_error_stops_all_steps),   cmocka_unit_test(a_wish_to_stop_ends_it),
+        cmocka_unit_test(all_items_pass_in_order),
+        cmocka_unit_test(a_large_item_waits_for_the_others),
+        cmocka_unit_test(no_items_is_no_error),
+        cmocka_unit_test(a_step_keeps_its_distance),
+        cmocka_unit_test(the_first_error_stops_all_steps),
+        cmocka_unit_test(a_wish_to_stop_ends_it),
+        cmocka_unit_test(a_device_is_given_the_next_item_in_time),
+        cmocka_unit_test(a_large_item_waits_for_the_device),
+        cmocka_unit_test(an_item_that_fails_on_the_device_stops_all_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "commands.h"
 #include "output.h"
+#include "profile_table.h"
 #include "progress.h"
 
 static enum cx_status print_report(const struct options *options, const struct cx_run_report *report, struct cx_error *error) {
@@ -40,6 +41,8 @@ enum cx_status command_run(const struct options *options, struct outcome *outcom
         status = print_report(options, &report, error);
     if (status == CX_OK && report.skipped > 0 && !options->quiet)
         print_sentence("%" PRIu64 " of %" PRIu64 " documents skipped; %s/summary.json says why", report.skipped, report.documents, options->run.output);
+    if (status == CX_OK && options->run.profile)
+        profile_print(&report);
     outcome->skipped = report.skipped;
     cx_run_report_free(&report);
     return status;

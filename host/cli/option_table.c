@@ -81,7 +81,7 @@ const struct option option_table[] = {
     {"batch-tokens", 0, OPTION_COUNT, MEMBER(run.batch_tokens), "512", 1, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "tokens that are computed together; a longer sequence is a batch of its own"},
     {"window-memory", 0, OPTION_BYTES, MEMBER(run.window_memory), "16M", 1, most, NULL, "BYTES", COMPUTERS, 0, PLACE_ALL, false, machine_group,
-     "results held before they are written; twice as much is needed, and at least one sequence's"},
+     "results held before they are written; twice as much is needed (on a GPU three times), and at least one sequence's"},
     {"gflops", 0, OPTION_NUMBER, MEMBER(gflops), "0", 0, 1e9, NULL, "RATE", COMMAND_PLAN, 0, PLACE_ALL, false, machine_group,
      "matrix product rate to estimate the time with, in GFLOP/s; 0: measure it"},
 
@@ -95,6 +95,8 @@ const struct option option_table[] = {
      "no progress, notices or list of skipped documents; errors only"},
     {"verbose", 'v', OPTION_FLAG, MEMBER(verbose), "false", 0, 0, NULL, NULL, CORPUS_READERS, 0, PLACE_ALL, false, report_group,
      "name every skipped document, and say where the time went"},
+    {"profile", 0, OPTION_FLAG, MEMBER(run.profile), "false", 0, 0, NULL, NULL, COMMAND_RUN, 0, PLACE_ALL, false, report_group,
+     "time every operation and step: profile.json in the folder of the results, and a table on standard error"},
 
     {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS, 0, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,
      "YAML file with options, as shard_size: 1000"},

@@ -1,6 +1,7 @@
 #include "decomposer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "contexture/memory.h"
 
@@ -36,6 +37,8 @@ enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_mo
     self->workspace.heads_wanted = options->per_head;
     self->workspace.maps_wanted = options->maps || options->per_head;
     self->workspace.ff_wanted = wants_feed_forward(options);
+    /* A layer's input is the state among the results of the layer before, so there are two at least. */
+    self->workspace.result_count = backend->reads_ahead > 0 ? backend->reads_ahead + 1 : 2;
     self->layers_needed = options->hidden_states ? layers : 0;
     for (size_t layer = 0; layer < layers; layer++) {
         if (self->layers[layer] || self->vector_layers[layer])
@@ -66,9 +69,19 @@ void cx_decomposer_close(struct cx_decomposer *decomposer) {
         layer_tensors_destroy(backend, &decomposer->tensors[layer]);
     backend->operations->tensor_destroy(backend, decomposer->embedding_norm_shift);
     backend->operations->tensor_destroy(backend, decomposer->embedding_norm_scale);
-    free(decomposer->staging);
     free(decomposer->tensors);
     free(decomposer->vector_layers);
     free(decomposer->layers);
     free(decomposer);
+}
+
+void pass_time_begin(struct pass *pass, enum cx_operation operation, double flop) {
+    CALL(pass, time_begin, operation);
+    pass->decomposer->operations_flop[operation] += flop;
+}
+
+enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error) {
+    *profile = (struct cx_decompose_profile){.wait_seconds = decomposer->wait_seconds};
+    memcpy(profile->operations_flop, decomposer->operations_flop, sizeof profile->operations_flop);
+    return decomposer->backend->operations->times_read(decomposer->backend, &profile->times, error);
 }

@@ -16,8 +16,14 @@ struct cx_decomposer {
     struct layer_tensors *tensors; /* [config.layers] */
     struct cx_tensor *embedding_norm_scale, *embedding_norm_shift;
     struct workspace workspace;
-    float *staging; /* one tensor, on its way from the backend to the sequences' results */
-    size_t staging_capacity;
+
+    /* Results on their way to the host, the oldest first: numbers of workspace.results, which are those of the backend's slots, too. */
+    size_t waiting[CX_READ_SLOTS];
+    size_t waiting_count;
+    size_t next_results; /* those that the next layer takes */
+    uint64_t batches_begun;
+
+    double operations_flop[CX_OPERATIONS], wait_seconds; /* for a profile */
 };
 
 /*
@@ -28,41 +34,59 @@ struct pass {
     struct cx_decomposer *decomposer;
     const struct cx_batch *batch;
     const struct cx_sequence_result *results;
-    size_t layer;        /* 0 … config.layers - 1 */
-    size_t wanted_index; /* index of the layer among the wanted ones */
-    size_t vector_index; /* and among those whose vectors are wanted */
+    const struct cx_tensor *input; /* [T, d]: the layer's */
+    struct layer_results *out;     /* the layer's */
+    struct cx_tensor *attention;   /* α [H, pairs]: among the results, if it is one */
+    size_t layer;                  /* 0 … config.layers - 1 */
+    size_t wanted_index;           /* index of the layer among the wanted ones */
+    size_t vector_index;           /* and among those whose vectors are wanted */
     enum cx_status status;
     struct cx_error *error;
 };
 
-/* Runs one operation of the backend, unless an earlier one failed. */
+/* Calls a function of the backend, unless an earlier one failed. */
+#define CALL(pass, function, ...)                                                                                                                              \
+    do {                                                                                                                                                       \
+        struct cx_backend *call_backend = (pass)->decomposer->backend;                                                                                         \
+        if ((pass)->status == CX_OK)                                                                                                                           \
+            (pass)->status = call_backend->operations->function(call_backend, __VA_ARGS__, (pass)->error);                                                     \
+    } while (0)
+
+/* The same of one that computes, timed where a profile is wanted. */
 #define APPLY(pass, operation, ...)                                                                                                                            \
     do {                                                                                                                                                       \
-        struct cx_backend *apply_backend = (pass)->decomposer->backend;                                                                                        \
-        if ((pass)->status == CX_OK)                                                                                                                           \
-            (pass)->status = apply_backend->operations->operation(apply_backend, __VA_ARGS__, (pass)->error);                                                  \
+        if ((pass)->decomposer->options.profile)                                                                                                               \
+            pass_time_begin(pass, CX_OPERATION_##operation, FLOP_##operation(pass, __VA_ARGS__));                                                              \
+        CALL(pass, operation, __VA_ARGS__);                                                                                                                    \
+        if ((pass)->decomposer->options.profile)                                                                                                               \
+            CALL(pass, time_end, CX_OPERATION_##operation);                                                                                                    \
     } while (0)
 
 /* Whether any map of the feed-forward block is wanted. */
 bool wants_feed_forward(const struct cx_decompose_options *options);
 
+void pass_time_begin(struct pass *pass, enum cx_operation operation, double flop);
+
 /* True if the map is wanted of the layer at hand. */
 bool pass_wants(const struct pass *pass, unsigned map);
 
-/* The layer's map [pairs], to results[…].maps[map]. */
-void pass_store_map(struct pass *pass, unsigned map, const struct cx_tensor *tensor);
-
-/* A map per head [H, pairs], to head_attention_weight or head_attention_norm. */
-void pass_store_head_map(struct pass *pass, bool is_norm, const struct cx_tensor *tensor);
+/* Takes the next results for the layer at hand, whose earlier contents are handed over before. */
+void pass_take_results(struct pass *pass);
 
 /* Mixing ratio, bias norm and completeness error of a stage, from its state, bias part, own parts and their sum. */
-void pass_store_summary(struct pass *pass, enum cx_stage stage, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
-                        const struct cx_tensor *sum);
+void pass_summarize(struct pass *pass, enum cx_stage stage, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
+                    const struct cx_tensor *sum);
 
-/* Hidden states [T, d] as number `index` of layers + 1. */
-void pass_store_hidden_state(struct pass *pass, size_t index, const struct cx_tensor *state);
+/* Sends what is wanted of the results to the host: the layer's, and its state as number `state_index` of layers + 1. */
+void pass_send_results(struct pass *pass, bool has_layer, size_t state_index);
 
 /* The parts of target `token` of sequence `sequence`, [n, d] each. */
 void pass_store_vectors(struct pass *pass, size_t sequence, size_t token, struct cx_tensor *const parts[CX_STAGES]);
+
+/* Waits for the oldest results on their way, and hands them over to the sequences. There must be some. */
+CX_MUST_USE enum cx_status results_hand_over(struct cx_decomposer *decomposer, struct cx_error *error);
+
+/* Forgets what is on its way, after a failure. */
+void results_drop(struct cx_decomposer *decomposer);
 
 #endif

@@ -16,11 +16,18 @@ void workspace_destroy(struct cx_backend *backend, struct workspace *workspace) 
     workspace->name = NULL;
     WORKSPACE_LIST(WORKSPACE_DESTROY)
 #undef WORKSPACE_DESTROY
+    for (size_t k = 0; k < workspace->result_count; k++)
+        layer_results_destroy(backend, &workspace->results[k]);
     workspace->tokens = workspace->pairs = workspace->longest = 0;
 }
 
-enum cx_status workspace_fit(struct cx_backend *backend, struct workspace *workspace, const struct cx_batch *batch, struct cx_error *error) {
-    if (batch->tokens <= workspace->tokens && batch->pairs <= workspace->pairs && batch->longest <= workspace->longest)
+bool workspace_fits(const struct workspace *workspace, const struct cx_batch *batch) {
+    return batch->tokens <= workspace->tokens && batch->pairs <= workspace->pairs && batch->longest <= workspace->longest;
+}
+
+enum cx_status workspace_fit(struct cx_backend *backend, struct workspace *workspace, const struct cx_decompose_options *options, const struct cx_batch *batch,
+                             struct cx_error *error) {
+    if (workspace_fits(workspace, batch))
         return CX_OK;
     /* A little more than asked for: batches of a corpus differ slightly, and each new size would cost all the page faults again. */
     const size_t T = larger(batch->tokens, workspace->tokens), n = larger(batch->longest, workspace->longest);
@@ -36,6 +43,8 @@ enum cx_status workspace_fit(struct cx_backend *backend, struct workspace *works
         status = create(backend, CX_ELEMENT_##element, count, &workspace->name, error);
     WORKSPACE_LIST(WORKSPACE_CREATE)
 #undef WORKSPACE_CREATE
+    for (size_t k = 0; k < workspace->result_count && status == CX_OK; k++)
+        status = layer_results_create(backend, options, T, pairs, &workspace->results[k], error);
     if (status != CX_OK) {
         workspace_destroy(backend, workspace);
         return status;

@@ -11,27 +11,26 @@
 
 #include "contexture/backend.h"
 #include "contexture/stage.h"
+#include "layer_results.h"
 
 /* name, element type, number of elements */
 #define WORKSPACE_LIST(X)                                                                                                                                      \
     /* the forward pass */                                                                                                                                     \
-    X(layer_input, FLOAT, T *d)      /* x */                                                                                                                   \
-    X(query, FLOAT, T *d)            /* q */                                                                                                                   \
-    X(key, FLOAT, T *d)              /* k */                                                                                                                   \
-    X(value, FLOAT, T *d)            /* v */                                                                                                                   \
-    X(attention, FLOAT, H *pairs)    /* α */                                                                                                                  \
-    X(context, FLOAT, T *d)          /* Σ α v, heads side by side */                                                                                         \
-    X(attention_state, FLOAT, T *d)  /* state of stage attn */                                                                                                 \
-    X(attention_sum, FLOAT, T *d)    /* attn_res */                                                                                                            \
-    X(attention_normed, FLOAT, T *d) /* attn_res_ln: h */                                                                                                      \
-    X(inverse_deviation1, FLOAT, T)  /* 1/σ1 */                                                                                                               \
-    X(neurons, FLOAT, T *f)          /* u */                                                                                                                   \
-    X(activated, FLOAT, T *f)        /* g(u) */                                                                                                                \
-    X(ratio, FLOAT, T *f)            /* ρ */                                                                                                                  \
-    X(ff_state, FLOAT, T *d)         /* ff */                                                                                                                  \
-    X(ff_sum, FLOAT, T *d)           /* ff_res */                                                                                                              \
-    X(layer_output, FLOAT, T *d)     /* ff_res_ln: the next layer's x */                                                                                       \
-    X(inverse_deviation2, FLOAT, T)  /* 1/σ2 */                                                                                                               \
+    X(query, FLOAT, T *d)                             /* q */                                                                                                  \
+    X(key, FLOAT, T *d)                               /* k */                                                                                                  \
+    X(value, FLOAT, T *d)                             /* v */                                                                                                  \
+    X(attention, FLOAT, H *pairs *(1 - heads_wanted)) /* α, unless it is a result */                                                                          \
+    X(context, FLOAT, T *d)                           /* Σ α v, heads side by side */                                                                        \
+    X(attention_state, FLOAT, T *d)                   /* state of stage attn */                                                                                \
+    X(attention_sum, FLOAT, T *d)                     /* attn_res */                                                                                           \
+    X(attention_normed, FLOAT, T *d)                  /* attn_res_ln: h */                                                                                     \
+    X(inverse_deviation1, FLOAT, T)                   /* 1/σ1 */                                                                                              \
+    X(neurons, FLOAT, T *f)                           /* u */                                                                                                  \
+    X(activated, FLOAT, T *f)                         /* g(u) */                                                                                               \
+    X(ratio, FLOAT, T *f)                             /* ρ */                                                                                                 \
+    X(ff_state, FLOAT, T *d)                          /* ff */                                                                                                 \
+    X(ff_sum, FLOAT, T *d)                            /* ff_res */                                                                                             \
+    X(inverse_deviation2, FLOAT, T)                   /* 1/σ2 */                                                                                              \
     /* what came from a source token */                                                                                                                        \
     X(head_sources, FLOAT, T *H *d *parts_wanted)       /* F, later F̂ in its place */                                                                        \
     X(residual_norm_source, FLOAT, T *d *maps_wanted)   /* x̂ */                                                                                              \
@@ -44,15 +43,7 @@
     X(ff_own, FLOAT, T *d *ff_wanted)                                                                                                                          \
     X(ff_parts_sum, FLOAT, T *d *ff_wanted)                                                                                                                    \
     X(ff_bias, FLOAT, T *d *ff_wanted)                                                                                                                         \
-    /* results */                                                                                                                                              \
-    X(map, FLOAT, pairs *maps_wanted) /* an attention map */                                                                                                   \
-    X(ff_map, FLOAT, pairs *ff_wanted)                                                                                                                         \
-    X(ff_res_map, FLOAT, pairs *ff_wanted)                                                                                                                     \
-    X(ff_res_ln_map, FLOAT, pairs *ff_wanted)                                                                                                                  \
-    X(head_map, FLOAT, H *pairs *heads_wanted)                                                                                                                 \
-    X(mixing_ratio, FLOAT, T *maps_wanted)                                                                                                                     \
-    X(bias_norm, FLOAT, T *maps_wanted)                                                                                                                        \
-    X(completeness_error, FLOAT, T *maps_wanted)                                                                                                               \
+    /* the parts themselves */                                                                                                                                 \
     X(part_attn, FLOAT, n *d *vectors_wanted)                                                                                                                  \
     X(part_attn_res, FLOAT, n *d *vectors_wanted)                                                                                                              \
     X(part_attn_res_ln, FLOAT, n *d *vectors_wanted)                                                                                                           \
@@ -65,13 +56,17 @@ struct workspace {
     bool parts_wanted;                 /* maps, norms per head or vectors: anything but the forward pass */
     bool maps_wanted, ff_wanted;       /* maps or norms per head; maps of the feed-forward block */
     bool heads_wanted, vectors_wanted; /* norms per head; the parts themselves */
+    struct layer_results results[CX_READ_SLOTS]; /* those of result_count are used; see decomposer.h */
+    size_t result_count;
 #define WORKSPACE_MEMBER(name, element, count) struct cx_tensor *name;
     WORKSPACE_LIST(WORKSPACE_MEMBER)
 #undef WORKSPACE_MEMBER
 };
 
 /* Makes room for `batch`. After a failure the workspace is empty, and may be used again. */
-CX_MUST_USE enum cx_status workspace_fit(struct cx_backend *backend, struct workspace *workspace, const struct cx_batch *batch, struct cx_error *error);
+CX_MUST_USE enum cx_status workspace_fit(struct cx_backend *backend, struct workspace *workspace, const struct cx_decompose_options *options,
+                                         const struct cx_batch *batch, struct cx_error *error);
+bool workspace_fits(const struct workspace *workspace, const struct cx_batch *batch);
 void workspace_destroy(struct cx_backend *backend, struct workspace *workspace);
 
 #endif

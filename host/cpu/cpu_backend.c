@@ -20,6 +20,9 @@ static const struct cx_backend_operations cpu_operations = {
     .tensor_destroy = cpu_tensor_destroy,
     .write = cpu_write,
     .read = cpu_read,
+    .tensor_part = cpu_tensor_part,
+    .read_begin = cpu_read_begin,
+    .read_wait = cpu_read_wait,
     .matrix_create = cpu_matrix_create,
     .matrix_destroy = cpu_matrix_destroy,
     .pair_matrix_create = cpu_pair_matrix_create,
@@ -44,6 +47,10 @@ static const struct cx_backend_operations cpu_operations = {
     .ff_pair_norms = cpu_ff_pair_norms,
     .stage_summary = cpu_stage_summary,
     .part_vectors = cpu_part_vectors,
+    .time_begin = cpu_time_begin,
+    .time_end = cpu_time_end,
+    .times_read = cpu_times_read,
+    .product_rate = cpu_product_rate,
 };
 
 enum cx_status cpu_allocate(size_t count, size_t size, const char *purpose, void *memory_pointer, struct cx_error *error) {
@@ -168,9 +175,26 @@ void cpu_tensor_destroy(struct cx_backend *backend, struct cx_tensor *tensor) {
     (void)backend;
     if (!tensor)
         return;
-    free(tensor->values);
-    free(tensor->doubles);
+    if (!tensor->is_part) {
+        free(tensor->values);
+        free(tensor->doubles);
+    }
     free(tensor);
+}
+
+enum cx_status cpu_tensor_part(struct cx_backend *backend, const struct cx_tensor *whole, size_t first, size_t count, struct cx_tensor **part,
+                               struct cx_error *error) {
+    (void)backend;
+    if (first > whole->count || count > whole->count - first)
+        return cx_fail(error, CX_ERROR_INTERNAL, "tensor_part: elements %zu to %zu of a tensor of %zu", first, first + count, whole->count);
+    enum cx_status status = *part ? CX_OK : cx_allocate(1, sizeof **part, "a part of a tensor", part, error);
+    if (status == CX_OK)
+        **part = (struct cx_tensor){.element = whole->element,
+                                    .is_part = true,
+                                    .count = count,
+                                    .values = whole->values ? whole->values + first : NULL,
+                                    .doubles = whole->doubles ? whole->doubles + first : NULL};
+    return status;
 }
 
 enum cx_status cpu_write(struct cx_backend *backend, struct cx_tensor *tensor, size_t count, const float *values, struct cx_error *error) {
@@ -192,6 +216,21 @@ enum cx_status cpu_read(struct cx_backend *backend, const struct cx_tensor *tens
     else
         memcpy(values, tensor->doubles + first, count * sizeof(double));
     return CX_OK;
+}
+
+/* Operations are done when they return, and the tensor stays as it is: its own memory is as good as a copy. */
+enum cx_status cpu_read_begin(struct cx_backend *backend, size_t slot, const struct cx_tensor *tensor, size_t first, size_t count, struct cx_error *error) {
+    struct cpu_backend *cpu = cpu_backend_of(backend);
+    if (slot >= CX_READ_SLOTS || tensor->element != CX_ELEMENT_FLOAT || first > tensor->count || count > tensor->count - first)
+        return cx_fail(error, CX_ERROR_INTERNAL, "read_begin: slot %zu, elements %zu to %zu of a tensor of %zu", slot, first, first + count, tensor->count);
+    cpu->reads[slot] = tensor->values + first;
+    return CX_OK;
+}
+
+enum cx_status cpu_read_wait(struct cx_backend *backend, size_t slot, const float **values, struct cx_error *error) {
+    struct cpu_backend *cpu = cpu_backend_of(backend);
+    *values = slot < CX_READ_SLOTS ? cpu->reads[slot] : NULL;
+    return *values ? CX_OK : cx_fail(error, CX_ERROR_INTERNAL, "read_wait: nothing was begun in slot %zu", slot);
 }
 
 enum cx_status cpu_matrix_create(struct cx_backend *backend, const struct cx_weight *weight, struct cx_matrix **matrix, struct cx_error *error) {

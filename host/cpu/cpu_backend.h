@@ -16,9 +16,10 @@
 #include "cpu_kernels.h"
 #include "cpu_open.h"
 
-/* Numbers in 64-byte aligned memory; of the two pointers the one of the element type is set. */
+/* Numbers in 64-byte aligned memory; of the two pointers the one of the element type is set. A part's memory belongs to the whole. */
 struct cx_tensor {
     enum cx_element element;
+    bool is_part;
     size_t count;
     float *values;
     double *doubles;
@@ -49,6 +50,11 @@ struct cpu_backend {
     const struct cx_batch *batch;
     struct cpu_tile *tiles; /* [tile_count] the batch cut into tiles, the longest sequences first, so that threads end together */
     size_t tile_count, tile_capacity;
+
+    const float *reads[CX_READ_SLOTS]; /* what read_begin() was given */
+
+    struct cx_operation_times times;
+    double time_begun, time_ended; /* of the latest operation that was timed; 0: there was none */
 
     /* Working memory of the operation that is running: `threads` pieces of scratch_bytes. See cpu_scratch_reserve(). */
     unsigned char *scratch;
@@ -103,6 +109,13 @@ enum cx_status cpu_tensor_create(struct cx_backend *, enum cx_element, size_t co
 void cpu_tensor_destroy(struct cx_backend *, struct cx_tensor *);
 enum cx_status cpu_write(struct cx_backend *, struct cx_tensor *, size_t count, const float *values, struct cx_error *);
 enum cx_status cpu_read(struct cx_backend *, const struct cx_tensor *, size_t first, size_t count, void *values, struct cx_error *);
+enum cx_status cpu_tensor_part(struct cx_backend *, const struct cx_tensor *whole, size_t first, size_t count, struct cx_tensor **part, struct cx_error *);
+enum cx_status cpu_read_begin(struct cx_backend *, size_t slot, const struct cx_tensor *, size_t first, size_t count, struct cx_error *);
+enum cx_status cpu_read_wait(struct cx_backend *, size_t slot, const float **values, struct cx_error *);
+enum cx_status cpu_time_begin(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cpu_time_end(struct cx_backend *, enum cx_operation, struct cx_error *);
+enum cx_status cpu_times_read(struct cx_backend *, struct cx_operation_times *, struct cx_error *);
+enum cx_status cpu_product_rate(struct cx_backend *, bool is_half, double *rate, struct cx_error *);
 enum cx_status cpu_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
 void cpu_matrix_destroy(struct cx_backend *, struct cx_matrix *);
 enum cx_status cpu_batch_begin(struct cx_backend *, const struct cx_batch *, struct cx_error *);

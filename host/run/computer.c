@@ -13,13 +13,17 @@ static void release(struct result_buffer *buffer) {
 
 /*
  * A buffer of at least that many floats; its old contents are of no use to anybody. It only grows, so that its pages are touched for the first time
- * once. While the other buffer is being written this must be the one not used last; a large window is alone and takes the larger, and all the memory.
+ * once. The others may be in use, so this is the one not used for longest; a large window is alone and takes the largest, and all the memory.
  */
 static enum cx_status buffer_of(struct computer *computer, bool is_large, size_t floats, float **memory, struct cx_error *error) {
     struct result_buffer *buffers = computer->buffers;
-    computer->buffer = is_large ? buffers[1].capacity > buffers[0].capacity : 1 - computer->buffer;
-    if (is_large)
-        release(&buffers[1 - computer->buffer]);
+    size_t chosen = (computer->buffer + 1) % computer->buffer_count;
+    for (size_t k = 0; is_large && k < computer->buffer_count; k++)
+        chosen = buffers[k].capacity > buffers[chosen].capacity ? k : chosen;
+    for (size_t k = 0; is_large && k < computer->buffer_count; k++)
+        if (k != chosen)
+            release(&buffers[k]);
+    computer->buffer = chosen;
     struct result_buffer *buffer = &buffers[computer->buffer];
     if (floats > buffer->capacity) {
         release(buffer);
@@ -65,9 +69,9 @@ static enum cx_status place_results(struct computer *computer, struct window *wi
 }
 
 /* The bytes of the corpus that stand for the work done, told in proportion inside a window. */
-static void tell_progress(struct computer *computer, const struct window *window, size_t sequences, uint64_t *told, double share) {
+static void tell_progress(struct computer *computer, const struct window *window, size_t sequences, size_t tokens, uint64_t *told, double share) {
     uint64_t bytes = (uint64_t)(share * (double)(window->bytes_end - window->bytes_begin));
-    atomic_fetch_add(&computer->tokens, computer->packed.batch.tokens);
+    atomic_fetch_add(&computer->tokens, tokens);
     atomic_fetch_add(&computer->sequences, sequences);
     atomic_fetch_add(&computer->bytes, bytes - *told);
     atomic_store(&computer->bytes_end, window->bytes_begin + bytes);
@@ -95,24 +99,46 @@ enum cx_status computer_work(struct computer *computer, struct window *window, s
         status = cx_window_order(sequences, count, computer->order, error);
     for (size_t done = 0, taken; done < count && status == CX_OK; done += taken) {
         const size_t *order = computer->order + done;
+        struct cx_packed_batch *packed = &computer->packed[computer->batches_begun % batches_in_flight];
         if (observer && observer->stop && observer->stop(observer->context))
             return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal");
+        while (status == CX_OK && cx_decompose_unfinished(computer->decomposer) >= batches_in_flight)
+            status = cx_decompose_advance(computer->decomposer, error);
         taken = cx_batch_count(sequences, order, count - done, (size_t)computer->setup->settings->batch_tokens);
-        status = cx_batch_pack(&computer->packed, sequences, window->results, order, taken, error);
-        atomic_store(&computer->layers_begun, 0);
-        atomic_store(&computer->batch_bytes,
-                     (uint64_t)((double)(window->bytes_end - window->bytes_begin) * (double)computer->packed.batch.pairs / (double)pairs));
         if (status == CX_OK)
-            status = cx_decompose(computer->decomposer, &computer->packed.batch, computer->packed.results, error);
-        pairs_done += computer->packed.batch.pairs;
-        tell_progress(computer, window, taken, &told, (double)pairs_done / (double)pairs);
+            status = cx_batch_pack(packed, sequences, window->results, order, taken, error);
+        if (status != CX_OK)
+            return status;
+        atomic_store(&computer->layers_begun, 0);
+        atomic_store(&computer->batch_bytes, (uint64_t)((double)(window->bytes_end - window->bytes_begin) * (double)packed->batch.pairs / (double)pairs));
+        status = cx_decompose_begin(computer->decomposer, &packed->batch, packed->results, error);
+        computer->batches_begun++;
+        pairs_done += packed->batch.pairs;
+        tell_progress(computer, window, taken, packed->batch.tokens, &told, (double)pairs_done / (double)pairs);
     }
+    computer->batches_until_end[computer->windows_begun++ % most_result_buffers] = computer->batches_begun;
     return status;
 }
 
+uint64_t computer_ended(struct computer *computer) {
+    const uint64_t finished = computer->batches_begun - cx_decompose_unfinished(computer->decomposer);
+    while (computer->windows_ended < computer->windows_begun && computer->batches_until_end[computer->windows_ended % most_result_buffers] <= finished)
+        computer->windows_ended++;
+    return computer->windows_ended;
+}
+
+enum cx_status computer_advance(struct computer *computer, struct cx_error *error) {
+    return cx_decompose_advance(computer->decomposer, error);
+}
+
+void computer_begin(struct computer *computer, const struct cx_backend *backend) {
+    computer->buffer_count = backend->reads_ahead > 0 ? most_result_buffers : most_result_buffers - 1;
+}
+
 void computer_free(struct computer *computer) {
-    for (size_t k = 0; k < result_buffers; k++)
+    for (size_t k = 0; k < most_result_buffers; k++)
         release(&computer->buffers[k]);
     free(computer->order);
-    cx_packed_batch_free(&computer->packed);
+    for (size_t k = 0; k < batches_in_flight; k++)
+        cx_packed_batch_free(&computer->packed[k]);
 }

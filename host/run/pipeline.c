@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "clock.h"
+#include "contexture/clock.h"
 #include "contexture/memory.h"
 
 enum { tick_nanoseconds = 100 * 1000 * 1000 };
@@ -59,27 +59,39 @@ static bool item_is_ready(const struct pipeline *pipeline, size_t step, uint64_t
     return item < pipeline->done[pipeline->step_count - 1] + ahead;
 }
 
-/* Waits for the item; false if there is none or the pipeline stops. */
-static bool wait_for_item(struct pipeline *pipeline, size_t step, uint64_t item) {
-    bool ready = false;
+/* What a step does next: begins the item, works on at those it has begun, or ends. */
+enum turn { TURN_WORK, TURN_ADVANCE, TURN_END };
+
+static enum turn wait_for_turn(struct pipeline *pipeline, size_t step, uint64_t item) {
+    enum turn turn = TURN_END;
     pthread_mutex_lock(&pipeline->mutex);
     stop_if_asked(pipeline);
-    while (!pipeline->stopping && item < pipeline->total && !(ready = item_is_ready(pipeline, step, item)))
-        pthread_cond_wait(&pipeline->changed, &pipeline->mutex);
-    ready = ready && !pipeline->stopping;
+    while (!pipeline->stopping) {
+        if (item < pipeline->total && item_is_ready(pipeline, step, item))
+            turn = TURN_WORK;
+        else if (item > pipeline->done[step])
+            turn = TURN_ADVANCE;
+        else if (item < pipeline->total) {
+            pthread_cond_wait(&pipeline->changed, &pipeline->mutex);
+            continue;
+        }
+        break;
+    }
     pthread_mutex_unlock(&pipeline->mutex);
-    return ready;
+    return turn;
 }
 
 static void *run_step(void *argument) {
     const struct worker *worker = argument;
     struct pipeline *pipeline = worker->pipeline;
     struct cx_pipeline_step *step = &pipeline->steps[worker->step];
-    for (uint64_t item = 0; wait_for_item(pipeline, worker->step, item); item++) {
+    uint64_t item = 0; /* the next to begin */
+    for (enum turn turn; (turn = wait_for_turn(pipeline, worker->step, item)) != TURN_END;) {
         struct cx_error error = {0};
-        double begin = monotonic_seconds();
-        enum cx_status status = step->work(step->context, pipeline->options->slots[item % pipeline->options->slot_count], &error);
-        step->seconds += monotonic_seconds() - begin;
+        double begin = cx_monotonic_seconds();
+        enum cx_status status = turn == TURN_WORK ? step->work(step->context, pipeline->options->slots[item % pipeline->options->slot_count], &error)
+                                                  : step->advance(step->context, &error);
+        step->seconds += cx_monotonic_seconds() - begin;
 
         pthread_mutex_lock(&pipeline->mutex);
         if (status == CX_END && worker->step == 0) {
@@ -88,7 +100,8 @@ static void *run_step(void *argument) {
             error.status = status;
             stop_with(pipeline, &error);
         } else {
-            pipeline->done[worker->step] = item + 1;
+            item += turn == TURN_WORK;
+            pipeline->done[worker->step] = step->ended ? step->ended(step->context) : item;
         }
         pthread_cond_broadcast(&pipeline->changed);
         pthread_mutex_unlock(&pipeline->mutex);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
+#include "contexture/clock.h"
 #include "contexture/memory.h"
 #include "reader.h"
 
@@ -48,9 +48,9 @@ static enum cx_status measure_rate(struct cx_backend *backend, double *gflops, s
     if (status == CX_OK)
         status = multiply_once(&calibration, error);
     double best = INFINITY;
-    for (double begin = monotonic_seconds(), now = begin; status == CX_OK && now - begin < calibration_seconds;) {
+    for (double begin = cx_monotonic_seconds(), now = begin; status == CX_OK && now - begin < calibration_seconds;) {
         status = multiply_once(&calibration, error);
-        double end = monotonic_seconds();
+        double end = cx_monotonic_seconds();
         best = end - now < best ? end - now : best;
         now = end;
     }

@@ -4,16 +4,17 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "clock.h"
 #include "computer.h"
 #include "contexture/checkpoint.h"
+#include "contexture/clock.h"
 #include "contexture/pipeline.h"
 #include "identity.h"
+#include "profile.h"
 #include "summary.h"
 #include "writer.h"
 
 /* One more window than there are result buffers: the next one is read while one is computed and one is written. */
-enum { windows_in_flight = result_buffers + 1 };
+enum { most_windows = most_result_buffers + 1 };
 
 struct run {
     const struct cx_run_settings *settings;
@@ -30,7 +31,7 @@ struct run {
     struct computer computer;
     struct writer writer;
     bool writer_is_open;
-    struct window windows[windows_in_flight];
+    struct window windows[most_windows];
     double begin, pipeline_begin;
 };
 
@@ -86,6 +87,7 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .vector_layers = run->setup.vector_layers,
         .stop = stop_in_batch,
         .stop_context = run,
+        .profile = run->settings->profile,
     };
     enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
     if (status == CX_OK)
@@ -101,6 +103,14 @@ static enum cx_status read_step(void *context, void *slot, struct cx_error *erro
 
 static enum cx_status decompose_step(void *context, void *slot, struct cx_error *error) {
     return computer_work(context, slot, error);
+}
+
+static uint64_t windows_ended(void *context) {
+    return computer_ended(context);
+}
+
+static enum cx_status advance_windows(void *context, struct cx_error *error) {
+    return computer_advance(context, error);
 }
 
 static enum cx_status write_step(void *context, void *slot, struct cx_error *error) {
@@ -119,7 +129,7 @@ static void tell_progress(void *context) {
         .sequences = atomic_load(&run->computer.sequences),
         .tokens = atomic_load(&run->computer.tokens),
         .shards = atomic_load(&run->writer.shards),
-        .seconds = monotonic_seconds() - run->pipeline_begin,
+        .seconds = cx_monotonic_seconds() - run->pipeline_begin,
         .fraction = -1,
         .seconds_left = -1,
     };
@@ -144,18 +154,29 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
     run->reader = (struct reader){.setup = &run->setup, .observer = run->observer, .finished = &run->finished};
     run->computer.setup = &run->setup;
     run->computer.observer = run->observer;
+    computer_begin(&run->computer, run->backend);
     struct cx_pipeline_step steps[CX_STEPS] = {
         [CX_STEP_READ] = {.name = "read", .work = read_step, .context = &run->reader},
-        [CX_STEP_DECOMPOSE] = {.name = "decompose", .work = decompose_step, .context = &run->computer, .ahead = result_buffers},
+        [CX_STEP_DECOMPOSE] = {.name = "decompose",
+                               .work = decompose_step,
+                               .ended = windows_ended,
+                               .advance = advance_windows,
+                               .context = &run->computer,
+                               .ahead = run->computer.buffer_count},
         [CX_STEP_WRITE] = {.name = "write", .work = write_step, .context = &run->writer},
     };
-    void *slots[windows_in_flight];
-    for (size_t k = 0; k < windows_in_flight; k++)
+    void *slots[most_windows];
+    for (size_t k = 0; k < most_windows; k++)
         slots[k] = &run->windows[k];
-    const struct cx_pipeline_options options = {
-        .slots = slots, .slot_count = windows_in_flight, .context = run, .is_large = window_is_large, .stop = stop_is_wanted, .tick = tell_progress};
-    run->pipeline_begin = monotonic_seconds();
+    const struct cx_pipeline_options options = {.slots = slots,
+                                                .slot_count = run->computer.buffer_count + 1,
+                                                .context = run,
+                                                .is_large = window_is_large,
+                                                .stop = stop_is_wanted,
+                                                .tick = tell_progress};
+    run->pipeline_begin = cx_monotonic_seconds();
     enum cx_status status = cx_pipeline_run(steps, CX_STEPS, &options, error);
+    run->report->profile.seconds = cx_monotonic_seconds() - run->pipeline_begin;
     for (size_t k = 0; k < CX_STEPS; k++)
         run->report->step_seconds[k] = steps[k].seconds;
     if (status == CX_ERROR_INTERRUPTED)
@@ -185,13 +206,17 @@ static enum cx_status end_run(struct run *run, struct cx_error *error) {
         return status;
     report->computed_sequences = atomic_load(&run->computer.sequences);
     report->computed_tokens = atomic_load(&run->computer.tokens);
-    report->seconds = monotonic_seconds() - run->begin;
+    report->seconds = cx_monotonic_seconds() - run->begin;
     report->peak_memory = peak_memory();
+    if (run->settings->profile)
+        status = profile_write(&run->setup, run->computer.decomposer, run->backend, run->backend_description, report, error);
+    if (status != CX_OK)
+        return status;
     return summary_write(&run->setup, run->identity, run->backend_description, report, error);
 }
 
 enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_run_observer *observer, struct cx_run_report *report, struct cx_error *error) {
-    struct run run = {.settings = settings, .observer = observer, .report = report, .begin = monotonic_seconds()};
+    struct run run = {.settings = settings, .observer = observer, .report = report, .begin = cx_monotonic_seconds()};
     memset(report, 0, sizeof *report);
     enum cx_status status = claim_folder(&run, error);
     if (status == CX_OK)
@@ -201,7 +226,7 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
     if (status == CX_OK)
         status = end_run(&run, error);
 
-    for (size_t k = 0; k < windows_in_flight; k++)
+    for (size_t k = 0; k < most_windows; k++)
         window_free(&run.windows[k]);
     if (run.writer_is_open)
         writer_close(&run.writer);

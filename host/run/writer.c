@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
+#include "contexture/clock.h"
 
 enum cx_status writer_open(struct writer *writer, const struct cx_store_options *options, const char *identity, struct cx_run_report *report,
                            struct cx_error *error) {
@@ -65,7 +65,7 @@ static enum cx_status finish_shard(struct writer *writer, const struct window *w
         .documents = window->documents,
         .skipped = window->skipped,
         .content_hash = window->content_hash,
-        .seconds = monotonic_seconds() - writer->shard_begin,
+        .seconds = cx_monotonic_seconds() - writer->shard_begin,
     };
     struct cx_part *part = writer->part;
     writer->part = NULL;
@@ -76,6 +76,9 @@ static enum cx_status finish_shard(struct writer *writer, const struct window *w
     status = cx_manifest_add(writer->manifest, &summary, writer->left_out.items, writer->left_out.count, error);
     if (status == CX_OK)
         count_part(writer->report, &summary);
+    writer->report->profile.store.compress += summary.spent.compress;
+    writer->report->profile.store.write += summary.spent.write;
+    writer->report->profile.store.check += summary.spent.check;
     pthread_mutex_unlock(&writer->manifest_mutex);
     skipped_list_clear(&writer->left_out);
     if (status == CX_OK)
@@ -86,7 +89,7 @@ static enum cx_status finish_shard(struct writer *writer, const struct window *w
 enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error) {
     enum cx_status status = CX_OK;
     if (!writer->part) {
-        writer->shard_begin = monotonic_seconds();
+        writer->shard_begin = cx_monotonic_seconds();
         status = cx_part_create(&writer->options, window->shard, &writer->part, error);
     }
     if (status == CX_OK && window->sequences.count > 0)

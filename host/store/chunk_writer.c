@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "chunk_filter.h"
+#include "contexture/clock.h"
 #include "contexture/memory.h"
 #include "hdf5_handle.h"
 
@@ -29,6 +30,7 @@ struct cx_chunk_queue {
     int threads, compression_level;
     struct chunk_slot slots[slot_count];
     size_t used;
+    struct cx_store_seconds spent;
     struct chunk_worker {
         struct libdeflate_compressor *compressor;
         unsigned char *shuffled;
@@ -173,6 +175,7 @@ enum cx_status cx_chunk_queue_flush(struct cx_chunk_queue *queue, struct cx_erro
     if (status != CX_OK)
         return status;
     int used = (int)queue->used, threads = queue->threads;
+    const double begin = cx_monotonic_seconds();
 #pragma omp parallel num_threads(threads) if (used > 1 && threads > 1)
     {
         struct chunk_worker *worker = &queue->workers[omp_get_thread_num()];
@@ -180,6 +183,7 @@ enum cx_status cx_chunk_queue_flush(struct cx_chunk_queue *queue, struct cx_erro
         for (int i = 0; i < used; i++)
             compress_slot(&queue->slots[i], worker, queue->compression_level);
     }
+    const double compressed = cx_monotonic_seconds();
     for (size_t i = 0; i < queue->used && status == CX_OK; i++)
         if (!write_slot(&queue->slots[i]))
             status = cx_hdf5_fail(error, CX_ERROR_IO, "write", queue->path);
@@ -188,7 +192,14 @@ enum cx_status cx_chunk_queue_flush(struct cx_chunk_queue *queue, struct cx_erro
         queue->slots[i].plain = NULL;
     }
     queue->used = 0;
+    queue->spent.compress += compressed - begin;
+    queue->spent.write += cx_monotonic_seconds() - compressed;
     return status;
+}
+
+void cx_chunk_queue_spent(const struct cx_chunk_queue *queue, struct cx_store_seconds *spent) {
+    spent->compress += queue->spent.compress;
+    spent->write += queue->spent.write;
 }
 
 /* Hands the dataset's chunk over to the queue, and gives the dataset an empty one. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "contexture/error.h"
+#include "contexture/store.h"
 #include "part_schema.h"
 
 enum { CX_CHUNK_BYTES = 65536 };
@@ -56,6 +57,9 @@ CX_MUST_USE enum cx_status cx_flat_end(struct cx_chunk_queue *queue, struct cx_f
 
 /* Compresses and writes everything queued. */
 CX_MUST_USE enum cx_status cx_chunk_queue_flush(struct cx_chunk_queue *queue, struct cx_error *error);
+
+/* Wall clock spent by cx_chunk_queue_flush() on compressing and on writing, added to what is there. */
+void cx_chunk_queue_spent(const struct cx_chunk_queue *queue, struct cx_store_seconds *spent);
 
 void cx_flat_release(struct cx_flat *flat);
 

@@ -6,6 +6,7 @@
 
 #include <libdeflate.h>
 
+#include "contexture/clock.h"
 #include "contexture/file.h"
 #include "contexture/memory.h"
 #include "hdf5_handle.h"
@@ -127,16 +128,20 @@ enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_summary *summ
         cx_part_abandon(part);
         return status;
     }
+    const double begin = cx_monotonic_seconds();
     status = cx_hdf5_close(part->file, part->temporary, error);
     part->file = -1;
     if (status == CX_OK)
         status = cx_file_sync(part->temporary, error);
+    const double written = cx_monotonic_seconds();
     if (status == CX_OK)
         status = read_back(part, error);
     if (status == CX_OK)
         status = cx_file_checksum(part->temporary, &summary->file_crc32, &summary->bytes, error);
     if (status == CX_OK)
         status = publish(part, error);
+    summary->spent = (struct cx_store_seconds){.write = written - begin, .check = cx_monotonic_seconds() - written};
+    cx_chunk_queue_spent(part->queue, &summary->spent);
     summary->sequences = part->sequences;
     summary->tokens = part->tokens;
     summary->pairs = part->pairs;

@@ -9,9 +9,9 @@
  *     H  heads                                e  head_size = d / H    h  head
  *     pairs = Σ n² over the sequences; a map is [pairs], see batch.h. Tensors are dense, row-major.
  *
- * All operations work on the batch given to the latest batch_begin(). A backend may run them asynchronously, in order;
- * read() waits. Numbers are float32 unless said otherwise; norms and Gram matrices are accumulated in float64. The values
- * an operation gives do not depend on the number of threads.
+ * All operations work on the batch given to the latest batch_begin(). A backend may run them asynchronously, in order; read() waits, and so does read_wait(),
+ * for its own copy alone: what is computed meanwhile goes on. Numbers are float32 unless said otherwise; norms and Gram matrices are accumulated in float64.
+ * The values an operation gives do not depend on the number of threads.
  *
  * Ownership: whoever creates a tensor or a matrix destroys it (destroying NULL is allowed), before closing the backend.
  * A backend is used by one thread at a time.
@@ -25,6 +25,7 @@
 #include "contexture/batch.h"
 #include "contexture/error.h"
 #include "contexture/model.h"
+#include "contexture/profile.h"
 
 enum cx_backend_kind { CX_BACKEND_AUTO, CX_BACKEND_CPU, CX_BACKEND_CUDA };
 
@@ -43,8 +44,10 @@ const char *cx_pair_precision_name(enum cx_pair_precision precision);
 
 enum cx_element { CX_ELEMENT_FLOAT, CX_ELEMENT_DOUBLE };
 
+enum { CX_READ_SLOTS = 4, CX_PART_ALIGNMENT = 64 };
+
 struct cx_backend;     /* one device and its threads or streams */
-struct cx_tensor;      /* numbers on the device */
+struct cx_tensor;      /* numbers on the device, or a part of such a tensor */
 struct cx_matrix;      /* the weight of a dense layer, in the layout the backend likes */
 struct cx_pair_matrix; /* W2 of a feed-forward block, prepared for ff_pair_norms */
 
@@ -106,6 +109,21 @@ struct cx_backend_operations {
     CX_MUST_USE enum cx_status (*write)(struct cx_backend *, struct cx_tensor *, size_t count, const float *values, struct cx_error *);
     /* values = tensor[first .. first + count), in the tensor's element type (float or double). */
     CX_MUST_USE enum cx_status (*read)(struct cx_backend *, const struct cx_tensor *, size_t first, size_t count, void *values, struct cx_error *);
+
+    /*
+     * *part = whole[first .. first + count), sharing its memory; made if *part is NULL, else turned to this place. Destroy it before the whole. Kernels like
+     * parts to begin at multiples of CX_PART_ALIGNMENT elements.
+     */
+    CX_MUST_USE enum cx_status (*tensor_part)(struct cx_backend *, const struct cx_tensor *whole, size_t first, size_t count, struct cx_tensor **part,
+                                              struct cx_error *);
+
+    /*
+     * read() in two steps, for float tensors. read_begin returns before the copy is made: the copy takes what the operations called before it leave in the
+     * tensor, beside the operations called after it, which must not change the tensor until read_wait() has returned. read_wait waits for that one copy;
+     * `values` is the backend's memory, and holds until the tensor is changed or the slot is used again. slot: 0 .. CX_READ_SLOTS - 1, a copy each.
+     */
+    CX_MUST_USE enum cx_status (*read_begin)(struct cx_backend *, size_t slot, const struct cx_tensor *, size_t first, size_t count, struct cx_error *);
+    CX_MUST_USE enum cx_status (*read_wait)(struct cx_backend *, size_t slot, const float **values, struct cx_error *);
 
     /* A dense layer's weight [out, in]. The view's memory must live as long as the matrix: it may be used in place. */
     CX_MUST_USE enum cx_status (*matrix_create)(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
@@ -207,12 +225,26 @@ struct cx_backend_operations {
        identities that the norms use. n: tokens of the target's sequence. */
     CX_MUST_USE enum cx_status (*part_vectors)(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6],
                                                struct cx_error *);
+
+    /* --- measuring --- */
+
+    /* Between time_begin and time_end of the same name stands one operation, which is timed. Costs nothing where it is not called. */
+    CX_MUST_USE enum cx_status (*time_begin)(struct cx_backend *, enum cx_operation, struct cx_error *);
+    CX_MUST_USE enum cx_status (*time_end)(struct cx_backend *, enum cx_operation, struct cx_error *);
+
+    /* Waits for all that was begun, and tells what was timed since the backend was opened. */
+    CX_MUST_USE enum cx_status (*times_read)(struct cx_backend *, struct cx_operation_times *, struct cx_error *);
+
+    /* What the device makes of a large matrix product of random numbers, in FLOP/s: float32 operands, or float16 with float32 sums; 0 where there is no such
+       product. Takes a part of a second. */
+    CX_MUST_USE enum cx_status (*product_rate)(struct cx_backend *, bool is_half, double *rate, struct cx_error *);
 };
 
 /* Every backend's structure begins with this one. */
 struct cx_backend {
     const struct cx_backend_operations *operations;
     struct cx_model_config config;
+    size_t reads_ahead; /* reads that should be on their way before one is waited for: 0 where read_begin() has them done, at most CX_READ_SLOTS - 1 */
 };
 
 /*

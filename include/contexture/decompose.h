@@ -26,6 +26,7 @@ struct cx_decompose_options {
     const bool *vector_layers;   /* [config->layers]: of which layers the parts themselves are wanted; NULL: none */
     bool (*stop)(void *context); /* asked before every layer: true ends the batch with CX_ERROR_INTERRUPTED. NULL: never */
     void *stop_context;
+    bool profile; /* operations are timed, see cx_decompose_profile() */
 };
 
 /*
@@ -53,12 +54,26 @@ CX_MUST_USE enum cx_status cx_decomposer_open(struct cx_backend *backend, const 
 void cx_decomposer_close(struct cx_decomposer *decomposer);
 
 /*
+ * Begins to run `batch` through the model, which is to fill results[0 .. batch->sequences). With a backend that computes beside the caller, this returns when
+ * the last operations are queued and the last layers' results are still to come; cx_decompose_advance() waits for the oldest layer that is, and takes its
+ * results. cx_decompose_unfinished() counts the batches begun of which something is still to come: their memory, results included, must stay in place.
+ * With several of them the device has work all the time. After a failure nothing is to come any more.
+ */
+CX_MUST_USE enum cx_status cx_decompose_begin(struct cx_decomposer *decomposer, const struct cx_batch *batch, const struct cx_sequence_result *results,
+                                              struct cx_error *error);
+CX_MUST_USE enum cx_status cx_decompose_advance(struct cx_decomposer *decomposer, struct cx_error *error);
+CX_MUST_USE size_t cx_decompose_unfinished(const struct cx_decomposer *decomposer);
+
+/*
  * Runs `batch` through the model and fills results[0 .. batch->sequences).
  * The forward pass and all sums use the true hidden states, so every part is exact to rounding, and the identity is measured
  * (completeness_error). Fails with CX_ERROR_INPUT if a hidden state is not finite, naming the layer.
  */
 CX_MUST_USE enum cx_status cx_decompose(struct cx_decomposer *decomposer, const struct cx_batch *batch, const struct cx_sequence_result *results,
                                         struct cx_error *error);
+
+/* Where the time went so far; waits for all that was begun. All zeros without the option. */
+CX_MUST_USE enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error);
 
 /* Useful floating-point operations of one sequence of n tokens through all stages of one layer, and those of the pair product alone (2 n² f d). */
 double cx_layer_operations(const struct cx_model_config *config, size_t tokens);

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "contexture/error.h"
 
@@ -17,9 +18,16 @@ struct cx_pipeline_step {
     const char *name;
     /* Works on the item in `slot`. The first step fills it, or returns CX_END if there is no further item. */
     enum cx_status (*work)(void *context, void *slot, struct cx_error *error);
+    /*
+     * For a step that begins an item in work() and has it done by a device: how many items are ended so far, in order, and a function that takes the oldest
+     * item nearer to its end, waiting for the device if need be. It is called again and again while items are not ended and the next one cannot begin; not by
+     * the first step. NULL both: an item is ended when work() returns.
+     */
+    uint64_t (*ended)(void *context);
+    enum cx_status (*advance)(void *context, struct cx_error *error);
     void *context;
     size_t ahead;   /* items that this step may have begun and the last step not yet ended, at most; 0: as many as there are slots */
-    double seconds; /* result: wall clock spent in work() */
+    double seconds; /* result: wall clock spent in work() and advance() */
 };
 
 struct cx_pipeline_options {

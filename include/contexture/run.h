@@ -40,6 +40,7 @@ struct cx_run_settings {
     enum cx_pair_precision pair_precision;
     uint64_t batch_tokens;
     uint64_t window_memory; /* bytes */
+    bool profile;           /* time the operations, and write profile.json */
 };
 
 /*
@@ -67,6 +68,14 @@ struct cx_run_observer {
 
 enum { CX_STEP_READ, CX_STEP_DECOMPOSE, CX_STEP_WRITE, CX_STEPS };
 
+/* Where the time of a run went; see contexture/profile.h. */
+struct cx_run_profile {
+    struct cx_decompose_profile decompose;
+    double product_rate, product_rate_half; /* FLOP/s of a large matrix product on the same device; 0: none */
+    double seconds;                         /* from the first document until the last shard was there */
+    struct cx_store_seconds store;
+};
+
 /* What a run did. "earlier" counts what the folder held already. */
 struct cx_run_report {
     uint64_t documents, skipped, sequences, tokens, pairs, bytes, shards; /* of the whole folder */
@@ -74,8 +83,9 @@ struct cx_run_report {
     uint64_t computed_tokens, computed_sequences;
     float completeness_error; /* the largest */
     double seconds, step_seconds[CX_STEPS];
-    uint64_t peak_memory; /* bytes, of the process */
-    char *summary_json;   /* the text of summary.json; release with cx_run_report_free() */
+    uint64_t peak_memory;          /* bytes, of the process */
+    struct cx_run_profile profile; /* if it was asked for */
+    char *summary_json;            /* the text of summary.json; release with cx_run_report_free() */
 };
 
 /*

@@ -53,14 +53,20 @@ CX_MUST_USE enum cx_status cx_part_create(const struct cx_store_options *options
 CX_MUST_USE enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                                           struct cx_error *error);
 
+/* Wall clock spent on a part: compressing its chunks, handing them to HDF5 and the disk, and reading the finished file back. */
+struct cx_store_seconds {
+    double compress, write, check;
+};
+
 /* What the manifest says of a finished part. */
 struct cx_part_summary {
     uint64_t shard, first_document, documents, skipped; /* documents: in the shard's range, skipped ones included */
     uint64_t sequences, tokens, pairs, bytes;           /* bytes of the file */
     uint64_t content_hash;                              /* of the documents' lines, from cx_document.content_hash, in order */
     uint32_t file_crc32;
-    float completeness_error; /* the largest */
-    double seconds;           /* wall clock spent on the shard; no part of any comparison */
+    float completeness_error;      /* the largest */
+    double seconds;                /* wall clock spent on the shard; no part of any comparison */
+    struct cx_store_seconds spent; /* of it; not in the manifest */
 };
 
 /*

@@ -1,8 +1,8 @@
-#include "clock.h"
+#include "contexture/clock.h"
 
 #include <time.h>
 
-double monotonic_seconds(void) {
+double cx_monotonic_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
