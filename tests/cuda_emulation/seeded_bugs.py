@@ -61,10 +61,12 @@ BUGS = [
     Bug("no barrier before the partial sums", "cuda_pair_build.cu", "cuda_pair_build.cu",
         "    }\n    __syncthreads();\n    for (unsigned row = threadIdx.x;", "    }\n    for (unsigned row = threadIdx.x;", {"plain": SOME, "race": EARLY}),
     Bug("no barrier before operands are read", "cuda_tile.cuh", "cuda_attention.cu",
-        "load_operands<b_by_depth>(shared, first, a, b);\n        __syncthreads();\n", "load_operands<b_by_depth>(shared, first, a, b);\n",
+        "load, group.slices[0]);\n    wait_for_group(group);\n", "load, group.slices[0]);\n",
         {"plain": SOME, "race": EARLY}),
     Bug("no barrier before operands are replaced", "cuda_tile.cuh", "cuda_attention.cu",
-        "            }\n        }\n        __syncthreads();\n    }\n", "            }\n        }\n    }\n", {"race": EARLY}),
+        "    wait_for_group(group); /* for who", "    /* for who", {"race": EARLY}),
+    Bug("no barrier between slices", "cuda_tile.cuh", "cuda_attention.cu",
+        "group.slices[current ^ 1]);\n        wait_for_group(group);\n", "group.slices[current ^ 1]);\n", {"race": EARLY}),
     Bug("no barrier between scores and softmax", "cuda_attention.cu", "cuda_attention.cu",
         "key + source, weights);\n    __syncthreads();\n", "key + source, weights);\n", {"race": EARLY}),
     Bug("threads leave before the barrier", "cuda_maps.cu", "cuda_maps.cu",
@@ -72,7 +74,7 @@ BUGS = [
     # races
     Bug("all blocks write the row's mean", "cuda_pair_finish.cu", "cuda_pair_finish.cu",
         "        if (blockIdx.y == 0)\n            problem.product_mean", "        if (blockIdx.y < 2)\n            problem.product_mean", {"race": EARLY}),
-    Bug("all lanes write the sum", "cuda_sources.cu", "cuda_sources.cu", "if (lane == 0) {", "if (lane < 2) {", {"race": EARLY}),
+    Bug("all lanes write the sum", "cuda_sources.cu", "cuda_sources.cu", "if (lane == 0 && ", "if (lane < 2 && ", {"race": EARLY}),
     # out of range
     Bug("softmax reads and writes one number too many", "cuda_attention.cu", "cuda_attention.cu",
         "    for (unsigned k = lane; k < n; k += CUDA_WARP)\n        row[k] = static_cast<float>(static_cast<double>(row[k]) * factor);",
