@@ -103,6 +103,7 @@ bool cuda_backend_usable(char *text, size_t size) {
 
 static enum cx_status read_attributes(struct cuda_backend *cuda, struct cx_error *error) {
     int shared = 0;
+    size_t free_bytes = 0;
     cuda->capability = capability_of(cuda->device);
     enum cx_status status = cuda_result(cuda, "open", "asking for the multiprocessors",
                                         cudaDeviceGetAttribute(&cuda->multiprocessors, cudaDevAttrMultiProcessorCount, cuda->device), error);
@@ -111,6 +112,8 @@ static enum cx_status read_attributes(struct cuda_backend *cuda, struct cx_error
     if (status == CX_OK)
         status = cuda_result(cuda, "open", "asking for the shared memory",
                              cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, cuda->device), error);
+    if (status == CX_OK)
+        status = cuda_result(cuda, "open", "asking for the memory", cudaMemGetInfo(&free_bytes, &cuda->memory_bytes), error);
     cuda->shared_bytes = static_cast<size_t>(shared);
     return status;
 }

@@ -72,29 +72,33 @@ struct cuda_tile {
 enum { CUDA_TILE_TARGETS = 32 }; /* TILE_ROWS of cuda_tile.cuh */
 
 /* --- the pair product's work, see cuda_feedforward.cu --- */
-/* A product's rows are rounded up to CUDA_PAIR_UNIT, so that few shapes occur for which an algorithm has to be chosen. */
-enum { CUDA_PAIR_TARGETS = 16, CUDA_PAIR_UNIT = 128 };
+/* Targets and sources of a tile, at most. A product's rows are rounded up to a multiple of CUDA_PAIR_UNIT at least. */
+enum { CUDA_PAIR_TARGETS = 32, CUDA_PAIR_SOURCES = 16, CUDA_PAIR_UNIT = 128 };
 
-/* Some targets times some sources of one sequence. Its rows lie in a chunk from `row` on, target by target: row + t * sources + s. */
+/*
+ * Some targets times some sources of one sequence. Its rows lie in a chunk from `row` on, target by target: row + t * sources + s. Of coefficients it has
+ * units, one for every source and 16 targets, in the chunk from `unit` on. Tiles of the same sources follow each other, so that what is read of a source
+ * stays in the cache.
+ */
 struct cuda_pair_tile {
     unsigned long long pairs;
     unsigned first, length;
     unsigned target, targets; /* within the sequence */
     unsigned source, sources;
-    unsigned row;
+    unsigned row, unit;
 };
 
-/* Consecutive tiles of one chunk that have the same targets. */
+/* Tiles of one chunk that have the same targets: every `step`th from `tile` on, in the batch's list. */
 struct cuda_pair_group {
-    unsigned tile, tiles; /* within the batch's list */
-    unsigned token;       /* first target, in the batch */
+    unsigned tile, tiles, step;
+    unsigned token; /* first target, in the batch */
     unsigned targets;
     unsigned continues; /* 1: an earlier chunk holds these targets' first sources */
 };
 
 /* What is computed at a time. */
 struct cuda_pair_chunk {
-    unsigned tile, tiles, group, groups, rows;
+    unsigned tile, tiles, group, groups, rows, units;
 };
 
 /* An array that only grows. */
@@ -131,6 +135,7 @@ struct cuda_backend {
     struct cx_backend base; /* first, so that a pointer to it is a pointer to this */
     int device, capability, multiprocessors, level2_bytes;
     size_t shared_bytes; /* that a block may have */
+    size_t memory_bytes; /* of the device */
     enum cx_pair_precision pair_precision;
     enum cx_status broken; /* CX_OK, or what every call returns from now on, with the sentence */
     char broken_message[512];
@@ -163,10 +168,9 @@ struct cuda_backend {
     const struct cuda_pair_group *pair_groups;
     struct cuda_pair_chunk *chunks; /* host */
     size_t chunk_count, chunk_capacity;
-    unsigned chunk_rows; /* of the largest chunk, rounded up to what a product takes */
+    unsigned chunk_rows, chunk_units; /* of the largest chunk, rows rounded up to what a product takes */
 
-    unsigned pair_sources; /* sources of a pair tile, at most */
-    unsigned pair_rows;    /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
+    unsigned pair_rows; /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
 
     struct cuda_list scratch; /* of the operation that is running */
 
@@ -288,12 +292,20 @@ static inline size_t cuda_padded(size_t columns) {
     return (columns + 7) / 8 * 8;
 }
 
-static inline unsigned cuda_pair_rounded(unsigned rows) {
-    return (rows + CUDA_PAIR_UNIT - 1) / CUDA_PAIR_UNIT * CUDA_PAIR_UNIT;
+/* Rows of a chunk's product: one of 16 numbers between neighbouring powers of two, so that few shapes occur for which an algorithm has to be chosen. */
+static inline unsigned cuda_pair_rounded(const struct cuda_backend *cuda, unsigned rows) {
+    unsigned unit = CUDA_PAIR_UNIT;
+    while (rows / unit > 32)
+        unit *= 2;
+    const unsigned rounded = (rows + unit - 1) / unit * unit;
+    return rounded < cuda->pair_rows ? rounded : cuda->pair_rows;
 }
 
-/* Chooses pair_sources and, unless the options have set it, pair_rows for the device and the model; rounds what they have set. */
+/* Chooses pair_rows for the device and the model, unless the options have set it; rounds what they have set. */
 void cuda_pair_sizes(struct cuda_backend *);
+
+/* Sources of a tile in a batch of so many pairs: fewer where there would be too few tiles to occupy the device. */
+unsigned cuda_pair_sources_of(const struct cuda_backend *, size_t pairs);
 
 /* --- cuda_embed.cu --- */
 enum cx_status cuda_embed(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,

@@ -26,12 +26,12 @@ static size_t length_of(const struct cx_batch *batch, size_t sequence) {
     return batch->token_offset[sequence + 1] - batch->token_offset[sequence];
 }
 
-static struct counts count_tiles(const struct cuda_backend *cuda, const struct cx_batch *batch) {
+static struct counts count_tiles(const struct cx_batch *batch, unsigned sources) {
     struct counts counts = {};
     for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
         const size_t n = length_of(batch, sequence);
         counts.tiles += parts(n, CUDA_TILE_TARGETS);
-        counts.pair_tiles += parts(n, CUDA_PAIR_TARGETS) * parts(n, cuda->pair_sources);
+        counts.pair_tiles += parts(n, CUDA_PAIR_TARGETS) * parts(n, sources);
     }
     return counts;
 }
@@ -73,44 +73,55 @@ struct dealer {
     struct cuda_pair_tile *tiles;
     struct cuda_pair_group *groups;
     size_t tile_count, group_count;
+    unsigned run; /* tiles of the current sequence in the current chunk */
 };
 
-/* One tile more, in a new chunk if the current one is full, and in a new group if the chunk or the targets are new. */
+/* One tile more, in a new chunk if the current one is full. */
 static void deal(struct dealer *dealer, struct cuda_pair_tile tile) {
     struct cuda_backend *cuda = dealer->cuda;
     struct cuda_pair_chunk *chunk = cuda->chunk_count > 0 ? &cuda->chunks[cuda->chunk_count - 1] : NULL;
     const unsigned rows = tile.targets * tile.sources;
-    const bool new_chunk = !chunk || chunk->rows + rows > cuda->pair_rows;
-    if (new_chunk) {
+    const unsigned targets = static_cast<unsigned>(parts(tile.length, CUDA_PAIR_TARGETS));
+    if (!chunk || chunk->rows + rows > cuda->pair_rows) {
         chunk = &cuda->chunks[cuda->chunk_count++];
-        *chunk = {static_cast<unsigned>(dealer->tile_count), 0, static_cast<unsigned>(dealer->group_count), 0, 0};
+        *chunk = {static_cast<unsigned>(dealer->tile_count), 0, static_cast<unsigned>(dealer->group_count), 0, 0, 0};
+        dealer->run = 0;
     }
-    if (new_chunk || tile.source == 0) {
-        dealer->groups[dealer->group_count++] = {static_cast<unsigned>(dealer->tile_count), 0, tile.first + tile.target, tile.targets, tile.source > 0};
+    /* All targets of a sequence follow each other, then they come again with the next sources: the first round in a chunk begins the groups. */
+    if (dealer->run < targets) {
+        dealer->groups[dealer->group_count++] = {
+            static_cast<unsigned>(dealer->tile_count), 0, targets, tile.first + tile.target, tile.targets, tile.source > 0};
         chunk->groups++;
     }
-    dealer->groups[dealer->group_count - 1].tiles++;
+    dealer->groups[dealer->group_count - (dealer->run < targets ? 1 : targets - dealer->run % targets)].tiles++;
+    dealer->run++;
     tile.row = chunk->rows;
+    tile.unit = chunk->units;
     dealer->tiles[dealer->tile_count++] = tile;
     chunk->tiles++;
     chunk->rows += rows;
-    if (cuda_pair_rounded(chunk->rows) > cuda->chunk_rows)
-        cuda->chunk_rows = cuda_pair_rounded(chunk->rows);
+    chunk->units += tile.sources * static_cast<unsigned>(parts(tile.targets, 16));
+    if (cuda_pair_rounded(cuda, chunk->rows) > cuda->chunk_rows)
+        cuda->chunk_rows = cuda_pair_rounded(cuda, chunk->rows);
+    if (chunk->units > cuda->chunk_units)
+        cuda->chunk_units = chunk->units;
 }
 
-static void fill_pairs(struct dealer *dealer, const struct cx_batch *batch) {
+static void fill_pairs(struct dealer *dealer, const struct cx_batch *batch, unsigned most) {
     dealer->cuda->chunk_count = 0;
     dealer->cuda->chunk_rows = 0;
+    dealer->cuda->chunk_units = 0;
     for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        const unsigned n = static_cast<unsigned>(length_of(batch, sequence)), most = dealer->cuda->pair_sources;
+        const unsigned n = static_cast<unsigned>(length_of(batch, sequence));
         struct cuda_pair_tile tile = {};
         tile.pairs = batch->pair_offset[sequence];
         tile.first = static_cast<unsigned>(batch->token_offset[sequence]);
         tile.length = n;
-        for (tile.target = 0; tile.target < n; tile.target += CUDA_PAIR_TARGETS) {
-            tile.targets = n - tile.target < CUDA_PAIR_TARGETS ? n - tile.target : static_cast<unsigned>(CUDA_PAIR_TARGETS);
-            for (tile.source = 0; tile.source < n; tile.source += most) {
-                tile.sources = n - tile.source < most ? n - tile.source : most;
+        dealer->run = 0;
+        for (tile.source = 0; tile.source < n; tile.source += most) {
+            tile.sources = n - tile.source < most ? n - tile.source : most;
+            for (tile.target = 0; tile.target < n; tile.target += CUDA_PAIR_TARGETS) {
+                tile.targets = n - tile.target < CUDA_PAIR_TARGETS ? n - tile.target : static_cast<unsigned>(CUDA_PAIR_TARGETS);
                 deal(dealer, tile);
             }
         }
@@ -173,7 +184,8 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
     cuda->batch = NULL;
     if (batch->sequences > UINT32_MAX / 2 || batch->tokens > UINT32_MAX / 2)
         return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu sequences of %zu tokens in one batch", batch->sequences, batch->tokens);
-    const struct counts counts = count_tiles(cuda, batch);
+    const unsigned sources = cuda_pair_sources_of(cuda, batch->pairs);
+    const struct counts counts = count_tiles(batch, sources);
     const struct layout layout = lay_out(batch, counts);
     if ((status = check_ids(batch, &cuda->base.config, error)) != CX_OK ||
         (status = cuda_result(cuda, "batch_begin", "waiting for the copy before", cudaEventSynchronize(block->copied), error)) != CX_OK ||
@@ -181,13 +193,17 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
         (status = cx_reserve(&cuda->chunks, &cuda->chunk_capacity, counts.pair_tiles, sizeof *cuda->chunks, "a batch's chunks", error)) != CX_OK)
         return status;
     unsigned char *memory = static_cast<unsigned char *>(block->pinned.memory);
-    struct dealer dealer = {cuda, reinterpret_cast<struct cuda_pair_tile *>(memory + layout.pair_tiles),
-                            reinterpret_cast<struct cuda_pair_group *>(memory + layout.pair_groups), 0, 0};
+    struct dealer dealer = {cuda,
+                            reinterpret_cast<struct cuda_pair_tile *>(memory + layout.pair_tiles),
+                            reinterpret_cast<struct cuda_pair_group *>(memory + layout.pair_groups),
+                            0,
+                            0,
+                            0};
     copy_ids(memory + layout.ids, batch->input_ids, batch->tokens);
     copy_ids(memory + layout.types, batch->token_type_ids, batch->tokens);
     copy_ids(memory + layout.positions, batch->position_ids, batch->tokens);
     fill_tokens(batch, reinterpret_cast<struct cuda_token *>(memory + layout.tokens), reinterpret_cast<struct cuda_tile *>(memory + layout.tiles));
-    fill_pairs(&dealer, batch);
+    fill_pairs(&dealer, batch, sources);
     if (layout.bytes > 0)
         status = cuda_result(cuda, "batch_begin", "copying a batch's indices",
                              cudaMemcpyAsync(block->memory.memory, memory, layout.bytes, cudaMemcpyHostToDevice, cuda->stream), error);

@@ -5,20 +5,18 @@
  *     oc_ij = z_ij W2c, m_ij = z_ij · w̄                       [d], [1]   cuBLASLt; m beside z
  *     ‖o‖, ‖v‖, ‖w‖ of every pair, o_ii, Σ_j o_ij                        cuda_pair_finish.cu
  *
- * in chunks of pairs whose z and product stay in the L2 cache, so neither [n, n, f] nor [n, n, d] ever exists. W2c depends neither on the source nor on the
- * sequence: a chunk takes tiles of any sequences, and short ones fill it as well as long ones. This is the portable way, and the reference for kernels that
- * keep z and the product on chip.
+ * in chunks of pairs, so neither [n, n, f] nor [n, n, d] ever exists. W2c depends neither on the source nor on the sequence: a chunk takes tiles of any
+ * sequences, and short ones fill it as well as long ones. This is the portable way, and the reference for kernels that keep z and the product on chip.
  *
- * Derived, not measured: BERT-base, n = 512, H100: 1.24 TFLOP a layer in the product (1.9 ms at 650 TFLOP/s), 21 GFLOP float32 for z and 5 for t (about
- * 0.6 ms), and some 7 GB to and from L2 (1.5 ms).
+ * Where the time goes is derived in DESIGN.md, section 6.
  */
 #include "cuda_pair_kernels.cuh"
 
 /*
- * pair_sources: sources of a tile. More means less reading of ρ_i, and more shared memory; two blocks of 48 KiB fit into any multiprocessor.
- * product_tile: rows × columns of the largest tiles of cuBLASLt's kernels; a chunk should give every multiprocessor one.
+ * A chunk is a multiple of what gives every multiprocessor one of the largest tiles, product_tile, of cuBLASLt's kernels, and so large that starting its
+ * kernels and their last blocks cost little: z and oc pass through the device's memory, of which a chunk takes at most a 32nd.
  */
-enum { most_sources = 32, shared_budget = 48 << 10, product_tile = 128 * 256, most_rows = 1 << 16 };
+constexpr size_t product_tile = 128 * 256, chunk_rows = 45056, memory_share = 32, least_rows = 1024, waves = 2;
 
 static size_t operand_bytes(const struct cuda_backend *cuda) {
     return cuda->pair_precision == CX_PAIR_F16 ? sizeof(__half) : sizeof(float);
@@ -26,14 +24,24 @@ static size_t operand_bytes(const struct cuda_backend *cuda) {
 
 void cuda_pair_sizes(struct cuda_backend *cuda) {
     const size_t d = cuda->base.config.hidden_size, f = cuda->base.config.intermediate_size;
-    const size_t row_bytes = cuda_padded(f) * operand_bytes(cuda) + cuda_padded(d) * sizeof(float);
-    size_t sources = shared_budget / pair_shared_bytes(cuda->base.config.heads, 1, 3);
-    sources = sources > most_sources ? static_cast<size_t>(most_sources) : sources < 1 ? 1 : sources;
-    const size_t wave = static_cast<size_t>(cuda->multiprocessors) * product_tile / d, cached = static_cast<size_t>(cuda->level2_bytes) * 3 / 4 / row_bytes;
-    size_t rows = cuda->pair_rows > 0 ? cuda->pair_rows : wave > cached ? wave : cached;
-    rows = rows > most_rows ? static_cast<size_t>(most_rows) : rows < CUDA_PAIR_TARGETS * sources ? CUDA_PAIR_TARGETS * sources : rows;
-    cuda->pair_sources = static_cast<unsigned>(sources);
-    cuda->pair_rows = cuda_pair_rounded(static_cast<unsigned>(rows));
+    const size_t row_bytes = cuda_padded(f) * operand_bytes(cuda) + cuda_padded(d) * sizeof(float), least = CUDA_PAIR_TARGETS * CUDA_PAIR_SOURCES;
+    const size_t wave = static_cast<size_t>(cuda->multiprocessors) * product_tile / d, most = cuda->memory_bytes / memory_share / row_bytes;
+    size_t rows = most < chunk_rows ? most : chunk_rows;
+    rows = rows > wave ? rows / wave * wave : rows;
+    if (cuda->pair_rows > 0)
+        rows = cuda->pair_rows;
+    else if (rows < least_rows)
+        rows = least_rows;
+    rows = rows < least ? least : rows > UINT32_MAX / 2 ? UINT32_MAX / 2 : rows;
+    cuda->pair_rows = (static_cast<unsigned>(rows) + CUDA_PAIR_UNIT - 1) / CUDA_PAIR_UNIT * CUDA_PAIR_UNIT;
+}
+
+unsigned cuda_pair_sources_of(const struct cuda_backend *cuda, size_t pairs) {
+    const size_t slices = cuda_blocks(cuda->base.config.intermediate_size, BUILD_WARPS * PAIR_COLUMNS);
+    unsigned sources = CUDA_PAIR_SOURCES;
+    while (sources > 4 && pairs / (CUDA_PAIR_TARGETS * sources) * slices < waves * static_cast<size_t>(cuda->multiprocessors))
+        sources /= 2;
+    return sources;
 }
 
 /* Gives the next `count` elements of scratch to *pointer if there is memory, and counts their bytes in any case. */
@@ -43,21 +51,29 @@ static void take(unsigned char *memory, size_t *used, size_t count, size_t size,
     *used += (count * size + 255) / 256 * 256;
 }
 
+static void take_sources(const struct cuda_backend *cuda, unsigned char *memory, size_t *used, unsigned steps, struct pair_sources *sources, float **means) {
+    const size_t tokens = cuda->batch->tokens, rows = cuda->base.config.heads + 1;
+    take(memory, used, tokens * rows, sizeof(float), &sources->largest);
+    if (means)
+        take(memory, used, tokens * rows, sizeof(float), means);
+    take(memory, used, tokens * sources->blocks * steps * SOURCE_FRAGMENT, sizeof(uint4), &sources->fragments);
+    take(memory, used, static_cast<size_t>(cuda->chunk_units) * steps * COEFFICIENT_FRAGMENT, sizeof(uint4), &sources->coefficients);
+}
+
 static size_t lay_out(const struct cuda_backend *cuda, struct pair_problem *problem, void *scratch) {
     unsigned char *memory = static_cast<unsigned char *>(scratch);
-    const size_t tokens = cuda->batch->tokens, rows = cuda->chunk_rows, heads = problem->heads;
+    const size_t rows = cuda->chunk_rows;
     size_t used = 0;
     take(memory, &used, rows * cuda_padded(problem->depth), operand_bytes(cuda), &problem->operand);
     take(memory, &used, rows * cuda_padded(problem->width), sizeof(float), &problem->product);
-    take(memory, &used, rows, sizeof(float), &problem->row_factor);
-    take(memory, &used, rows * cuda_blocks(cuda_padded(problem->depth), PAIR_COLUMNS), sizeof(float), &problem->mean_partials);
-    take(memory, &used, 2 * rows, sizeof(float), &problem->means);
-    take(memory, &used, 3 * rows * cuda_blocks(problem->width, PAIR_COLUMNS), sizeof(float), &problem->norm_partials);
-    take(memory, &used, tokens * heads, sizeof(float), &problem->largest_heads);
-    take(memory, &used, tokens, sizeof(float), &problem->largest_residual);
-    take(memory, &used, tokens, sizeof(float), &problem->largest_ratio);
-    take(memory, &used, tokens * heads, sizeof(float), &problem->mean_heads);
-    take(memory, &used, tokens, sizeof(float), &problem->mean_residual);
+    take(memory, &used, rows, sizeof(float2), &problem->factors);
+    take(memory, &used, rows, sizeof(float), &problem->part_mean);
+    take(memory, &used, rows, sizeof(float), &problem->product_mean);
+    take(memory, &used, rows * cuda_blocks(problem->inner.blocks, BUILD_WARPS), sizeof(float), &problem->mean_partials);
+    take(memory, &used, rows * cuda_blocks(problem->outer.blocks, FINISH_WARPS) * PAIR_SUMS, sizeof(float), &problem->norm_partials);
+    take(memory, &used, cuda->batch->tokens, sizeof(float), &problem->largest_ratio);
+    take_sources(cuda, memory, &used, problem->steps, &problem->inner, NULL);
+    take_sources(cuda, memory, &used, problem->steps, &problem->outer, &problem->outer.means);
     return used;
 }
 
@@ -75,7 +91,7 @@ static enum cx_status multiply(struct cuda_backend *cuda, const struct pair_prob
                                struct cx_error *error) {
     struct cuda_product product = {};
     product.operation = "ff_pair_norms";
-    product.rows = cuda_pair_rounded(rows);
+    product.rows = cuda_pair_rounded(cuda, rows);
     product.in = cuda_padded(matrix->depth);
     product.out = matrix->width;
     product.batches = 1;
@@ -91,8 +107,12 @@ static enum cx_status multiply(struct cuda_backend *cuda, const struct pair_prob
 
 static enum cx_status run_chunks(struct cuda_backend *cuda, const struct pair_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
     enum cx_status status = cuda_pair_measure(cuda, problem, error);
+    if (status == CX_OK)
+        status = cuda_pair_pack(cuda, problem, error);
     for (size_t k = 0; k < cuda->chunk_count && status == CX_OK; k++) {
-        status = cuda_pair_build(cuda, problem, &cuda->chunks[k], error);
+        status = cuda_pair_coefficients(cuda, problem, &cuda->chunks[k], error);
+        if (status == CX_OK)
+            status = cuda_pair_build(cuda, problem, &cuda->chunks[k], error);
         if (status == CX_OK)
             status = multiply(cuda, problem, matrix, cuda->chunks[k].rows, error);
         if (status == CX_OK)
@@ -132,19 +152,27 @@ static float *values_of(const struct cx_tensor *tensor) {
     return tensor ? tensor->values : NULL;
 }
 
+static struct pair_sources sources_of(unsigned width, const struct cx_tensor *heads, const struct cx_tensor *residual) {
+    struct pair_sources sources = {};
+    sources.width = width;
+    sources.blocks = cuda_blocks(width, PAIR_COLUMNS);
+    sources.heads = heads->values;
+    sources.residual = residual->values;
+    return sources;
+}
+
 static struct pair_problem problem_of(const struct cuda_backend *cuda, const struct cx_ff_pairs *pairs) {
     struct pair_problem problem = {};
     problem.width = static_cast<unsigned>(cuda->base.config.hidden_size);
     problem.depth = static_cast<unsigned>(cuda->base.config.intermediate_size);
     problem.heads = static_cast<unsigned>(cuda->base.config.heads);
+    problem.steps = cuda_blocks(problem.heads + 1, PAIR_STEP);
     problem.row_capacity = cuda->chunk_rows;
     problem.attention = pairs->attention->values;
     problem.inverse_deviation1 = pairs->inverse_deviation1->values;
     problem.ratio = pairs->ratio->values;
-    problem.head_ff_sources = pairs->head_ff_sources->values;
-    problem.residual_ff_sources = pairs->residual_ff_sources->values;
-    problem.head_norm_sources = pairs->head_norm_sources->values;
-    problem.residual_norm_sources = pairs->residual_norm_sources->values;
+    problem.inner = sources_of(problem.depth, pairs->head_ff_sources, pairs->residual_ff_sources);
+    problem.outer = sources_of(problem.width, pairs->head_norm_sources, pairs->residual_norm_sources);
     problem.norm2_scale = pairs->norm2_scale->values;
     problem.inverse_deviation2 = pairs->inverse_deviation2->values;
     problem.row_means = pairs->output->row_means;

@@ -10,7 +10,9 @@
 #include "cuda_backend.cuh"
 #include "cuda_tile.cuh"
 
-enum { form_threads = 128, form_sources = 16, form_shared = 48 << 10, element_threads = 256 };
+constexpr unsigned form_threads = 128, form_sources = 16, form_shared = 48 << 10, element_threads = 256;
+/* norm_rows: targets of a tile that a block takes. blocks_each: that a multiprocessor should have of a product. */
+constexpr unsigned norm_rows = 8, blocks_each = 6;
 
 /* c^T G c over the heads, from the upper triangle; `weights` has one number per head, `stride` apart. */
 static __device__ double quadratic_form(unsigned heads, const double *gram, const float *weights, unsigned stride) {
@@ -71,51 +73,68 @@ static __global__ void __launch_bounds__(form_threads)
     }
 }
 
-/* Grid: tiles × heads. */
-static __global__ void head_norms_kernel(const struct cuda_tile *tiles, unsigned heads, const float *attention, const double *gram, float *map) {
+/* Grid: tiles × heads × groups of norm_rows targets. */
+static __global__ void __launch_bounds__(element_threads)
+    head_norms_kernel(const struct cuda_tile *tiles, unsigned heads, const float *attention, const double *gram, float *map) {
     const struct cuda_tile tile = tiles[blockIdx.x];
-    const unsigned head = blockIdx.y, rows = heads + 1;
-    const size_t n = tile.length, at = heads * tile.pairs + (head * n + tile.target) * n;
-    for (size_t k = threadIdx.x; k < tile.targets * n; k += blockDim.x) {
-        const double square = gram[((tile.first + k % n) * rows + head) * rows + head];
-        map[at + k] = attention[at + k] * static_cast<float>(sqrt(square));
+    const unsigned head = blockIdx.y, rows = heads + 1, n = tile.length, first = blockIdx.z * norm_rows;
+    const unsigned end = first + norm_rows < tile.targets ? first + norm_rows : tile.targets;
+    const size_t at = heads * tile.pairs + (static_cast<size_t>(head) * n + tile.target) * n;
+    for (unsigned source = threadIdx.x; source < n; source += element_threads) {
+        const float norm = static_cast<float>(sqrt(gram[(static_cast<size_t>(tile.first + source) * rows + head) * rows + head]));
+        for (unsigned target = first; target < end; target++) {
+            const size_t pair = at + static_cast<size_t>(target) * n + source;
+            map[pair] = attention[pair] * norm;
+        }
     }
 }
 
-static __global__ void own_parts_kernel(size_t count, const struct cuda_token *tokens, unsigned heads, unsigned width, const float *attention,
-                                        const float *sources, float *own) {
-    const size_t k = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+/* own, and the sum of what the blocks of sum_parts_kernel have left, split after split. `partials` NULL: the sum is there already. */
+static __global__ void __launch_bounds__(element_threads)
+    own_parts_kernel(size_t count, const struct cuda_token *tokens, unsigned heads, unsigned width, const float *attention, const float *sources,
+                     const float *partials, unsigned splits, float *own, float *sum) {
+    const size_t k = static_cast<size_t>(blockIdx.x) * element_threads + threadIdx.x;
     if (k >= count)
         return;
-    const size_t index = k / width, column = k % width;
+    const unsigned index = static_cast<unsigned>(k / width), column = static_cast<unsigned>(k % width);
     const struct cuda_token token = tokens[index];
     const size_t n = token.length, diagonal = (index - token.first) * (n + 1);
-    float sum = 0.0f;
+    float part = 0.0f, total = 0.0f;
+#pragma unroll 4
     for (unsigned head = 0; head < heads; head++)
-        sum += attention[heads * token.pairs + head * n * n + diagonal] * sources[(index * heads + head) * width + column];
-    own[k] = sum;
+        part += attention[heads * token.pairs + head * n * n + diagonal] * sources[(static_cast<size_t>(index) * heads + head) * width + column];
+    own[k] = part;
+    if (!partials)
+        return;
+#pragma unroll 4
+    for (unsigned split = 0; split < splits; split++)
+        total += partials[split * count + k];
+    sum[k] = total;
 }
 
-/* Grid: tiles × blocks of columns. The sum over (head, source) is one product of depth H n. */
-static __global__ void __launch_bounds__(TILE_THREADS)
-    sum_parts_kernel(const struct cuda_tile *tiles, unsigned heads, unsigned width, const float *attention, const float *sources, float *sum) {
-    SHARED_ARRAY(struct tile_operands, shared, [1]);
+/* Grid: tiles × blocks of columns × splits of the heads. sum: [splits, T, d]. */
+static __global__ void __launch_bounds__(TILE_THREADS) sum_parts_kernel(const struct cuda_tile *tiles, unsigned heads, unsigned heads_each, unsigned width,
+                                                                        size_t count, const float *attention, const float *sources, float *sum) {
+    SHARED_ARRAY(struct tile_slice, slices, [TILE_SLICES]);
+    const struct tile_group group = tile_group_of(slices);
     const struct cuda_tile tile = tiles[blockIdx.x];
-    const unsigned n = tile.length, first = blockIdx.y * TILE_COLUMNS, depth = heads * n, row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
-    const float *weights = attention + heads * tile.pairs + static_cast<size_t>(tile.target) * n;
-    const float *from = sources + static_cast<size_t>(tile.first) * heads * width;
-    float parts[4][4];
-    auto load_weight = [&](unsigned r, unsigned k) { return r < tile.targets && k < depth ? weights[(static_cast<size_t>(k / n) * n + r) * n + k % n] : 0.0f; };
-    auto load_source = [&](unsigned k, unsigned c) {
-        return k < depth && first + c < width ? from[(static_cast<size_t>(k % n) * heads + k / n) * width + first + c] : 0.0f;
-    };
-    tile_product<false>(shared[0], depth, load_weight, load_source, parts);
+    const unsigned n = tile.length, first = blockIdx.y * TILE_COLUMNS, row = group.thread / 16 * 4, column = group.thread % 16 * 4;
+    const unsigned head_end = (blockIdx.z + 1) * heads_each < heads ? (blockIdx.z + 1) * heads_each : heads;
+    float parts[4][4] = {};
+    for (unsigned head = blockIdx.z * heads_each; head < head_end; head++) {
+        const float *weights = attention + heads * tile.pairs + (static_cast<size_t>(head) * n + tile.target) * n;
+        const float *from = sources + (static_cast<size_t>(tile.first) * heads + head) * width + first;
+        auto load_weight = [&](unsigned r, unsigned k) { return r < tile.targets ? weights[static_cast<size_t>(r) * n + k] : 0.0f; };
+        auto load_source = [&](unsigned k, unsigned c) { return first + c < width ? from[static_cast<size_t>(k) * heads * width + c] : 0.0f; };
+        tile_product<false>(group, 0, n, load_weight, load_source, parts);
+    }
+    float *target = sum + blockIdx.z * count + static_cast<size_t>(tile.first + tile.target) * width + first;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             if (row + i < tile.targets && first + column + j < width)
-                sum[static_cast<size_t>(tile.first + tile.target + row + i) * width + first + column + j] = parts[i][j];
+                target[static_cast<size_t>(row + i) * width + column + j] = parts[i][j];
         }
     }
 }
@@ -140,7 +159,7 @@ enum cx_status cuda_attention_norms(struct cx_backend *backend, const struct cx_
     while (sources > 1 && sources * matrix + weights > form_shared)
         sources /= 2;
     const bool in_shared = matrix + weights <= form_shared;
-    sources = in_shared ? sources : static_cast<unsigned>(form_sources);
+    sources = in_shared ? sources : form_sources;
     const dim3 grid(static_cast<unsigned>(cuda->tile_count), cuda_blocks(cuda->batch->longest, sources));
     return CUDA_LAUNCH(cuda, "attention_norms", error, attention_norms_kernel, grid, form_threads, (in_shared ? sources * matrix : 0) + weights, cuda->tiles,
                        static_cast<unsigned>(heads), sources, in_shared, with_residual, attention->values, gram->doubles,
@@ -162,7 +181,7 @@ enum cx_status cuda_head_norms(struct cx_backend *backend, const struct cx_tenso
     status = CUDA_CHECK_ALL("head_norms", arguments, error);
     if (status != CX_OK || cuda->tile_count == 0)
         return status;
-    const dim3 grid(static_cast<unsigned>(cuda->tile_count), static_cast<unsigned>(heads));
+    const dim3 grid(static_cast<unsigned>(cuda->tile_count), static_cast<unsigned>(heads), CUDA_TILE_TARGETS / norm_rows);
     return CUDA_LAUNCH(cuda, "head_norms", error, head_norms_kernel, grid, element_threads, 0, cuda->tiles, static_cast<unsigned>(heads), attention->values,
                        gram->doubles, map->values);
 }
@@ -184,11 +203,23 @@ enum cx_status cuda_attention_parts(struct cx_backend *backend, const struct cx_
     status = CUDA_CHECK_ALL("attention_parts", arguments, error);
     if (status != CX_OK || count == 0)
         return status;
-    status = CUDA_LAUNCH(cuda, "attention_parts", error, own_parts_kernel, cuda_blocks(count, element_threads), element_threads, 0, count, cuda->tokens,
-                         static_cast<unsigned>(heads), static_cast<unsigned>(width), attention->values, sources->values, own->values);
-    if (status != CX_OK)
-        return status;
-    const dim3 grid(static_cast<unsigned>(cuda->tile_count), cuda_blocks(width, TILE_COLUMNS));
-    return CUDA_LAUNCH(cuda, "attention_parts", error, sum_parts_kernel, grid, TILE_THREADS, 0, cuda->tiles, static_cast<unsigned>(heads),
-                       static_cast<unsigned>(width), attention->values, sources->values, sum->values);
+    /* Heads are split among blocks where the batch is too small to occupy the device. */
+    const size_t blocks = cuda->tile_count * cuda_blocks(width, TILE_COLUMNS), wanted = blocks_each * static_cast<size_t>(cuda->multiprocessors);
+    const size_t most = (wanted + blocks - 1) / blocks, heads_each = most < heads ? (heads + most - 1) / most : 1,
+                 splits = (heads + heads_each - 1) / heads_each;
+    float *partials = NULL;
+    if (splits > 1) {
+        status = cuda_list_fit(cuda, &cuda->scratch, splits * count * sizeof(float), "sums of attention parts", error);
+        partials = static_cast<float *>(cuda->scratch.memory);
+    }
+    const dim3 grid(static_cast<unsigned>(cuda->tile_count), cuda_blocks(width, TILE_COLUMNS), static_cast<unsigned>(splits));
+    if (status == CX_OK)
+        status = CUDA_LAUNCH(cuda, "attention_parts", error, sum_parts_kernel, grid, TILE_THREADS, 0, cuda->tiles, static_cast<unsigned>(heads),
+                             static_cast<unsigned>(heads_each), static_cast<unsigned>(width), count, attention->values, sources->values,
+                             partials ? partials : sum->values);
+    if (status == CX_OK)
+        status = CUDA_LAUNCH(cuda, "attention_parts", error, own_parts_kernel, cuda_blocks(count, element_threads), element_threads, 0, count, cuda->tokens,
+                             static_cast<unsigned>(heads), static_cast<unsigned>(width), attention->values, sources->values, partials,
+                             static_cast<unsigned>(splits), own->values, sum->values);
+    return status;
 }

@@ -3,156 +3,145 @@
  *
  *     z_ij [f] = ρ_i ⊙ (Σ_h α^h_ij P_jh + [i=j] Px_j) / σ1_i,   m_ij = z_ij · w̄
  *
- * computed in float32 and, for CX_PAIR_F16, rounded to float16 once, times a power of two of its own for every pair. The power comes from a bound that needs
- * no second pass over z: |z_ij| <= max|ρ_i| (Σ_h |α^h_ij| max|P_jh| + [i=j] max|Px_j|) / σ1_i is brought to 2^14 .. 2^15. So nothing overflows float16, and
- * a number loses bits only if it lies 29 binary orders below the bound; cuda_pair_finish.cu looks whether that mattered. A bound that is not finite gives
- * z that is not finite, and so do the maps.
+ * computed in float32 from operands of 22 bits and, for CX_PAIR_F16, rounded to float16 once, times the pair's power of two (cuda_pair_coefficients.cu).
+ * A block has a tile's targets and 256 columns, a warp 32 of these: its ρ stays in registers while one source after the other passes by, and what is read of a
+ * source serves 32 pairs.
  */
 #include "cuda_pair_kernels.cuh"
 #include "cuda_reduce.cuh"
 
-enum { row_warps = 4, row_threads = row_warps * CUDA_WARP, top_exponent = 14, most_exponent = 60 };
+constexpr unsigned build_threads = BUILD_WARPS * CUDA_WARP, units = CUDA_PAIR_TARGETS / PAIR_ROWS;
 
-/* One warp a row: max |x| */
-static __global__ void __launch_bounds__(row_threads) row_largest_kernel(size_t rows, unsigned width, const float *x, float *largest) {
-    const size_t row = static_cast<size_t>(blockIdx.x) * row_warps + threadIdx.x / CUDA_WARP;
-    const unsigned lane = threadIdx.x % CUDA_WARP;
-    if (row >= rows)
-        return;
-    float most = 0.0f;
-    for (unsigned k = lane; k < width; k += CUDA_WARP)
-        most = fmaxf(most, fabsf(x[row * width + k]));
-    most = warp_largest(most);
-    if (lane == 0)
-        largest[row] = most;
+static __device__ __forceinline__ void store_eight(float *target, const float (&z)[8]) {
+    reinterpret_cast<float4 *>(target)[0] = make_float4(z[0], z[1], z[2], z[3]);
+    reinterpret_cast<float4 *>(target)[1] = make_float4(z[4], z[5], z[6], z[7]);
 }
 
-/* One warp a row: the mean, summed in float64 */
-static __global__ void __launch_bounds__(row_threads) row_mean_kernel(size_t rows, unsigned width, const float *x, float *means) {
-    const size_t row = static_cast<size_t>(blockIdx.x) * row_warps + threadIdx.x / CUDA_WARP;
-    const unsigned lane = threadIdx.x % CUDA_WARP;
-    if (row >= rows)
-        return;
-    double sum = 0.0;
-    for (unsigned k = lane; k < width; k += CUDA_WARP)
-        sum += static_cast<double>(x[row * width + k]);
-    sum = warp_sum(sum);
-    if (lane == 0)
-        means[row] = static_cast<float>(sum / width);
+static __device__ __forceinline__ uint32_t rounded_two(float first, float second) {
+    const __half2 two = __floats2half2_rn(first, second);
+    return *reinterpret_cast<const uint32_t *>(&two);
 }
 
-/* The exponent of the power of two for a pair whose numbers are at most `bound`. */
-static __device__ int exponent_of(float bound) {
-    if (!(bound > 0.0f && bound <= 3.4e38f))
-        return 0;
-    const int exponent = top_exponent - ilogbf(bound);
-    return exponent > most_exponent ? most_exponent : exponent < -most_exponent ? -most_exponent : exponent;
+static __device__ __forceinline__ void store_eight(__half *target, const float (&z)[8]) {
+    *reinterpret_cast<uint4 *>(target) = make_uint4(rounded_two(z[0], z[1]), rounded_two(z[2], z[3]), rounded_two(z[4], z[5]), rounded_two(z[6], z[7]));
 }
 
-/* Multiplies the coefficients of every pair with its power of two; `inverse` gets the powers' inverses, in the order of the chunk's rows. */
-static __device__ void scale_coefficients(const struct pair_problem &problem, const struct cuda_pair_tile &tile, float *coefficients, float *inverse) {
-    const unsigned heads = problem.heads;
-    for (unsigned row = threadIdx.x; row < tile.targets * tile.sources; row += PAIR_THREADS) {
-        const unsigned target = row / tile.sources, source = row % tile.sources, token = tile.first + tile.source + source;
-        float *column = coefficients + static_cast<size_t>(source) * (heads + 1) * CUDA_PAIR_TARGETS + target;
-        float bound = column[heads * CUDA_PAIR_TARGETS] * problem.largest_residual[token];
-        for (unsigned head = 0; head < heads; head++)
-            bound += fabsf(column[head * CUDA_PAIR_TARGETS]) * problem.largest_heads[static_cast<size_t>(token) * heads + head];
-        bound *= problem.largest_ratio[tile.first + tile.target + target];
-        const int exponent = exponent_of(bound);
-        const float factor = ldexpf(1.0f, exponent);
-        for (unsigned head = 0; head <= heads; head++)
-            column[head * CUDA_PAIR_TARGETS] *= factor;
-        inverse[row] = ldexpf(1.0f, -exponent);
-    }
-}
-
-static __device__ __forceinline__ void store_two(float *target, float2 value) {
-    *reinterpret_cast<float2 *>(target) = value;
-}
-
-static __device__ __forceinline__ void store_two(__half *target, float2 value) {
-    *reinterpret_cast<__half2 *>(target) = __floats2half2_rn(value.x, value.y);
-}
-
-/* Grid: tiles of the chunk × slices of f. */
-template <typename Operand>
-static __global__ void __launch_bounds__(PAIR_THREADS, PAIR_BLOCKS) build_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
-    DYNAMIC_SHARED(shared, 16);
-    const struct cuda_pair_tile tile = tiles[blockIdx.x];
-    const unsigned heads = problem.heads, depth = problem.depth, stride = (depth + 7) / 8 * 8, rows = CUDA_PAIR_TARGETS * tile.sources;
-    const unsigned column = blockIdx.y * PAIR_COLUMNS + 2 * threadIdx.x, lane = threadIdx.x % CUDA_WARP, warp = threadIdx.x / CUDA_WARP;
-    float *coefficients = reinterpret_cast<float *>(shared), *inverse = coefficients + static_cast<size_t>(heads + 1) * rows, *partials = inverse + 2 * rows;
-    load_coefficients(problem, tile, coefficients);
-    __syncthreads();
-    if (sizeof(Operand) == sizeof(__half)) {
-        scale_coefficients(problem, tile, coefficients, inverse);
-        __syncthreads();
-    }
-
-    float2 ratio[CUDA_PAIR_TARGETS], part[CUDA_PAIR_TARGETS];
+/* One row's eight columns of z, of the two rows that a lane has of a product. */
+static __device__ __forceinline__ void scale_row(const float (&sums)[4][4], int row, const float (&ratio)[8], float (&z)[8]) {
 #pragma unroll
-    for (unsigned t = 0; t < CUDA_PAIR_TARGETS; t++)
-        ratio[t] =
-            t < tile.targets ? load_two(problem.ratio + static_cast<size_t>(tile.first + tile.target + t) * depth, column, depth) : make_float2(0.0f, 0.0f);
-    const float2 weight = load_two(problem.row_means, column, depth);
-    Operand *operand = static_cast<Operand *>(problem.operand) + static_cast<size_t>(tile.row) * stride + column;
+    for (int c = 0; c < 8; c++)
+        z[c] = sums[c / 2][2 * row + c % 2] * ratio[c];
+}
+
+static __device__ __forceinline__ float dot_eight(const float (&x)[8], const float (&y)[8]) {
+    float dot = 0.0f;
+#pragma unroll
+    for (int c = 0; c < 8; c++)
+        dot += x[c] * y[c];
+    return dot;
+}
+
+/* What a warp works on: 32 columns of a tile's rows. */
+struct build_work {
+    unsigned lane, column, stride, present; /* present: units of 16 targets */
+    const uint4 *sources, *coefficients;
+    unsigned source_step, coefficient_step; /* from a source to the next */
+};
+
+/*
+ * sums = Σ_h c_h P_jh of one unit. If all heads fit into one product, `source` has been loaded, one source ahead; else it is loaded here, step by step.
+ */
+template <bool single>
+static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct build_work &work, unsigned s, unsigned unit, bool has_own,
+                                                 struct source_fragment &source, float (&sums)[4][4]) {
+    struct coefficient_fragment coefficients;
+    const uint4 *from = work.coefficients + s * work.coefficient_step + unit * problem.steps * COEFFICIENT_FRAGMENT;
+    for (unsigned step = 0; single ? step < 1 : step < problem.steps && is_needed(step, problem.heads, has_own); step++) {
+        if (!single)
+            load_source(work.sources + s * work.source_step + step * SOURCE_FRAGMENT, source);
+        load_coefficients(from + step * COEFFICIENT_FRAGMENT, coefficients);
+        multiply_heads(coefficients, source, sums);
+    }
+}
+
+template <typename Operand, bool single>
+static __device__ __forceinline__ void build_columns(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct build_work &work,
+                                                     float *partials) {
+    const unsigned depth = problem.depth, lane = work.lane;
+    float ratio[units][2][8];
+#pragma unroll
+    for (unsigned r = 0; r < 2 * units; r++) {
+        const unsigned target = r * 8 + lane / 4;
+        load_eight(problem.ratio + static_cast<size_t>(tile.first + tile.target + target) * depth, work.column, target < tile.targets ? depth : 0,
+                   ratio[r / 2][r % 2]);
+    }
+    Operand *operand = static_cast<Operand *>(problem.operand) + (static_cast<size_t>(tile.row) + lane / 4 * tile.sources) * work.stride + work.column;
+    struct source_fragment next = {};
+    if (single)
+        load_source(work.sources, next);
     for (unsigned s = 0; s < tile.sources; s++) {
-        const size_t token = tile.first + tile.source + s;
-        float dots[CUDA_PAIR_TARGETS];
-        combine_heads(coefficients + static_cast<size_t>(s) * (heads + 1) * CUDA_PAIR_TARGETS, heads, problem.head_ff_sources + token * heads * depth,
-                      problem.residual_ff_sources + token * depth, column, depth, tile.source + s - tile.target, part);
+        const bool has_own = tile.source + s - tile.target < tile.targets;
+        struct source_fragment source = next;
+        float dots[2 * units] = {};
+        if (single && s + 1 < tile.sources)
+            load_source(work.sources + (s + 1) * work.source_step, next);
 #pragma unroll
-        for (unsigned t = 0; t < CUDA_PAIR_TARGETS; t++) {
-            const float2 z = make_float2(part[t].x * ratio[t].x, part[t].y * ratio[t].y);
-            dots[t] = z.x * weight.x + z.y * weight.y;
-            if (t < tile.targets && column < stride)
-                store_two(operand + static_cast<size_t>(t * tile.sources + s) * stride, z);
+        for (unsigned unit = 0; unit < units; unit++) {
+            float sums[4][4] = {}, weight[8];
+            if (unit >= work.present)
+                continue;
+            add_heads<single>(problem, work, s, unit, has_own, source, sums);
+            /* Read again for every source, from the first cache: there is no register for it. */
+            load_eight(problem.row_means, work.column, depth, weight);
+#pragma unroll
+            for (unsigned r = 0; r < 2; r++) {
+                const unsigned above = (2 * unit + r) * 8;
+                float z[8];
+                scale_row(sums, static_cast<int>(r), ratio[unit][r], z);
+                dots[2 * unit + r] = dot_eight(z, weight);
+                if (above + lane / 4 < tile.targets && work.column < work.stride)
+                    store_eight(operand + static_cast<size_t>(above * tile.sources + s) * work.stride, z);
+            }
         }
-        const float dot = warp_sum_16(dots, lane);
-        if (lane % 2 == 0)
-            partials[warp * rows + lane / 2 * tile.sources + s] = dot;
+        sum_four_lanes(dots, lane);
+        partials[(lane % 4 * 8 + lane / 4) * tile.sources + s] = dots[0];
+    }
+}
+
+/* Grid: tiles of the chunk × slices of f. `single`: all heads fit into one product. */
+template <typename Operand, bool single>
+static __global__ void __launch_bounds__(build_threads, 2) build_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
+    SHARED_ARRAY(float, partials, [BUILD_WARPS][CUDA_PAIR_TARGETS * CUDA_PAIR_SOURCES]);
+    const struct cuda_pair_tile tile = tiles[blockIdx.x];
+    const unsigned warp = threadIdx.x / CUDA_WARP, first = blockIdx.y * BUILD_WARPS, rows = tile.targets * tile.sources, steps = problem.steps;
+    const unsigned warps = problem.inner.blocks - first < BUILD_WARPS ? problem.inner.blocks - first : BUILD_WARPS;
+    if (warp < warps) {
+        struct build_work work;
+        work.lane = threadIdx.x % CUDA_WARP;
+        work.column = (first + warp) * PAIR_COLUMNS + work.lane % 4 * 8;
+        work.stride = (problem.depth + 7) / 8 * 8;
+        work.present = (tile.targets + PAIR_ROWS - 1) / PAIR_ROWS;
+        work.sources = source_at(problem.inner, steps, tile.first + tile.source, first + warp, work.lane);
+        work.source_step = problem.inner.blocks * steps * SOURCE_FRAGMENT;
+        work.coefficients = coefficients_at(problem.inner, steps, tile.unit, work.lane);
+        work.coefficient_step = work.present * steps * COEFFICIENT_FRAGMENT;
+        build_columns<Operand, single>(problem, tile, work, partials[warp]);
     }
     __syncthreads();
-    for (unsigned row = threadIdx.x; row < tile.targets * tile.sources; row += PAIR_THREADS) {
+    for (unsigned row = threadIdx.x; row < rows; row += build_threads) {
         float dot = 0.0f;
-        for (unsigned w = 0; w < PAIR_WARPS; w++)
-            dot += partials[w * rows + row];
-        const float factor = sizeof(Operand) == sizeof(__half) ? inverse[row] : 1.0f;
-        problem.mean_partials[static_cast<size_t>(blockIdx.y) * problem.row_capacity + tile.row + row] = dot * factor;
-        if (blockIdx.y == 0)
-            problem.row_factor[tile.row + row] = factor * ldexpf(1.0f, -problem.weight_exponent);
+        for (unsigned w = 0; w < warps; w++)
+            dot += partials[w][row];
+        problem.mean_partials[static_cast<size_t>(blockIdx.y) * problem.row_capacity + tile.row + row] =
+            dot * problem.factors[tile.row + row].x * ldexpf(1.0f, problem.weight_exponent);
     }
-}
-
-static enum cx_status largest_of_rows(struct cuda_backend *cuda, size_t rows, unsigned width, const float *x, float *largest, struct cx_error *error) {
-    return CUDA_LAUNCH(cuda, "ff_pair_norms", error, row_largest_kernel, cuda_blocks(rows, row_warps), row_threads, 0, rows, width, x, largest);
-}
-
-static enum cx_status means_of_rows(struct cuda_backend *cuda, size_t rows, unsigned width, const float *x, float *means, struct cx_error *error) {
-    return CUDA_LAUNCH(cuda, "ff_pair_norms", error, row_mean_kernel, cuda_blocks(rows, row_warps), row_threads, 0, rows, width, x, means);
-}
-
-enum cx_status cuda_pair_measure(struct cuda_backend *cuda, const struct pair_problem *problem, struct cx_error *error) {
-    const size_t tokens = cuda->batch->tokens, heads = problem->heads;
-    const bool is_half = cuda->pair_precision == CX_PAIR_F16;
-    enum cx_status status = means_of_rows(cuda, tokens * heads, problem->width, problem->head_norm_sources, problem->mean_heads, error);
-    if (status == CX_OK)
-        status = means_of_rows(cuda, tokens, problem->width, problem->residual_norm_sources, problem->mean_residual, error);
-    if (status == CX_OK && is_half)
-        status = largest_of_rows(cuda, tokens * heads, problem->depth, problem->head_ff_sources, problem->largest_heads, error);
-    if (status == CX_OK && is_half)
-        status = largest_of_rows(cuda, tokens, problem->depth, problem->residual_ff_sources, problem->largest_residual, error);
-    if (status == CX_OK && is_half)
-        status = largest_of_rows(cuda, tokens, problem->depth, problem->ratio, problem->largest_ratio, error);
-    return status;
 }
 
 enum cx_status cuda_pair_build(struct cuda_backend *cuda, const struct pair_problem *problem, const struct cuda_pair_chunk *chunk, struct cx_error *error) {
-    const dim3 grid(chunk->tiles, cuda_blocks(cuda_padded(problem->depth), PAIR_COLUMNS));
-    const size_t shared = pair_shared_bytes(problem->heads, cuda->pair_sources, 1);
+    const dim3 grid(chunk->tiles, cuda_blocks(problem->inner.blocks, BUILD_WARPS));
     const struct cuda_pair_tile *tiles = cuda->pair_tiles + chunk->tile;
-    if (cuda->pair_precision == CX_PAIR_F16)
-        return CUDA_LAUNCH(cuda, "ff_pair_norms", error, build_kernel<__half>, grid, PAIR_THREADS, shared, *problem, tiles);
-    return CUDA_LAUNCH(cuda, "ff_pair_norms", error, build_kernel<float>, grid, PAIR_THREADS, shared, *problem, tiles);
+    const bool single = problem->steps == 1;
+    auto kernel = cuda->pair_precision == CX_PAIR_F16 ? (single ? build_kernel<__half, true> : build_kernel<__half, false>)
+                                                      : (single ? build_kernel<float, true> : build_kernel<float, false>);
+    return CUDA_LAUNCH(cuda, "ff_pair_norms", error, kernel, grid, build_threads, 0, *problem, tiles);
 }

@@ -1,120 +1,180 @@
 /*
  * From a chunk's product to its maps, own and sum:
  *
- *     oc = z W2c (the product times its row's factor), m = z·w̄;  tc_ij + mt_ij = (Σ_h α^h_ij F̂_jh + [i=j] x̂_j) / σ1_i, mt the mean over d
+ *     oc = z W2c (the product times its row's factor), m = z·w̄;  tc_ij = Σ_h α^h_ij (F̂_jh less its mean) / σ1_i, with x̂_j if i = j; mt the same of the means
  *     ‖o‖² = ‖oc‖² + d m²;  vc = oc + tc;  ‖v‖² = ‖vc‖² + d (m + mt)²;  ‖w‖² = Σ γ2² vc² / σ2_i²
  *     own_i = o_ii, sum_i = Σ_j o_ij, with o = oc + m
  *
- * Sums over d are taken by slices of 256 columns in float32, the slices in float64; Σ_j source after source. The order is that of the tiles, so it depends on
+ * Sums over d are taken by slices of 128 columns in float32, the slices in float64; Σ_j source after source. The order is that of the tiles, so it depends on
  * the batch and the device, and not on what finishes first.
  */
 #include "cuda_pair_kernels.cuh"
 #include "cuda_reduce.cuh"
 
-/* m and mt of the tile's rows: means[row], means[rows + row]. */
-static __device__ void load_means(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const float *coefficients, unsigned slices,
-                                  float *means) {
-    const unsigned heads = problem.heads, rows = CUDA_PAIR_TARGETS * tile.sources;
-    for (unsigned row = threadIdx.x; row < tile.targets * tile.sources; row += PAIR_THREADS) {
-        const unsigned target = row / tile.sources, source = row % tile.sources;
-        const size_t token = tile.first + tile.source + source;
-        const float *column = coefficients + static_cast<size_t>(source) * (heads + 1) * CUDA_PAIR_TARGETS + target;
-        float product_mean = 0.0f, part_mean = 0.0f;
+constexpr unsigned finish_threads = FINISH_WARPS * CUDA_WARP, half_rows = PAIR_ROWS * CUDA_PAIR_SOURCES, map_threads = 256;
+
+/* What a block keeps of its rows, 16 targets' and a tile's sources: [target, sources]. */
+struct finish_memory {
+    float means[half_rows];
+    float partials[FINISH_WARPS][PAIR_SUMS][half_rows];
+};
+
+/* m, and of the first slice alone where the maps find it. */
+static __device__ void load_means(const struct pair_problem &problem, unsigned first, unsigned rows, unsigned slices, float *means) {
+    for (unsigned row = threadIdx.x; row < rows; row += finish_threads) {
+        float mean = 0.0f;
+#pragma unroll 4
         for (unsigned slice = 0; slice < slices; slice++)
-            product_mean += problem.mean_partials[static_cast<size_t>(slice) * problem.row_capacity + tile.row + row];
-        for (unsigned head = 0; head < heads; head++)
-            part_mean += column[head * CUDA_PAIR_TARGETS] * problem.mean_heads[token * heads + head];
-        if (tile.target + target == tile.source + source)
-            part_mean += column[heads * CUDA_PAIR_TARGETS] * problem.mean_residual[token];
-        means[row] = product_mean;
-        means[rows + row] = part_mean;
-        if (blockIdx.y == 0) {
-            problem.means[tile.row + row] = product_mean;
-            problem.means[problem.row_capacity + tile.row + row] = part_mean;
+            mean += problem.mean_partials[static_cast<size_t>(slice) * problem.row_capacity + first + row];
+        means[row] = mean;
+        if (blockIdx.y == 0)
+            problem.product_mean[first + row] = mean;
+    }
+}
+
+static __device__ __forceinline__ void write_eight(float *target, unsigned column, unsigned width, const float (&values)[8], float added) {
+    if (width % 8 == 0) {
+        if (column < width) {
+            float4 *to = reinterpret_cast<float4 *>(target + column);
+            to[0] = make_float4(values[0] + added, values[1] + added, values[2] + added, values[3] + added);
+            to[1] = make_float4(values[4] + added, values[5] + added, values[6] + added, values[7] + added);
+        }
+    } else {
+#pragma unroll
+        for (unsigned c = 0; c < 8; c++) {
+            if (column + c < width)
+                target[column + c] = values[c] + added;
         }
     }
 }
 
-/* A warp's sums over its columns, of 16 targets and one source, to partials [warps, rows]. */
-static __device__ __forceinline__ void keep_sums(float (&values)[CUDA_PAIR_TARGETS], const struct cuda_pair_tile &tile, unsigned s, float *partials) {
-    const unsigned lane = threadIdx.x % CUDA_WARP, warp = threadIdx.x / CUDA_WARP;
-    const float sum = warp_sum_16(values, lane);
-    if (lane % 2 == 0)
-        partials[(warp * CUDA_PAIR_TARGETS + lane / 2) * tile.sources + s] = sum;
-}
-
-static __device__ __forceinline__ void write_two(float *target, float2 value, unsigned valid) {
-    if (valid > 0)
-        target[0] = value.x;
-    if (valid > 1)
-        target[1] = value.y;
-}
-
-/* Grid: tiles of the chunk × slices of d. */
-static __global__ void __launch_bounds__(PAIR_THREADS, PAIR_BLOCKS)
-    finish_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles, unsigned slices_of_depth) {
-    DYNAMIC_SHARED(shared, 16);
-    const struct cuda_pair_tile tile = tiles[blockIdx.x];
-    const unsigned heads = problem.heads, width = problem.width, stride = (width + 7) / 8 * 8, rows = CUDA_PAIR_TARGETS * tile.sources;
-    const unsigned column = blockIdx.y * PAIR_COLUMNS + 2 * threadIdx.x, valid = column >= width ? 0 : width - column > 1 ? 2 : 1;
-    float *coefficients = reinterpret_cast<float *>(shared), *means = coefficients + static_cast<size_t>(heads + 1) * rows, *partials = means + 2 * rows;
-    load_coefficients(problem, tile, coefficients);
-    __syncthreads();
-    load_means(problem, tile, coefficients, slices_of_depth, means);
-    __syncthreads();
-
-    /* Numbers beyond the width are 0 in oc, and `inside` takes the mean out of tc there, too. */
-    const float2 scale = load_two(problem.norm2_scale, column, width), inside = make_float2(valid > 0 ? 1.0f : 0.0f, valid > 1 ? 1.0f : 0.0f);
-    float *product = problem.product + static_cast<size_t>(tile.row) * stride + column;
-    float2 sum[CUDA_PAIR_TARGETS];
+/* A lane's eight columns of a row: the sums that norms are made of, and Σ_j. `part` is t as multiplied, `factor` takes that back; `scale` is γ2. */
+static __device__ __forceinline__ void take_row(const float (&sums)[4][4], int row, float factor, const float (&scale)[8], const float (&output)[8],
+                                                float (&total)[8], float (&kinds)[2 * PAIR_SUMS]) {
+    float outputs = 0.0f, joineds = 0.0f, normeds = 0.0f, plain = 0.0f;
 #pragma unroll
-    for (int t = 0; t < CUDA_PAIR_TARGETS; t++)
-        sum[t] = make_float2(0.0f, 0.0f);
+    for (int c = 0; c < 8; c++) {
+        const float joined = output[c] + sums[c / 2][2 * row + c % 2] * factor, square = joined * joined;
+        outputs += output[c] * output[c];
+        joineds += square;
+        normeds += scale[c] * scale[c] * square;
+        plain += output[c];
+        total[c] += output[c];
+    }
+    kinds[row] = outputs;
+    kinds[2 + row] = joineds;
+    kinds[4 + row] = normeds;
+    kinds[6 + row] = plain;
+}
+
+/* What a warp works on: 32 columns of 16 targets, from `target` on, and of all sources of a tile. */
+struct finish_work {
+    unsigned lane, column, target, targets, row; /* row: the first, in the chunk */
+    const uint4 *sources, *coefficients;
+    unsigned source_step, coefficient_step; /* from a source to the next */
+};
+
+/* sums = Σ_h c_h (F̂_jh less its mean) */
+template <bool single>
+static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct finish_work &work, unsigned s, bool has_own,
+                                                 float (&sums)[4][4]) {
+    struct source_fragment source;
+    struct coefficient_fragment coefficients;
+    for (unsigned step = 0; single ? step < 1 : step < problem.steps && is_needed(step, problem.heads, has_own); step++) {
+        load_source(work.sources + s * work.source_step + step * SOURCE_FRAGMENT, source);
+        load_coefficients(work.coefficients + s * work.coefficient_step + step * COEFFICIENT_FRAGMENT, coefficients);
+        multiply_heads(coefficients, source, sums);
+    }
+}
+
+template <bool single>
+static __device__ __forceinline__ void finish_columns(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct finish_work &work,
+                                                      const float *means, float (*partials)[half_rows]) {
+    const unsigned width = problem.width, stride = (width + 7) / 8 * 8, lane = work.lane, group = lane / 4;
+    float *product = problem.product + (static_cast<size_t>(work.row) + group * tile.sources) * stride;
+    const float2 *factors = problem.factors + work.row + group * tile.sources;
+    float total[2][8] = {};
+    float next[2][8];
+    auto load_product = [&](unsigned s) {
+#pragma unroll
+        for (unsigned r = 0; r < 2; r++)
+            load_eight(product + static_cast<size_t>(8 * r * tile.sources + s) * stride, work.column, group + 8 * r < work.targets ? width : 0, next[r]);
+    };
+    load_product(0);
     for (unsigned s = 0; s < tile.sources; s++) {
-        const size_t token = tile.first + tile.source + s;
-        const unsigned own = tile.source + s - tile.target;
-        float2 part[CUDA_PAIR_TARGETS];
-        float outputs[CUDA_PAIR_TARGETS], residuals[CUDA_PAIR_TARGETS], normed[CUDA_PAIR_TARGETS];
-        combine_heads(coefficients + static_cast<size_t>(s) * (heads + 1) * CUDA_PAIR_TARGETS, heads, problem.head_norm_sources + token * heads * width,
-                      problem.residual_norm_sources + token * width, column, width, own, part);
+        const unsigned own = tile.source + s - tile.target - work.target;
+        float sums[4][4] = {}, output[2][8], scale[8], kinds[2 * PAIR_SUMS], part_factor[2];
 #pragma unroll
-        for (unsigned t = 0; t < CUDA_PAIR_TARGETS; t++) {
-            const unsigned row = t * tile.sources + s;
-            float2 centred = make_float2(0.0f, 0.0f);
-            float mean = 0.0f, part_mean = 0.0f;
-            if (t < tile.targets) {
-                const float factor = problem.row_factor[tile.row + row];
-                centred = valid > 0 ? *reinterpret_cast<const float2 *>(product + static_cast<size_t>(row) * stride) : centred;
-                centred = make_float2(centred.x * factor, valid > 1 ? centred.y * factor : 0.0f);
-                mean = means[row];
-                part_mean = means[rows + row];
-            }
-            const float2 joined = make_float2(centred.x + (part[t].x - part_mean * inside.x), centred.y + (part[t].y - part_mean * inside.y));
-            const float2 scaled = make_float2(scale.x * joined.x, scale.y * joined.y), output = make_float2(centred.x + mean, centred.y + mean);
-            outputs[t] = centred.x * centred.x + centred.y * centred.y;
-            residuals[t] = joined.x * joined.x + joined.y * joined.y;
-            normed[t] = scaled.x * scaled.x + scaled.y * scaled.y;
-            sum[t] = make_float2(sum[t].x + output.x, sum[t].y + output.y);
-            if (t == own && t < tile.targets && problem.own)
-                write_two(problem.own + token * width + column, output, valid);
+        for (unsigned r = 0; r < 2; r++) {
+            const float2 factor = group + 8 * r < work.targets ? factors[8 * r * tile.sources + s] : make_float2(0.0f, 0.0f);
+            part_factor[r] = factor.y;
+#pragma unroll
+            for (int c = 0; c < 8; c++)
+                output[r][c] = next[r][c] * factor.x;
         }
-        keep_sums(outputs, tile, s, partials);
-        keep_sums(residuals, tile, s, partials + PAIR_WARPS * rows);
-        keep_sums(normed, tile, s, partials + 2 * PAIR_WARPS * rows);
+        /* One source ahead: the product comes from the device's memory, all else from caches. */
+        if (s + 1 < tile.sources)
+            load_product(s + 1);
+        add_heads<single>(problem, work, s, own < work.targets, sums);
+        /* Read again for every source, from the first cache: there is no register for it. */
+        load_eight(problem.norm2_scale, work.column, width, scale);
+#pragma unroll
+        for (unsigned r = 0; r < 2; r++) {
+            const unsigned target = group + 8 * r;
+            take_row(sums, static_cast<int>(r), part_factor[r], scale, output[r], total[r], kinds);
+            if (target == own && target < work.targets && problem.own)
+                write_eight(problem.own + static_cast<size_t>(tile.first + tile.source + s) * width, work.column, width, output[r],
+                            means[target * tile.sources + s]);
+        }
+        sum_four_lanes(kinds, lane);
+#pragma unroll
+        for (unsigned r = 0; r < 2; r++)
+            partials[lane % 4][(group + 8 * r) * tile.sources + s] = kinds[r];
     }
     /* The target's first row has been read, by this very thread: it takes the tile's sum. */
 #pragma unroll
-    for (unsigned t = 0; t < CUDA_PAIR_TARGETS; t++) {
-        if (t < tile.targets && valid > 0)
-            *reinterpret_cast<float2 *>(product + static_cast<size_t>(t * tile.sources) * stride) = sum[t];
+    for (unsigned r = 0; r < 2; r++) {
+        float mean = 0.0f;
+        if (group + 8 * r >= work.targets)
+            continue;
+        for (unsigned s = 0; s < tile.sources; s++)
+            mean += means[(group + 8 * r) * tile.sources + s];
+        write_eight(product + static_cast<size_t>(8 * r * tile.sources) * stride, work.column, width, total[r], mean);
     }
+}
+
+/* Grid: halves of the chunk's tiles × slices of d. `single`: all heads fit into one product. */
+template <bool single>
+static __global__ void __launch_bounds__(finish_threads, 4)
+    finish_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles, unsigned slices_of_depth) {
+    SHARED_ARRAY(struct finish_memory, shared, [1]);
+    const struct cuda_pair_tile tile = tiles[blockIdx.x / 2];
+    const unsigned target = blockIdx.x % 2 * PAIR_ROWS, warp = threadIdx.x / CUDA_WARP, block = blockIdx.y * FINISH_WARPS + warp, steps = problem.steps;
+    const unsigned warps = problem.outer.blocks - blockIdx.y * FINISH_WARPS, present = (tile.targets + PAIR_ROWS - 1) / PAIR_ROWS;
+    if (target >= tile.targets)
+        return;
+    struct finish_work work;
+    work.lane = threadIdx.x % CUDA_WARP;
+    work.column = block * PAIR_COLUMNS + work.lane % 4 * 8;
+    work.target = target;
+    work.targets = tile.targets - target < PAIR_ROWS ? tile.targets - target : PAIR_ROWS;
+    work.row = tile.row + target * tile.sources;
+    work.sources = source_at(problem.outer, steps, tile.first + tile.source, block, work.lane);
+    work.source_step = problem.outer.blocks * steps * SOURCE_FRAGMENT;
+    work.coefficients = coefficients_at(problem.outer, steps, tile.unit + target / PAIR_ROWS, work.lane);
+    work.coefficient_step = present * steps * COEFFICIENT_FRAGMENT;
+    const unsigned rows = work.targets * tile.sources;
+    load_means(problem, work.row, rows, slices_of_depth, shared->means);
     __syncthreads();
-    for (unsigned k = threadIdx.x; k < 3 * tile.targets * tile.sources; k += PAIR_THREADS) {
-        const unsigned row = k % (tile.targets * tile.sources), kind = k / (tile.targets * tile.sources);
+    if (warp < warps)
+        finish_columns<single>(problem, tile, work, shared->means, shared->partials[warp]);
+    __syncthreads();
+    for (unsigned k = threadIdx.x; k < PAIR_SUMS * rows; k += finish_threads) {
+        const unsigned row = k % rows, kind = k / rows;
         float total = 0.0f;
-        for (unsigned w = 0; w < PAIR_WARPS; w++)
-            total += partials[(kind * PAIR_WARPS + w) * rows + row];
-        problem.norm_partials[(static_cast<size_t>(blockIdx.y) * 3 + kind) * problem.row_capacity + tile.row + row] = total;
+        for (unsigned w = 0; w < FINISH_WARPS && w < warps; w++)
+            total += shared->partials[w][kind][row];
+        problem.norm_partials[(static_cast<size_t>(blockIdx.y) * PAIR_SUMS + kind) * problem.row_capacity + work.row + row] = total;
     }
 }
 
@@ -123,24 +183,25 @@ static __global__ void __launch_bounds__(PAIR_THREADS, PAIR_BLOCKS)
  * of 2^-25 in every number of z makes one of about 2^-25 ‖W2c‖ in oc (all as scaled). A part that is exactly 0 is one: neurons that ReLU switched off.
  */
 static __device__ bool is_too_small(const struct pair_problem &problem, double squares, unsigned row) {
-    const double limit = 0x1p-15 * static_cast<double>(problem.weight_norm) * static_cast<double>(problem.row_factor[row]);
+    const double limit = 0x1p-15 * static_cast<double>(problem.weight_norm) * static_cast<double>(problem.factors[row].x);
     return squares > 0.0 && squares < limit * limit;
 }
 
 /* Grid: tiles of the chunk. */
-static __global__ void __launch_bounds__(PAIR_THREADS)
+static __global__ void __launch_bounds__(map_threads)
     write_maps_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles, unsigned slices, bool is_half) {
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
-    for (unsigned k = threadIdx.x; k < tile.targets * tile.sources; k += PAIR_THREADS) {
+    for (unsigned k = threadIdx.x; k < tile.targets * tile.sources; k += map_threads) {
         const unsigned row = tile.row + k, target = tile.target + k / tile.sources, source = tile.source + k % tile.sources;
         const size_t pair = tile.pairs + static_cast<size_t>(target) * tile.length + source;
         double squares[3] = {0.0, 0.0, 0.0};
+#pragma unroll 2
         for (unsigned slice = 0; slice < slices; slice++) {
 #pragma unroll
             for (unsigned kind = 0; kind < 3; kind++)
-                squares[kind] += static_cast<double>(problem.norm_partials[(static_cast<size_t>(slice) * 3 + kind) * problem.row_capacity + row]);
+                squares[kind] += static_cast<double>(problem.norm_partials[(static_cast<size_t>(slice) * PAIR_SUMS + kind) * problem.row_capacity + row]);
         }
-        const double mean = static_cast<double>(problem.means[row]), joined = mean + static_cast<double>(problem.means[problem.row_capacity + row]);
+        const double mean = static_cast<double>(problem.product_mean[row]), joined = mean + static_cast<double>(problem.part_mean[row]);
         if (problem.ff)
             problem.ff[pair] = static_cast<float>(sqrt(squares[0] + problem.width * mean * mean));
         if (problem.ff_res)
@@ -153,32 +214,36 @@ static __global__ void __launch_bounds__(PAIR_THREADS)
     }
 }
 
-/* Grid: groups of the chunk × slices of d; threads take target and column in turn. */
-static __global__ void __launch_bounds__(PAIR_THREADS)
+/* Grid: groups of the chunk × targets of a tile. */
+static __global__ void __launch_bounds__(map_threads)
     write_sums_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles, const struct cuda_pair_group *groups) {
     const struct cuda_pair_group group = groups[blockIdx.x];
-    const unsigned width = problem.width, stride = (width + 7) / 8 * 8, first = blockIdx.y * PAIR_COLUMNS;
-    const unsigned columns = width - first < PAIR_COLUMNS ? width - first : static_cast<unsigned>(PAIR_COLUMNS);
-    for (unsigned k = threadIdx.x; k < group.targets * columns; k += PAIR_THREADS) {
-        const unsigned target = k / columns, column = first + k % columns;
-        float *sum = problem.sum + static_cast<size_t>(group.token + target) * width + column;
-        float total = group.continues ? *sum : 0.0f;
-        for (unsigned index = group.tile; index < group.tile + group.tiles; index++)
-            total += problem.product[static_cast<size_t>(tiles[index].row + target * tiles[index].sources) * stride + column];
-        *sum = total;
+    const unsigned width = problem.width, stride = (width + 7) / 8 * 8, target = blockIdx.y;
+    if (target >= group.targets)
+        return;
+    float *sum = problem.sum + static_cast<size_t>(group.token + target) * width;
+    for (unsigned column = threadIdx.x; column < width; column += map_threads) {
+        float total = group.continues ? sum[column] : 0.0f;
+#pragma unroll 4
+        for (unsigned k = 0; k < group.tiles; k++) {
+            const struct cuda_pair_tile *tile = &tiles[group.tile + k * group.step];
+            total += problem.product[static_cast<size_t>(tile->row + target * tile->sources) * stride + column];
+        }
+        sum[column] = total;
     }
 }
 
 enum cx_status cuda_pair_finish(struct cuda_backend *cuda, const struct pair_problem *problem, const struct cuda_pair_chunk *chunk, struct cx_error *error) {
-    const unsigned slices = cuda_blocks(problem->width, PAIR_COLUMNS), slices_of_depth = cuda_blocks(cuda_padded(problem->depth), PAIR_COLUMNS);
+    const unsigned slices = cuda_blocks(problem->outer.blocks, FINISH_WARPS), slices_of_depth = cuda_blocks(problem->inner.blocks, BUILD_WARPS);
     const struct cuda_pair_tile *tiles = cuda->pair_tiles + chunk->tile;
-    enum cx_status status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, finish_kernel, dim3(chunk->tiles, slices), PAIR_THREADS,
-                                        pair_shared_bytes(problem->heads, cuda->pair_sources, 3), *problem, tiles, slices_of_depth);
+    const unsigned tile_halves = chunk->tiles * (CUDA_PAIR_TARGETS / PAIR_ROWS);
+    auto kernel = problem->steps == 1 ? finish_kernel<true> : finish_kernel<false>;
+    enum cx_status status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, kernel, dim3(tile_halves, slices), finish_threads, 0, *problem, tiles, slices_of_depth);
     if (status == CX_OK)
-        status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_maps_kernel, chunk->tiles, PAIR_THREADS, 0, *problem, tiles, slices,
+        status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_maps_kernel, chunk->tiles, map_threads, 0, *problem, tiles, slices,
                              cuda->pair_precision == CX_PAIR_F16);
     if (status == CX_OK && problem->sum)
-        status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_sums_kernel, dim3(chunk->groups, slices), PAIR_THREADS, 0, *problem, cuda->pair_tiles,
-                             cuda->pair_groups + chunk->group);
+        status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_sums_kernel, dim3(chunk->groups, CUDA_PAIR_TARGETS), map_threads, 0, *problem,
+                             cuda->pair_tiles, cuda->pair_groups + chunk->group);
     return status;
 }

@@ -6,12 +6,13 @@
  *     gram          G [T, H+1, H+1], float64: the products of F_j1 … F_jH and x_j
  *
  * The first two are batches of H products of [T, e] by [e, d] or [e, f], whose operands and results interleave: strides, not copies. A Gram matrix is
- * H²·d float64 operations a token, 0.1 % of the pair product's work, so a warp takes the entries one after the other straight from the cache.
+ * H²·d float64 operations a token, 0.1 % of the pair product's work, so a warp takes entries straight from the cache.
  */
 #include "cuda_backend.cuh"
 #include "cuda_reduce.cuh"
 
-enum { gram_warps = 4, gram_threads = gram_warps * CUDA_WARP };
+/* gram_entries: of one row, taken at once, so that a number that is loaded and converted serves as many of them. */
+constexpr unsigned gram_warps = 8, gram_threads = gram_warps * CUDA_WARP, gram_entries = 4;
 
 static __device__ __forceinline__ const float *gram_row(const float *sources, const float *residual, size_t token, unsigned heads, unsigned width,
                                                         unsigned row) {
@@ -26,17 +27,28 @@ static __global__ void __launch_bounds__(gram_threads) gram_kernel(unsigned head
     unsigned turn = 0;
     for (unsigned h = 0; h < rows; h++) {
         const float *left = gram_row(sources, residual, token, heads, width, h);
-        for (unsigned k = h; k < rows; k++, turn++) {
+        for (unsigned first = h; first < rows; first += gram_entries, turn++) {
             if (turn % gram_warps != warp)
                 continue;
-            const float *right = gram_row(sources, residual, token, heads, width, k);
-            double sum = 0.0;
-            for (unsigned c = lane; c < width; c += CUDA_WARP)
-                sum += static_cast<double>(left[c]) * static_cast<double>(right[c]);
-            sum = warp_sum(sum);
-            if (lane == 0) {
-                entries[h * rows + k] = sum;
-                entries[k * rows + h] = sum;
+            const float *rights[gram_entries];
+            double sums[gram_entries] = {};
+#pragma unroll
+            for (unsigned k = 0; k < gram_entries; k++)
+                rights[k] = gram_row(sources, residual, token, heads, width, first + k < rows ? first + k : heads);
+#pragma unroll 4
+            for (unsigned c = lane; c < width; c += CUDA_WARP) {
+                const double number = static_cast<double>(left[c]);
+#pragma unroll
+                for (unsigned k = 0; k < gram_entries; k++)
+                    sums[k] += number * static_cast<double>(rights[k][c]);
+            }
+#pragma unroll
+            for (unsigned k = 0; k < gram_entries; k++) {
+                const double sum = warp_sum(sums[k]);
+                if (lane == 0 && first + k < rows) {
+                    entries[h * rows + first + k] = sum;
+                    entries[(first + k) * rows + h] = sum;
+                }
             }
         }
     }

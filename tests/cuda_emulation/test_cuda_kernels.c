@@ -25,6 +25,7 @@ static const struct {
     {{"more than a tile", OP_RANDOM, 2, 8, 40, CX_GELU, {33, 5}}, 256},
     {{"many heads", OP_RANDOM, 17, 4, 20, CX_RELU, {18}}, 0},
     {{"wide", OP_RANDOM, 2, 265, 1030, CX_GELU_TANH, {3, 2}}, 0},
+    {{"long", OP_RANDOM, 1, 3, 5, CX_GELU, {130}}, 0},
     {{"integers", OP_INTEGERS, 4, 8, 36, CX_RELU, {7, 18, 3}}, 256},
 };
 
