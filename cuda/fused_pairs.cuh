@@ -1,0 +1,94 @@
+/*
+ * The feed-forward maps by kernels that keep z and the product on chip. (DESIGN.md, identities 2 and 3; the chunked way is in cuda_feedforward.cu.)
+ *
+ *     oc_ij = (ρ_i ⊙ Σ_h A_ihj P_jh) W2c,  m_ij = (ρ_i ⊙ Σ_h A_ihj P_jh) · w̄,  tc_ij = Σ_h A_ihj F̂c_jh,   A_ihj = α^h_ij / σ1_i, and row H: [i = j] / σ1_i
+ *
+ * All three are products of matrices of float16 with float32 sums. Every vector comes with a power of two of its own, so that nothing overflows and nothing
+ * that matters is lost:
+ *
+ *     sources      [T, R, f]      row h of token j: P_jh 2^p_jh, row H: Px_j 2^p_jH; the exponents p bring the largest number to 1 .. 2
+ *     norms        [T, R, d]      row h: (F̂_jh - its mean) 2^q_jh, row H: (x̂_j - its mean) 2^q_jH; likewise
+ *     ratios       [T, f]         ρ_i 2^r_i; likewise
+ *     coefficients [pairs, R]     A_ihj 2^(E_ij - p_jh), with E_ij so that 4 Σ_h |coefficient| lies in 2^14 .. 2^15: a bound of |z|
+ *     joiners      [pairs, R]     A_ihj 2^(g_ij - q_jh), with g_ij so that 2 Σ_h |joiner| lies in 2^14 .. 2^15
+ *     factors      [pairs]        x = 2^-(E_ij + r_i + w), w the exponent of W2c; y = 2^-g_ij
+ *
+ *     oc_ij = x ((coefficients_ij sources_j) ⊙ ratios_i) W16      m_ij = x 2^w ((coefficients_ij sources_j) ⊙ ratios_i) · w̄      tc_ij = y joiners_ij norms_j
+ *
+ * R = fused_rows(H) = H + 1 rounded up to 16, the depth of one tensor-core instruction; rows beyond H are zeros. Pairs are in fused order: pair (i, j) of a
+ * sequence is pair_offset + j n + i, so that the targets of one source, which are the rows of a product's tile, are neighbours.
+ *
+ * The steps: fused_prepare.cu writes the operands, a fused kernel (fused_wgmma.cu for Hopper, fused_mma.cu for every tensor-core GPU) writes sums over slices
+ * of d columns, fused_finish.cu makes maps of them. Which kernel, and what its blocks do: fused_work.cu.
+ */
+#ifndef CONTEXTURE_CUDA_FUSED_PAIRS_CUH
+#define CONTEXTURE_CUDA_FUSED_PAIRS_CUH
+
+#include "cuda_pair_kernels.cuh"
+
+enum {
+    FUSED_TARGETS = 64,   /* rows of a tile */
+    FUSED_DEPTH = 64,     /* numbers of z that are built at a time; f is a multiple */
+    FUSED_STEP = 16,      /* depth of an instruction */
+    FUSED_ROWS_MOST = 32, /* so H <= 31 */
+};
+
+static inline __host__ __device__ unsigned fused_rows(unsigned heads) {
+    return (heads + 1 + FUSED_STEP - 1) / FUSED_STEP * FUSED_STEP;
+}
+
+/*
+ * A tile of targets and a slice of d. Tiles of `packed` > 1 hold targets of a short sequence `packed` times, for as many neighbouring sources at once:
+ * row r is target r % (64 / packed), source r / (64 / packed) of those.
+ */
+struct fused_group {
+    unsigned long long pairs; /* pair_offset of the sequence */
+    unsigned first, length;   /* of the sequence: first token, tokens */
+    unsigned target, targets; /* within the sequence */
+    unsigned packed;
+    unsigned column;      /* first of the slice */
+    unsigned slice;       /* number of the slice */
+    unsigned slot, slots; /* where the kernel leaves Σ_j oc_ij, see fused_problem::slots */
+};
+
+/* What one block does without a break: some sources of one group, in steps of as many as the kernel takes at a time. */
+struct fused_segment {
+    unsigned group;
+    unsigned source, sources; /* within the sequence */
+    unsigned slot;
+};
+
+/* Everything the steps read and write. */
+struct fused_problem {
+    struct pair_problem pairs; /* the operation's arguments; its scratch is not used, except largest_* and mean_* */
+    unsigned tokens, rows;     /* T, R */
+    unsigned long long pair_count;
+
+    __half *sources, *norms, *ratios, *coefficients, *joiners;
+    float2 *factors;
+    float *part_means; /* [pairs]: mt_ij = Σ_h A_ihj mean_jh, fused order */
+    int *source_exponents, *norm_exponents, *ratio_exponents; /* p [T, R], q [T, R], r [T] */
+
+    /* What the fused kernel writes, in fused order, at its true scale: */
+    float *partials;     /* [slices, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over the slice's columns, with vc = oc + tc */
+    float *means;        /* [pairs]: m */
+    float *slots;        /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
+    unsigned slices, slice_columns;
+    /* pairs.own gets oc_ii; the means are added to own and sum by fused_finish.cu. Nothing is written where pairs.own or pairs.sum is NULL. */
+
+    const struct fused_group *groups;
+    unsigned group_count;
+    const struct fused_segment *segments; /* block b does segments block_segments[b] .. block_segments[b + 1] - 1, in this order */
+    const unsigned *block_segments;
+    unsigned blocks;
+};
+
+/* Writes everything up to part_means. */
+CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
+/* The kernels; each needs what fused_work.cu chose for it. */
+CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
+CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
+/* Maps, own, sum, and the count of pairs that were too small. */
+CX_MUST_USE enum cx_status fused_finish(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
+
+#endif
