@@ -31,6 +31,10 @@ enum {
     FUSED_DEPTH = 64,     /* numbers of z that are built at a time; f is a multiple */
     FUSED_STEP = 16,      /* depth of an instruction */
     FUSED_ROWS_MOST = 32, /* so H <= 31 */
+
+    /* Hopper's kernel: blocks of a cluster, and sources that such a cluster takes at a time, `packed` times as many in packed tiles. */
+    FUSED_WGMMA_CLUSTER = 2,
+    FUSED_WGMMA_SOURCES = 2 * FUSED_WGMMA_CLUSTER,
 };
 
 static inline __host__ __device__ unsigned fused_rows(unsigned heads) {
@@ -74,6 +78,7 @@ struct fused_problem {
     float *means;        /* [pairs]: m */
     float *slots;        /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
     unsigned slices, slice_columns;
+    unsigned packed; /* largest of the groups' */
     /* pairs.own gets oc_ii; the means are added to own and sum by fused_finish.cu. Nothing is written where pairs.own or pairs.sum is NULL. */
 
     const struct fused_group *groups;
