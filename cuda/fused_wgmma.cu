@@ -31,6 +31,9 @@
 namespace {
 
 constexpr unsigned consumers = 2, group_threads = 128, block_threads = group_threads * (consumers + 1), consumer_warps = 4 * consumers;
+/* A block starts with 168 registers a thread, and can only hand them around: asking for more than were given back waits for ever. */
+constexpr unsigned producer_registers = 56, consumer_registers = 224;
+static_assert(producer_registers + consumers * consumer_registers <= 168 * (consumers + 1), "");
 constexpr unsigned row_bytes = 128, box_rows = 16, box_bytes = box_rows * row_bytes, box_columns = 64;
 constexpr unsigned shared_limit = 227 << 10, barrier_bytes = 1024;
 
@@ -455,11 +458,11 @@ __global__ void __cluster_dims__(cluster, 1, 1) __launch_bounds__(block_threads,
         cluster_wait();
     }
     if (threadIdx.x < group_threads) {
-        registers_release<40>();
+        registers_release<producer_registers>();
         if (threadIdx.x == 0)
             produce<columns, steps, cluster>(problem, maps, storage, rank);
     } else {
-        registers_claim<232>();
+        registers_claim<consumer_registers>();
         consume<columns, steps, cluster>(problem, storage, rank);
     }
     /* A block must not end while another one of its cluster may still write to it. */

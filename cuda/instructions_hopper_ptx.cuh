@@ -18,9 +18,10 @@ __device__ __forceinline__ void barrier_arrive(uint64_t *barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
+/* Without .release.cluster, which would wait for all of this thread's writes to device memory: a stage is only read before it is given back. */
 __device__ __forceinline__ void barrier_arrive_cluster(uint64_t *barrier, unsigned rank) {
     asm volatile("{ .reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }" ::"r"(shared_address(barrier)),
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote]; }" ::"r"(shared_address(barrier)),
                  "r"(rank)
                  : "memory");
 }
@@ -31,7 +32,7 @@ __device__ __forceinline__ void barrier_expect(uint64_t *barrier, unsigned bytes
 
 __device__ __forceinline__ void barrier_wait(uint64_t *barrier, unsigned parity) {
     asm volatile("{ .reg .pred done;\n"
-                 "again: mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+                 "again: mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
                  "@!done bra again; }" ::"r"(shared_address(barrier)),
                  "r"(parity)
                  : "memory");
@@ -290,11 +291,11 @@ __device__ __forceinline__ void cluster_wait() {
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-template <int count> __device__ __forceinline__ void registers_release() {
+template <unsigned count> __device__ __forceinline__ void registers_release() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
 }
 
-template <int count> __device__ __forceinline__ void registers_claim() {
+template <unsigned count> __device__ __forceinline__ void registers_claim() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
 }
 
