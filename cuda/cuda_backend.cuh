@@ -109,6 +109,7 @@ struct cuda_table {
 enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_STAGE_BYTES = 4 << 20, CUDA_PRODUCTS = 256 };
 
 struct cuda_product_entry;
+struct fused_state;
 
 struct cuda_backend {
     struct cx_backend base; /* first, so that a pointer to it is a pointer to this */
@@ -143,8 +144,9 @@ struct cuda_backend {
     size_t chunk_count, chunk_capacity;
     unsigned chunk_rows; /* of the largest chunk, rounded up to what a product takes */
 
-    unsigned pair_sources; /* sources of a pair tile, at most */
-    unsigned pair_rows;    /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
+    struct fused_state *fused; /* NULL: ff_pair_norms goes in chunks. fused_pairs.cuh */
+    unsigned pair_sources;     /* sources of a pair tile, at most */
+    unsigned pair_rows;        /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
 
     struct cuda_list scratch; /* of the operation that is running */
 

@@ -2,7 +2,7 @@
  * The batch's index arrays: what a kernel must know of a token, of a tile of targets and of a tile of pairs. They are written into one pinned block and
  * copied at once, in the stream's order; the block is written again only when that copy is done.
  */
-#include "cuda_backend.cuh"
+#include "fused_pairs.cuh"
 
 #include <cstring>
 
@@ -179,6 +179,8 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
     if (layout.bytes > 0)
         status = cuda_result(cuda, "batch_begin", "copying a batch's indices",
                              cudaMemcpyAsync(cuda->batch_memory.memory, memory, layout.bytes, cudaMemcpyHostToDevice, cuda->stream), error);
+    if (status == CX_OK && cuda->fused)
+        status = fused_work_begin(cuda, batch, error);
     if (status == CX_OK)
         status = cuda_result(cuda, "batch_begin", "marking a copy", cudaEventRecord(cuda->batch_copied, cuda->stream), error);
     if (status != CX_OK)

@@ -7,12 +7,12 @@
  *
  * in chunks of pairs whose z and product stay in the L2 cache, so neither [n, n, f] nor [n, n, d] ever exists. W2c depends neither on the source nor on the
  * sequence: a chunk takes tiles of any sequences, and short ones fill it as well as long ones. This is the portable way, and the reference for kernels that
- * keep z and the product on chip.
+ * keep z and the product on chip (fused_pairs.cuh).
  *
  * Derived, not measured: BERT-base, n = 512, H100: 1.24 TFLOP a layer in the product (1.9 ms at 650 TFLOP/s), 21 GFLOP float32 for z and 5 for t (about
  * 0.6 ms), and some 7 GB to and from L2 (1.5 ms).
  */
-#include "cuda_pair_kernels.cuh"
+#include "fused_pairs.cuh"
 
 /*
  * pair_sources: sources of a tile. More means less reading of ρ_i, and more shared memory; two blocks of 48 KiB fit into any multiprocessor.
@@ -167,8 +167,9 @@ enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff
     if (status != CX_OK || cuda->batch->pairs == 0)
         return status;
     struct pair_problem problem = problem_of(cuda, pairs);
-    status = fit_scratch(cuda, &problem, error);
-    if (status == CX_OK)
+    if (cuda->fused)
+        status = fused_pair_norms(cuda, &problem, pairs->output, error);
+    else if ((status = fit_scratch(cuda, &problem, error)) == CX_OK)
         status = run_chunks(cuda, &problem, pairs->output, error);
     if (status != CX_OK || cuda->pair_precision != CX_PAIR_F16)
         return status;

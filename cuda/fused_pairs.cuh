@@ -64,19 +64,22 @@ struct fused_segment {
 
 /* Everything the steps read and write. */
 struct fused_problem {
-    struct pair_problem pairs; /* the operation's arguments; its scratch is not used, except largest_* and mean_* */
+    struct pair_problem pairs; /* the operation's arguments; its scratch is not used */
     unsigned tokens, rows;     /* T, R */
     unsigned long long pair_count;
 
     __half *sources, *norms, *ratios, *coefficients, *joiners;
     float2 *factors;
     float *part_means; /* [pairs]: mt_ij = Σ_h A_ihj mean_jh, fused order */
+    float *limits;     /* [pairs]: ±: a ‖oc‖ below it has lost its precision; negative: but 0 is exact. fused order */
     int *source_exponents, *norm_exponents, *ratio_exponents; /* p [T, R], q [T, R], r [T] */
+    float2 *source_sizes, *ratio_sizes;                       /* [T, R], [T]: as stored, root mean square, and error of the smallest numbers */
+    float *norm_means;                                        /* [T, R]: of F̂_jh, x̂_j */
 
     /* What the fused kernel writes, in fused order, at its true scale: */
-    float *partials;     /* [slices, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over the slice's columns, with vc = oc + tc */
-    float *means;        /* [pairs]: m */
-    float *slots;        /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
+    float *partials; /* [slices, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over the slice's columns, with vc = oc + tc */
+    float *means;    /* [pairs]: m */
+    float *slots;    /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
     unsigned slices, slice_columns;
     unsigned packed; /* largest of the groups' */
     /* pairs.own gets oc_ii; the means are added to own and sum by fused_finish.cu. Nothing is written where pairs.own or pairs.sum is NULL. */
@@ -88,10 +91,55 @@ struct fused_problem {
     unsigned blocks;
 };
 
-/* Writes everything up to part_means. */
+/* What a kernel's blocks are like. Every number is at least 1. */
+struct fused_plan {
+    unsigned slice_columns; /* columns of d that a block has at a time */
+    unsigned sources;       /* tiles, so sources times `packed`, that a block takes per step */
+    unsigned slots;         /* slots of a segment; the kernel writes all of them whole, zeros where it had no source */
+    unsigned blocks;        /* that run at the same time on the device */
+};
+
+/* A kernel in the table of fused_select.cu. */
+struct fused_kernel {
+    enum cx_pair_kernel kind;
+    const char *name;
+    /* Whether it runs on this device and fits this model, with the plan; else the reason, which follows "because". */
+    bool (*plan)(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
+    enum cx_status (*run)(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
+};
+
+/* Of an open backend with a fused kernel: which, and the batch's work list. */
+struct fused_state {
+    const struct fused_kernel *kernel;
+    struct fused_plan plan;
+    struct cuda_list memory, pinned; /* groups, segments, block_segments */
+    const struct fused_group *groups;
+    const struct fused_segment *segments;
+    const unsigned *block_segments;
+    unsigned group_count, blocks, slices;
+    size_t slots;
+};
+
+/* --- fused_work.cu --- */
+
+/* Makes the work list and sends it to the device; the caller waits before and marks afterwards that the pinned memory is being read. */
+CX_MUST_USE enum cx_status fused_work_begin(struct cuda_backend *, const struct cx_batch *, struct cx_error *);
+
+/* --- fused_select.cu --- */
+
+/* Sets cuda->fused to the kernel that the options ask for or, for CX_PAIR_KERNEL_AUTO, to the fastest that fits; NULL: the chunked way. */
+CX_MUST_USE enum cx_status fused_open(struct cuda_backend *, enum cx_pair_kernel, struct cx_error *);
+void fused_close(struct cuda_backend *);
+CX_MUST_USE enum cx_status fused_pair_norms(struct cuda_backend *, const struct pair_problem *, const struct cx_pair_matrix *, struct cx_error *);
+
+/* --- the steps --- */
+
+/* Writes everything up to norm_means. */
 CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
 /* The kernels; each needs what fused_work.cu chose for it. */
+bool fused_wgmma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
+bool fused_mma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 /* Maps, own, sum, and the count of pairs that were too small. */
 CX_MUST_USE enum cx_status fused_finish(struct cuda_backend *, const struct fused_problem *, struct cx_error *);

@@ -41,6 +41,14 @@ enum cx_pair_precision {
 /* "f32", "bf16", "f16": as the option --pair-precision and the output call them. */
 const char *cx_pair_precision_name(enum cx_pair_precision precision);
 
+/* How the CUDA backend computes the feed-forward maps in f16; AUTO: the fastest that fits device and model. One that does not fit is refused. */
+enum cx_pair_kernel {
+    CX_PAIR_KERNEL_AUTO,
+    CX_PAIR_KERNEL_CHUNKED, /* z and product of some pairs at a time in memory, by cuBLASLt; the only way in f32 */
+    CX_PAIR_KERNEL_MMA,     /* on chip, for every tensor-core GPU */
+    CX_PAIR_KERNEL_WGMMA,   /* on chip, for Hopper */
+};
+
 enum cx_element { CX_ELEMENT_FLOAT, CX_ELEMENT_DOUBLE };
 
 struct cx_backend;     /* one device and its threads or streams */
@@ -53,6 +61,7 @@ struct cx_backend_options {
     int threads; /* of the CPU backend; 0: all cores */
     enum cx_pair_precision pair_precision;
     size_t pair_chunk; /* of the CUDA backend: pairs computed at a time, more or less; 0: what suits the device */
+    enum cx_pair_kernel pair_kernel;
 };
 
 /* Everything ff_pair_norms reads and writes. Notation of DESIGN.md, section 1. */
