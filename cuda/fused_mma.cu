@@ -98,7 +98,7 @@ bool fused_mma_plan(const struct cuda_backend *cuda, struct fused_plan *plan, ch
         snprintf(reason, size, "its shared memory is too small");
         return false;
     }
-    *plan = {plain_columns, plain_sources, plain_slots, static_cast<unsigned>(cuda->multiprocessors)};
+    *plan = {plain_columns, plain_sources, plain_slots, 4, static_cast<unsigned>(cuda->multiprocessors)};
     return true;
 }
 

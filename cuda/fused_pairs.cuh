@@ -31,10 +31,6 @@ enum {
     FUSED_DEPTH = 64,     /* numbers of z that are built at a time; f is a multiple */
     FUSED_STEP = 16,      /* depth of an instruction */
     FUSED_ROWS_MOST = 32, /* so H <= 31 */
-
-    /* Hopper's kernel: blocks of a cluster, and sources that such a cluster takes at a time, `packed` times as many in packed tiles. */
-    FUSED_WGMMA_CLUSTER = 2,
-    FUSED_WGMMA_SOURCES = 2 * FUSED_WGMMA_CLUSTER,
 };
 
 static inline __host__ __device__ unsigned fused_rows(unsigned heads) {
@@ -81,7 +77,7 @@ struct fused_problem {
     float *means;    /* [pairs]: m */
     float *slots;    /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
     unsigned slices, slice_columns;
-    unsigned packed; /* largest of the groups' */
+    unsigned packed; /* largest of the groups */
     /* pairs.own gets oc_ii; the means are added to own and sum by fused_finish.cu. Nothing is written where pairs.own or pairs.sum is NULL. */
 
     const struct fused_group *groups;
@@ -96,6 +92,7 @@ struct fused_plan {
     unsigned slice_columns; /* columns of d that a block has at a time */
     unsigned sources;       /* tiles, so sources times `packed`, that a block takes per step */
     unsigned slots;         /* slots of a segment; the kernel writes all of them whole, zeros where it had no source */
+    unsigned packed;        /* sources of a packed tile, at most: 1, 2, or 4 */
     unsigned blocks;        /* that run at the same time on the device */
 };
 
@@ -116,7 +113,7 @@ struct fused_state {
     const struct fused_group *groups;
     const struct fused_segment *segments;
     const unsigned *block_segments;
-    unsigned group_count, blocks, slices;
+    unsigned group_count, blocks, slices, packed;
     size_t slots;
 };
 
@@ -139,6 +136,8 @@ CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fus
 /* The kernels; each needs what fused_work.cu chose for it. */
 bool fused_wgmma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
+bool fused_wgmma_cluster_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
+CX_MUST_USE enum cx_status fused_wgmma_cluster(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 bool fused_mma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 /* Maps, own, sum, and the count of pairs that were too small. */

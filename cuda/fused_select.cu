@@ -9,12 +9,14 @@ static const struct {
     struct fused_kernel kernel;
     bool automatic;
 } kernels[] = {
+    {{CX_PAIR_KERNEL_WGMMA, "wgmma", fused_wgmma_plan, fused_wgmma}, true},
+    {{CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", fused_wgmma_cluster_plan, fused_wgmma_cluster}, false},
     {{CX_PAIR_KERNEL_MMA, "mma", fused_mma_plan, fused_mma}, false},
 };
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 
 static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "mma", "wgmma"};
+    static const char *const names[] = {"auto", "chunked", "mma", "wgmma", "wgmma-cluster"};
     return names[kind];
 }
 
@@ -112,6 +114,7 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
     problem.segments = fused->segments;
     problem.block_segments = fused->block_segments;
     problem.blocks = fused->blocks;
+    problem.packed = fused->packed;
     enum cx_status status = cuda_list_fit(cuda, &cuda->scratch, lay_out(fused, &problem, NULL), "the operands of the feed-forward maps", error);
     if (status != CX_OK)
         return status;

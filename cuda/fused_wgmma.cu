@@ -25,6 +25,8 @@
 #include <cuda.h>
 #include <cudaTypedefs.h>
 
+#include <cstdio>
+
 #include "fused_pairs.cuh"
 #include "instructions_hopper.cuh"
 
@@ -32,9 +34,10 @@ namespace {
 
 constexpr unsigned consumers = 2, group_threads = 128, block_threads = group_threads * (consumers + 1), consumer_warps = 4 * consumers;
 /* A block starts with 168 registers a thread, and can only hand them around: asking for more than were given back waits for ever. */
-constexpr unsigned producer_registers = 56, consumer_registers = 224;
+constexpr unsigned producer_registers = 40, consumer_registers = 232;
 static_assert(producer_registers + consumers * consumer_registers <= 168 * (consumers + 1), "");
 constexpr unsigned row_bytes = 128, box_rows = 16, box_bytes = box_rows * row_bytes, box_columns = 64;
+constexpr unsigned wide_columns = 256, narrow_columns = 192, most_steps = 4; /* of the accumulators: 128 and 96 registers a thread; of S */
 constexpr unsigned shared_limit = 227 << 10, barrier_bytes = 1024;
 
 /* What lies in shared memory. `steps`: S at most. */
@@ -112,6 +115,7 @@ __device__ void produce(const struct fused_problem &problem, const struct tensor
                     tensor_load_2d_multicast(stage + shape::weights + rank * part * row_bytes, &maps.weights, static_cast<int>(k),
                                              static_cast<int>(group.column + rank * part), full, everyone);
                 }
+#pragma unroll 1
                 for (unsigned row = rank * FUSED_TARGETS / cluster; row < (rank + 1) * FUSED_TARGETS / cluster; row += box_rows) {
                     const int target = static_cast<int>(group.first + group.target + row % span);
                     if (cluster == 1)
@@ -119,7 +123,9 @@ __device__ void produce(const struct fused_problem &problem, const struct tensor
                     else
                         tensor_load_2d_multicast(stage + shape::ratios + row * row_bytes, &maps.ratios, static_cast<int>(k), target, full, everyone);
                 }
+#pragma unroll 1
                 for (unsigned consumer = 0; consumer < consumers; consumer++) {
+#pragma unroll 1
                     for (unsigned step = 0; step < mine; step++)
                         tensor_load_2d(stage + shape::sources + (consumer * steps + step) * box_bytes, &maps.sources, static_cast<int>(k),
                                        static_cast<int>(first + consumer * group.packed * problem.rows + step * box_rows), full);
@@ -131,8 +137,11 @@ __device__ void produce(const struct fused_problem &problem, const struct tensor
                 uint64_t *full = storage.full(ring.stage);
                 barrier_wait(storage.empty(ring.stage), ring.parity);
                 barrier_expect(full, consumers * now * (columns / box_columns) * box_bytes);
+#pragma unroll 1
                 for (unsigned consumer = 0; consumer < consumers; consumer++) {
+#pragma unroll 1
                     for (unsigned step = 0; step < now; step++) {
+#pragma unroll 1
                         for (unsigned box = 0; box < columns / box_columns; box++)
                             tensor_load_2d(stage + ((consumer * shape::norm_steps + step) * (columns / box_columns) + box) * box_bytes, &maps.norms,
                                            static_cast<int>(group.column + box * box_columns),
@@ -516,21 +525,58 @@ enum cx_status run(struct cuda_backend *cuda, const struct fused_problem *proble
                        maps);
 }
 
-template <unsigned columns>
-enum cx_status run_steps(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, unsigned steps,
-                         struct cx_error *error) {
-    if (steps <= 1)
-        return run<columns, 1, FUSED_WGMMA_CLUSTER>(cuda, problem, matrix, error);
-    if (steps <= 2)
-        return run<columns, 2, FUSED_WGMMA_CLUSTER>(cuda, problem, matrix, error);
-    return run<columns, 4, FUSED_WGMMA_CLUSTER>(cuda, problem, matrix, error);
+/* All widths and depths of tiles of one size of cluster. */
+template <unsigned cluster>
+enum cx_status choose(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
+    const unsigned steps = problem->packed * problem->rows / FUSED_STEP;
+    const bool wide = problem->slice_columns == wide_columns;
+    if (steps > most_steps || (!wide && problem->slice_columns != narrow_columns))
+        return cx_fail(error, CX_ERROR_INTERNAL, "ff_pair_norms: no kernel for tiles of %u steps and %u columns", steps, problem->slice_columns);
+    if (steps == 1)
+        return wide ? run<wide_columns, 1, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 1, cluster>(cuda, problem, matrix, error);
+    if (steps == 2)
+        return wide ? run<wide_columns, 2, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 2, cluster>(cuda, problem, matrix, error);
+    return wide ? run<wide_columns, 4, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 4, cluster>(cuda, problem, matrix, error);
+}
+
+/* The wider slice where it fits d, since z is built anew for each; else the one that leaves less of d empty. */
+unsigned slice_columns(unsigned width) {
+    const unsigned wide = cuda_blocks(width, wide_columns) * wide_columns, narrow = cuda_blocks(width, narrow_columns) * narrow_columns;
+    return wide <= narrow ? wide_columns : narrow_columns;
+}
+
+bool plan(const struct cuda_backend *cuda, unsigned cluster, struct fused_plan *plan, char *reason, size_t size) {
+    const unsigned rows = fused_rows(static_cast<unsigned>(cuda->base.config.heads));
+    if (cuda->capability != 90) {
+        snprintf(reason, size, "it is written for compute capability 9.0, and the device has %d.%d", cuda->capability / 10, cuda->capability % 10);
+        return false;
+    }
+    if (cuda->shared_bytes < shared_limit) {
+        snprintf(reason, size, "it needs %u bytes of shared memory a block, and the device has %zu", shared_limit, cuda->shared_bytes);
+        return false;
+    }
+    plan->slice_columns = slice_columns(static_cast<unsigned>(cuda->base.config.hidden_size));
+    plan->sources = plan->slots = consumers * cluster;
+    plan->packed = most_steps * FUSED_STEP / rows;
+    plan->blocks = static_cast<unsigned>(cuda->multiprocessors) / cluster;
+    return true;
 }
 
 } /* namespace */
 
+bool fused_wgmma_plan(const struct cuda_backend *cuda, struct fused_plan *result, char *reason, size_t size) {
+    return plan(cuda, 1, result, reason, size);
+}
+
+bool fused_wgmma_cluster_plan(const struct cuda_backend *cuda, struct fused_plan *result, char *reason, size_t size) {
+    return plan(cuda, 2, result, reason, size);
+}
+
 enum cx_status fused_wgmma(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
-    const unsigned steps = problem->packed * problem->rows / FUSED_STEP;
-    if (steps > 4 || (problem->slice_columns != 256 && problem->slice_columns != 192))
-        return cx_fail(error, CX_ERROR_INTERNAL, "ff_pair_norms: no kernel for tiles of %u steps and %u columns", steps, problem->slice_columns);
-    return problem->slice_columns == 256 ? run_steps<256>(cuda, problem, matrix, steps, error) : run_steps<192>(cuda, problem, matrix, steps, error);
+    return choose<1>(cuda, problem, matrix, error);
+}
+
+enum cx_status fused_wgmma_cluster(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix,
+                                   struct cx_error *error) {
+    return choose<2>(cuda, problem, matrix, error);
 }

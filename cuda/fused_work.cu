@@ -14,8 +14,9 @@
 
 enum { list_alignment = 256 };
 
-static unsigned packed_of(size_t length) {
-    return length <= FUSED_TARGETS / 4 ? 4 : length <= FUSED_TARGETS / 2 ? 2 : 1;
+static unsigned packed_of(size_t length, unsigned most) {
+    const unsigned packed = length <= FUSED_TARGETS / 4 ? 4 : length <= FUSED_TARGETS / 2 ? 2 : 1;
+    return packed < most ? packed : most;
 }
 
 static size_t length_of(const struct cx_batch *batch, size_t sequence) {
@@ -27,12 +28,12 @@ static size_t blocks_of(size_t whole, size_t part) {
 }
 
 /* Target tiles of a sequence, and steps of one of its groups. */
-static size_t tiles_of(size_t length) {
-    return blocks_of(length, FUSED_TARGETS / packed_of(length));
+static size_t tiles_of(size_t length, const struct fused_plan *plan) {
+    return blocks_of(length, FUSED_TARGETS / packed_of(length, plan->packed));
 }
 
-static size_t steps_of(size_t length, size_t sources) {
-    return blocks_of(length, sources * packed_of(length));
+static size_t steps_of(size_t length, const struct fused_plan *plan) {
+    return blocks_of(length, static_cast<size_t>(plan->sources) * packed_of(length, plan->packed));
 }
 
 struct totals {
@@ -42,9 +43,9 @@ struct totals {
 static struct totals count_work(const struct fused_state *fused, const struct cx_batch *batch) {
     struct totals totals = {};
     for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        const size_t n = length_of(batch, sequence), groups = tiles_of(n) * fused->slices;
+        const size_t n = length_of(batch, sequence), groups = tiles_of(n, &fused->plan) * fused->slices;
         totals.groups += groups;
-        totals.steps += groups * steps_of(n, fused->plan.sources);
+        totals.steps += groups * steps_of(n, &fused->plan);
     }
     totals.blocks = totals.steps < fused->plan.blocks ? totals.steps : fused->plan.blocks;
     return totals;
@@ -58,6 +59,7 @@ struct dealer {
     struct fused_segment *segments;
     unsigned *block_segments;
     size_t group_count, segment_count, slot_count, step, block;
+    unsigned packed; /* largest so far */
 };
 
 static size_t first_step(const struct dealer *dealer, size_t block) {
@@ -67,7 +69,7 @@ static size_t first_step(const struct dealer *dealer, size_t block) {
 /* A group's steps, to the blocks whose turn it is. */
 static void deal_group(struct dealer *dealer, struct fused_group group) {
     const unsigned stride = dealer->fused->plan.sources * group.packed;
-    const size_t steps = steps_of(group.length, dealer->fused->plan.sources), end = dealer->step + steps, begin = dealer->step;
+    const size_t steps = steps_of(group.length, &dealer->fused->plan), end = dealer->step + steps, begin = dealer->step;
     group.slot = static_cast<unsigned>(dealer->slot_count);
     while (dealer->step < end) {
         if (dealer->step == first_step(dealer, dealer->block))
@@ -89,7 +91,8 @@ static void deal(struct dealer *dealer, const struct cx_batch *batch) {
         group.pairs = batch->pair_offset[sequence];
         group.first = static_cast<unsigned>(batch->token_offset[sequence]);
         group.length = static_cast<unsigned>(length_of(batch, sequence));
-        group.packed = packed_of(group.length);
+        group.packed = packed_of(group.length, dealer->fused->plan.packed);
+        dealer->packed = group.packed > dealer->packed ? group.packed : dealer->packed;
         const unsigned rows = FUSED_TARGETS / group.packed;
         for (group.target = 0; group.target < group.length; group.target += rows) {
             group.targets = group.length - group.target < rows ? group.length - group.target : rows;
@@ -143,6 +146,7 @@ enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch
     fused->group_count = static_cast<unsigned>(totals.groups);
     fused->blocks = static_cast<unsigned>(totals.blocks);
     fused->slots = dealer.slot_count;
+    fused->packed = dealer.packed;
     return cuda_result(cuda, "batch_begin", "copying a batch's work list",
                        cudaMemcpyAsync(fused->memory.memory, host, bytes, cudaMemcpyHostToDevice, cuda->stream), error);
 }
