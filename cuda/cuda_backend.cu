@@ -1,5 +1,5 @@
 /* The table of operations, and opening: which GPU, and what is allocated once. */
-#include "cuda_backend.cuh"
+#include "fused_pairs.cuh"
 
 #include <cstdio>
 #include <cstdlib>
@@ -163,6 +163,8 @@ enum cx_status cuda_backend_open(const struct cx_backend_options *options, const
         status = cuda_reads_open(cuda, error);
     if (status == CX_OK)
         status = cuda_products_open(cuda, error);
+    if (status == CX_OK)
+        status = fused_open(cuda, options->pair_kernel, error);
     if (status != CX_OK) {
         cuda_close(&cuda->base);
         return status;
@@ -178,6 +180,7 @@ static void cuda_close(struct cx_backend *backend) {
     if (cuda->stream)
         cuda_forget(cudaStreamSynchronize(cuda->stream));
     cuda_products_close(cuda);
+    fused_close(cuda);
     cuda_reads_close(cuda);
     cuda_timings_close(cuda);
     for (int k = 0; k < CUDA_TABLES; k++)
@@ -203,12 +206,16 @@ static void cuda_close(struct cx_backend *backend) {
 
 static void cuda_describe(const struct cx_backend *backend, char *text, size_t size) {
     const struct cuda_backend *cuda = reinterpret_cast<const struct cuda_backend *>(backend);
-    char name[256];
+    char name[256], way[64];
     int driver = 0;
     name_of(cuda->device, name, sizeof name);
     if (cudaDriverGetVersion(&driver) != cudaSuccess)
         driver = 0;
-    snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), pair product %s in chunks of %u rows", name,
-             cuda->capability / 10, cuda->capability % 10, cuda->multiprocessors, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, driver / 1000,
-             driver % 1000 / 10, cuda->pair_precision == CX_PAIR_F16 ? "f16" : "f32", cuda->pair_rows);
+    if (cuda->fused)
+        snprintf(way, sizeof way, "by the fused kernel %s", cuda->fused->kernel->name);
+    else
+        snprintf(way, sizeof way, "in chunks of %u rows", cuda->pair_rows);
+    snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), pair product %s %s", name, cuda->capability / 10,
+             cuda->capability % 10, cuda->multiprocessors, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, driver / 1000, driver % 1000 / 10,
+             cuda->pair_precision == CX_PAIR_F16 ? "f16" : "f32", way);
 }

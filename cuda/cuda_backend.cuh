@@ -116,6 +116,7 @@ struct cuda_table {
 enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_BATCHES = 2, CUDA_STAGE_BYTES = 4 << 20, CUDA_PRODUCTS = 256 };
 
 struct cuda_product_entry;
+struct fused_state;
 struct cuda_timings;
 
 /* A copy begun by read_begin(): see cuda_read.cu. */
@@ -170,7 +171,8 @@ struct cuda_backend {
     size_t chunk_count, chunk_capacity;
     unsigned chunk_rows, chunk_units; /* of the largest chunk, rows rounded up to what a product takes */
 
-    unsigned pair_rows; /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
+    struct fused_state *fused; /* NULL: ff_pair_norms goes in chunks. fused_pairs.cuh */
+    unsigned pair_rows;        /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
 
     struct cuda_list scratch; /* of the operation that is running */
 

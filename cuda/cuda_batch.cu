@@ -3,7 +3,7 @@
  * copied at once, in the stream's order. There are two blocks that take turns: the copy of a batch begins when the batch before is computed, and the next one
  * shall be begun meanwhile; a block is written again only when its last copy is done.
  */
-#include "cuda_backend.cuh"
+#include "fused_pairs.cuh"
 
 #include <cstring>
 
@@ -207,6 +207,8 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
     if (layout.bytes > 0)
         status = cuda_result(cuda, "batch_begin", "copying a batch's indices",
                              cudaMemcpyAsync(block->memory.memory, memory, layout.bytes, cudaMemcpyHostToDevice, cuda->stream), error);
+    if (status == CX_OK && cuda->fused)
+        status = fused_work_begin(cuda, batch, error);
     if (status == CX_OK)
         status = cuda_result(cuda, "batch_begin", "marking a copy", cudaEventRecord(block->copied, cuda->stream), error);
     if (status != CX_OK)

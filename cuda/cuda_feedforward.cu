@@ -6,11 +6,12 @@
  *     ‖o‖, ‖v‖, ‖w‖ of every pair, o_ii, Σ_j o_ij                        cuda_pair_finish.cu
  *
  * in chunks of pairs, so neither [n, n, f] nor [n, n, d] ever exists. W2c depends neither on the source nor on the sequence: a chunk takes tiles of any
- * sequences, and short ones fill it as well as long ones. This is the portable way, and the reference for kernels that keep z and the product on chip.
+ * sequences, and short ones fill it as well as long ones. This is the portable way, and the reference for kernels that keep z and the product on chip
+ * (fused_pairs.cuh).
  *
  * Where the time goes is derived in DESIGN.md, section 6.
  */
-#include "cuda_pair_kernels.cuh"
+#include "fused_pairs.cuh"
 
 /*
  * A chunk is a multiple of what gives every multiprocessor one of the largest tiles, product_tile, of cuBLASLt's kernels, and so large that starting its
@@ -195,8 +196,9 @@ enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff
     if (status != CX_OK || cuda->batch->pairs == 0)
         return status;
     struct pair_problem problem = problem_of(cuda, pairs);
-    status = fit_scratch(cuda, &problem, error);
-    if (status == CX_OK)
+    if (cuda->fused)
+        status = fused_pair_norms(cuda, &problem, pairs->output, error);
+    else if ((status = fit_scratch(cuda, &problem, error)) == CX_OK)
         status = run_chunks(cuda, &problem, pairs->output, error);
     cuda->small_pairs_counted |= cuda->pair_precision == CX_PAIR_F16;
     return status;

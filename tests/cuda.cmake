@@ -2,6 +2,8 @@
 # under schedules early, late and random (tests/cuda_emulation/scheduler.h).
 contexture_test(cuda_pairs contexture_op_cases)
 target_sources(test_cuda_pairs PRIVATE op_reference.c op_reference_parts.c)
+contexture_test(cuda_fused contexture_op_cases)
+target_sources(test_cuda_fused PRIVATE op_reference.c op_reference_parts.c)
 
 # Minutes of CPU time: two schedules of these, one under sanitizers. test_cuda_kernels, a selection of them, runs under all.
 set(cuda_seeds 0 5)
@@ -29,6 +31,7 @@ endif()
 cuda_backend_test(decompose test_decompose cuda)
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
   cuda_backend_test(pairs test_cuda_pairs)
+  cuda_backend_test(fused test_cuda_fused)
 endif()
 
 # All kernels for all architectures by nvcc; registers and spills go to a file. No GPU is needed.

@@ -42,6 +42,15 @@ enum cx_pair_precision {
 /* "f32", "bf16", "f16": as the option --pair-precision and the output call them. */
 const char *cx_pair_precision_name(enum cx_pair_precision precision);
 
+/* How the CUDA backend computes the feed-forward maps in f16; AUTO: the fastest that fits device and model. One that does not fit is refused. */
+enum cx_pair_kernel {
+    CX_PAIR_KERNEL_AUTO,
+    CX_PAIR_KERNEL_CHUNKED, /* z and product of some pairs at a time in memory, by cuBLASLt; the only way in f32 */
+    CX_PAIR_KERNEL_MMA,     /* on chip, for every tensor-core GPU */
+    CX_PAIR_KERNEL_WGMMA,   /* on chip, for Hopper */
+    CX_PAIR_KERNEL_WGMMA_CLUSTER, /* the same with tiles that two blocks share */
+};
+
 enum cx_element { CX_ELEMENT_FLOAT, CX_ELEMENT_DOUBLE };
 
 enum { CX_READ_SLOTS = 4, CX_PART_ALIGNMENT = 64 };
@@ -56,6 +65,7 @@ struct cx_backend_options {
     int threads; /* of the CPU backend; 0: all cores */
     enum cx_pair_precision pair_precision;
     size_t pair_chunk; /* of the CUDA backend: pairs computed at a time, more or less; 0: what suits the device */
+    enum cx_pair_kernel pair_kernel;
 };
 
 /* Everything ff_pair_norms reads and writes. Notation of DESIGN.md, section 1. */

@@ -1,0 +1,582 @@
+/*
+ * The fused feed-forward kernel for Hopper. (fused_pairs.cuh has the formulas, the operands and their scaling.)
+ *
+ *     z   [64, 64]       = (coefficients [64, 16 S] sources [16 S, 64 of f]) ⊙ ratios [64, 64 of f]      registers: the first product's result, rounded to
+ *                                                                                                       float16, is the second one's left operand as it lies
+ *     acc [64, columns] += z W16 [64 of f, columns of d]                                                 for all of f
+ *     oc = x acc:  Σ oc², its row of Σ_j oc_ij, o_ii;  m = 2^w x Σ z w̄
+ *     acc = acc x / y + joiners [64, 16 S] norms [16 S, columns]                                         t joins in the accumulators themselves
+ *     vc = y acc:  Σ vc², Σ (γ2 vc)²
+ *
+ * A tile's 64 rows are targets of one sequence, with one source (S = R / 16), or with `packed` sources of a short sequence: then coefficients are block
+ * diagonal (S = packed R / 16). Its width is a slice of d, for which z is built anew: 16 S / columns more work, and no z in any memory.
+ *
+ * A block has a warpgroup that loads (one thread of it) and two that multiply. Both have the same targets and different sources, so they share the tiles of W16
+ * and of ratios; so do the blocks of a cluster, each of which loads a part and sends it to all. Tiles arrive by TMA in a ring of stages:
+ *
+ *     stage   weights [columns, 64], ratios [64, 64], sources [2 warpgroups, 16 S, 64], all of float16, 128-byte rows, swizzled
+ *
+ * and after the last of f, in one or two stages more, the norms [2 warpgroups, 16 S, columns]. A warpgroup starts the next stage's first product ahead of this
+ * stage's second one, and scales and rounds it while that runs.
+ *
+ * Per stage a block reads 128 columns / cluster + 8 KiB / cluster + 4 KiB S of L2 and computes for columns clocks × 4: with 256 columns, S = 1 and clusters of
+ * two 24 KiB in 1024 clocks, 24 bytes a clock; without clusters 44. (Derived: 2048 multiply-adds a clock and multiprocessor.)
+ */
+#include <cuda.h>
+#include <cudaTypedefs.h>
+
+#include <cstdio>
+
+#include "fused_pairs.cuh"
+#include "instructions_hopper.cuh"
+
+namespace {
+
+constexpr unsigned consumers = 2, group_threads = 128, block_threads = group_threads * (consumers + 1), consumer_warps = 4 * consumers;
+/* A block starts with 168 registers a thread, and can only hand them around: asking for more than were given back waits for ever. */
+constexpr unsigned producer_registers = 40, consumer_registers = 232;
+static_assert(producer_registers + consumers * consumer_registers <= 168 * (consumers + 1), "");
+constexpr unsigned row_bytes = 128, box_rows = 16, box_bytes = box_rows * row_bytes, box_columns = 64;
+constexpr unsigned wide_columns = 256, narrow_columns = 192, most_steps = 4; /* of the accumulators: 128 and 96 registers a thread; of S */
+constexpr unsigned shared_limit = 227 << 10, barrier_bytes = 1024;
+
+/* What lies in shared memory. `steps`: S at most. */
+template <unsigned columns, unsigned steps> struct layout {
+    static constexpr unsigned weights = 0, ratios = columns * row_bytes, sources = ratios + FUSED_TARGETS * row_bytes;
+    static constexpr unsigned bytes = sources + consumers * steps * box_bytes;
+    static constexpr unsigned stages = (shared_limit - 2 * barrier_bytes) / bytes;
+    static constexpr unsigned norm_steps = steps > 2 ? 2 : steps; /* of the norms that a stage takes */
+    static constexpr size_t total = barrier_bytes + static_cast<size_t>(stages) * bytes;
+    static_assert(stages >= 3 && consumers * norm_steps * columns / box_columns * box_bytes <= bytes && bytes % 1024 == 0, "");
+};
+
+struct tensor_maps {
+    CUtensorMap weights, ratios, sources, norms;
+};
+
+#if defined(CUDA_EMULATION) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/* A place in the ring. */
+struct ring {
+    unsigned stage, parity;
+};
+
+template <unsigned stages> __device__ __forceinline__ void advance(struct ring &ring) {
+    if (++ring.stage == stages) {
+        ring.stage = 0;
+        ring.parity ^= 1;
+    }
+}
+
+template <unsigned columns, unsigned steps> struct storage {
+    using shape = layout<columns, steps>;
+    unsigned char *memory;
+    __device__ __forceinline__ unsigned char *stage(unsigned number) const {
+        return memory + barrier_bytes + number * shape::bytes;
+    }
+    __device__ __forceinline__ uint64_t *full(unsigned number) const {
+        return reinterpret_cast<uint64_t *>(memory) + number;
+    }
+    __device__ __forceinline__ uint64_t *empty(unsigned number) const {
+        return reinterpret_cast<uint64_t *>(memory) + shape::stages + number;
+    }
+};
+
+/* S of one step of a segment. Where the residual's row is alone among its 16, it is left out away from the diagonal. */
+__device__ __forceinline__ unsigned steps_of(const struct fused_problem &problem, const struct fused_group &group, unsigned source, unsigned sources) {
+    const bool diagonal = source < group.target + group.targets && source + sources > group.target;
+    const unsigned parts = problem.rows / FUSED_STEP;
+    return group.packed > 1 || diagonal || problem.pairs.heads % FUSED_STEP != 0 ? group.packed * parts : parts - 1;
+}
+
+/* One thread: fills the ring. */
+template <unsigned columns, unsigned steps, unsigned cluster>
+__device__ void produce(const struct fused_problem &problem, const struct tensor_maps &maps, const struct storage<columns, steps> &storage, unsigned rank) {
+    using shape = layout<columns, steps>;
+    constexpr uint16_t everyone = (1u << cluster) - 1;
+    const unsigned depth = problem.pairs.depth, block = blockIdx.x / cluster;
+    struct ring ring = {0, 1};
+    for (unsigned index = problem.block_segments[block]; index < problem.block_segments[block + 1]; index++) {
+        const struct fused_segment segment = problem.segments[index];
+        const struct fused_group group = problem.groups[segment.group];
+        const unsigned sources = cluster * consumers * group.packed, span = FUSED_TARGETS / group.packed;
+        for (unsigned source = segment.source; source < segment.source + segment.sources; source += sources) {
+            const unsigned mine = steps_of(problem, group, source, sources);
+            const unsigned first = (group.first + source + rank * consumers * group.packed) * problem.rows; /* row of `sources` and `norms` */
+            for (unsigned k = 0; k < depth; k += FUSED_DEPTH, advance<shape::stages>(ring)) {
+                unsigned char *stage = storage.stage(ring.stage);
+                uint64_t *full = storage.full(ring.stage);
+                barrier_wait(storage.empty(ring.stage), ring.parity);
+                barrier_expect(full, shape::sources + consumers * mine * box_bytes);
+                if (cluster == 1) {
+                    tensor_load_2d(stage + shape::weights, &maps.weights, static_cast<int>(k), static_cast<int>(group.column), full);
+                } else {
+                    constexpr unsigned part = columns / cluster;
+                    tensor_load_2d_multicast(stage + shape::weights + rank * part * row_bytes, &maps.weights, static_cast<int>(k),
+                                             static_cast<int>(group.column + rank * part), full, everyone);
+                }
+#pragma unroll 1
+                for (unsigned row = rank * FUSED_TARGETS / cluster; row < (rank + 1) * FUSED_TARGETS / cluster; row += box_rows) {
+                    const int target = static_cast<int>(group.first + group.target + row % span);
+                    if (cluster == 1)
+                        tensor_load_2d(stage + shape::ratios + row * row_bytes, &maps.ratios, static_cast<int>(k), target, full);
+                    else
+                        tensor_load_2d_multicast(stage + shape::ratios + row * row_bytes, &maps.ratios, static_cast<int>(k), target, full, everyone);
+                }
+#pragma unroll 1
+                for (unsigned consumer = 0; consumer < consumers; consumer++) {
+#pragma unroll 1
+                    for (unsigned step = 0; step < mine; step++)
+                        tensor_load_2d(stage + shape::sources + (consumer * steps + step) * box_bytes, &maps.sources, static_cast<int>(k),
+                                       static_cast<int>(first + consumer * group.packed * problem.rows + step * box_rows), full);
+                }
+            }
+            for (unsigned done = 0; done < mine; done += shape::norm_steps, advance<shape::stages>(ring)) {
+                const unsigned now = mine - done < shape::norm_steps ? mine - done : shape::norm_steps;
+                unsigned char *stage = storage.stage(ring.stage);
+                uint64_t *full = storage.full(ring.stage);
+                barrier_wait(storage.empty(ring.stage), ring.parity);
+                barrier_expect(full, consumers * now * (columns / box_columns) * box_bytes);
+#pragma unroll 1
+                for (unsigned consumer = 0; consumer < consumers; consumer++) {
+#pragma unroll 1
+                    for (unsigned step = 0; step < now; step++) {
+#pragma unroll 1
+                        for (unsigned box = 0; box < columns / box_columns; box++)
+                            tensor_load_2d(stage + ((consumer * shape::norm_steps + step) * (columns / box_columns) + box) * box_bytes, &maps.norms,
+                                           static_cast<int>(group.column + box * box_columns),
+                                           static_cast<int>(first + consumer * group.packed * problem.rows + (done + step) * box_rows), full);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* What a thread knows of its two rows of a tile, which are 8 apart. */
+struct tile_rows {
+    size_t pair[2];    /* in fused order */
+    unsigned token[2]; /* of the target */
+    bool valid[2], own[2];
+    unsigned part; /* of a packed tile: which of its sources */
+};
+
+__device__ __forceinline__ struct tile_rows rows_of(const struct fused_group &group, unsigned source, unsigned end) {
+    const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4, span = FUSED_TARGETS / group.packed;
+    struct tile_rows rows = {};
+    rows.part = warp * 16 / span;
+    source += rows.part;
+#pragma unroll
+    for (unsigned k = 0; k < 2; k++) {
+        const unsigned target = (warp * 16 + lane / 4 + 8 * k) % span;
+        rows.valid[k] = target < group.targets && source < end;
+        rows.own[k] = rows.valid[k] && group.target + target == source;
+        rows.token[k] = group.first + group.target + target;
+        rows.pair[k] = group.pairs + static_cast<size_t>(source) * group.length + group.target + target;
+    }
+    return rows;
+}
+
+/* The left operand of step `step` of a product with coefficients or joiners. Zero where the rows have another source of a packed tile. */
+__device__ __forceinline__ void load_fragment(const __half *table, unsigned table_rows, const struct tile_rows &rows, unsigned step, uint32_t (&fragment)[4]) {
+    const unsigned parts = table_rows / FUSED_STEP, pair = threadIdx.x % 4 * 2;
+    const bool mine = step / parts == rows.part;
+#pragma unroll
+    for (unsigned k = 0; k < 2; k++) {
+        const uint32_t *row = reinterpret_cast<const uint32_t *>(table + rows.pair[k] * table_rows + step % parts * FUSED_STEP + pair);
+        fragment[k] = mine && rows.valid[k] ? row[0] : 0;
+        fragment[k + 2] = mine && rows.valid[k] ? row[4] : 0;
+    }
+}
+
+/* z in place of the first product's result: times ratios [64, 64]; `dots` += z w̄ of these 64, if wanted. */
+__device__ __forceinline__ void scale(float (&product)[32], const unsigned char *ratios, const float *row_means, bool with_means, float (&dots)[2]) {
+    const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4;
+    const unsigned char *line = ratios + row * row_bytes + lane % 4 * 4; /* rows 8 apart have the same swizzle */
+#pragma unroll
+    for (unsigned c = 0; c < 8; c++) {
+        const unsigned piece = (c ^ row % 8) * 16;
+#pragma unroll
+        for (unsigned k = 0; k < 2; k++) {
+            const float2 ratio = __half22float2(*reinterpret_cast<const __half2 *>(line + k * 8 * row_bytes + piece));
+            product[4 * c + 2 * k] *= ratio.x;
+            product[4 * c + 2 * k + 1] *= ratio.y;
+        }
+    }
+    if (with_means) {
+#pragma unroll
+        for (unsigned c = 0; c < 8; c++) {
+            const float2 weight = *reinterpret_cast<const float2 *>(row_means + 8 * c + lane % 4 * 2);
+#pragma unroll
+            for (unsigned k = 0; k < 2; k++)
+                dots[k] += product[4 * c + 2 * k] * weight.x + product[4 * c + 2 * k + 1] * weight.y;
+        }
+    }
+}
+
+/* The second product's left operand. The compiler demands that no product is under way when its registers are written. */
+__device__ __forceinline__ void round_to_half(const float (&product)[32], uint32_t (&z)[4][4]) {
+#pragma unroll
+    for (unsigned c = 0; c < 8; c++) {
+#pragma unroll
+        for (unsigned k = 0; k < 2; k++) {
+            const __half2 rounded = __floats2half2_rn(product[4 * c + 2 * k], product[4 * c + 2 * k + 1]);
+            z[c / 2][c % 2 * 2 + k] = *reinterpret_cast<const uint32_t *>(&rounded);
+        }
+    }
+}
+
+__device__ __forceinline__ float quad_sum(float value) {
+    value += __shfl_xor_sync(~0u, value, 1);
+    return value + __shfl_xor_sync(~0u, value, 2);
+}
+
+/* oc = x acc, in place; keeps Σ oc², the row of the slot, and o_ii. */
+template <unsigned columns>
+__device__ __forceinline__ void keep_outputs(const struct fused_problem &problem, const struct fused_group &group, const struct tile_rows &rows, float *slot,
+                                             bool first, const float (&factors)[2], float (&acc)[columns / 2]) {
+    const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4, width = problem.pairs.width;
+    float squares[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (unsigned c = 0; c < columns / 8; c++) {
+#pragma unroll
+        for (unsigned k = 0; k < 2; k++) {
+            const float2 value = make_float2(acc[4 * c + 2 * k] * factors[k], acc[4 * c + 2 * k + 1] * factors[k]);
+            acc[4 * c + 2 * k] = value.x;
+            acc[4 * c + 2 * k + 1] = value.y;
+            squares[k] += value.x * value.x + value.y * value.y;
+        }
+    }
+    if (problem.pairs.sum) {
+#pragma unroll
+        for (unsigned k = 0; k < 2; k++) {
+            float2 *line = reinterpret_cast<float2 *>(slot + (row + 8 * k) * columns + lane % 4 * 2);
+#pragma unroll
+            for (unsigned c = 0; c < columns / 8; c++) {
+                const float2 before = first ? make_float2(0.0f, 0.0f) : line[4 * c];
+                line[4 * c] = make_float2(before.x + acc[4 * c + 2 * k], before.y + acc[4 * c + 2 * k + 1]);
+            }
+        }
+    }
+#pragma unroll
+    for (unsigned k = 0; k < 2; k++) {
+        if (rows.own[k] && problem.pairs.own) {
+            float *line = problem.pairs.own + static_cast<size_t>(rows.token[k]) * width;
+#pragma unroll
+            for (unsigned c = 0; c < columns / 8; c++) {
+                const unsigned column = group.column + 8 * c + lane % 4 * 2;
+                if (column < width)
+                    *reinterpret_cast<float2 *>(line + column) = make_float2(acc[4 * c + 2 * k], acc[4 * c + 2 * k + 1]);
+            }
+        }
+        const float sum = quad_sum(squares[k]);
+        if (lane % 4 == 0 && rows.valid[k])
+            problem.partials[static_cast<size_t>(group.slice) * 3 * problem.pair_count + rows.pair[k]] = sum;
+    }
+}
+
+/* Σ vc² and Σ (γ2 vc)² of vc = y acc. */
+template <unsigned columns>
+__device__ __forceinline__ void keep_norms(const struct fused_problem &problem, const struct fused_group &group, const struct tile_rows &rows,
+                                           const float (&factors)[2], const float (&acc)[columns / 2]) {
+    const unsigned lane = threadIdx.x % 32, width = problem.pairs.width;
+    float squares[2] = {0.0f, 0.0f}, scaled[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (unsigned c = 0; c < columns / 8; c++) {
+        const unsigned column = group.column + 8 * c + lane % 4 * 2;
+        const float2 scale = column < width ? *reinterpret_cast<const float2 *>(problem.pairs.norm2_scale + column) : make_float2(0.0f, 0.0f);
+#pragma unroll
+        for (unsigned k = 0; k < 2; k++) {
+            const float2 value = make_float2(acc[4 * c + 2 * k] * factors[k], acc[4 * c + 2 * k + 1] * factors[k]);
+            const float2 normed = make_float2(value.x * scale.x, value.y * scale.y);
+            squares[k] += value.x * value.x + value.y * value.y;
+            scaled[k] += normed.x * normed.x + normed.y * normed.y;
+        }
+    }
+#pragma unroll
+    for (unsigned k = 0; k < 2; k++) {
+        const float square = quad_sum(squares[k]), normed = quad_sum(scaled[k]);
+        if (lane % 4 == 0 && rows.valid[k]) {
+            float *partial = problem.partials + (static_cast<size_t>(group.slice) * 3 + 1) * problem.pair_count + rows.pair[k];
+            partial[0] = square;
+            partial[problem.pair_count] = normed;
+        }
+    }
+}
+
+/* This warp has read the stage: every block of the cluster may write it again. */
+template <unsigned cluster> __device__ __forceinline__ void release(uint64_t *empty) {
+    __syncwarp();
+    if (cluster == 1) {
+        if (threadIdx.x % 32 == 0)
+            barrier_arrive(empty);
+    } else if (threadIdx.x % 32 < cluster) {
+        barrier_arrive_cluster(empty, threadIdx.x % 32);
+    }
+}
+
+template <unsigned columns, unsigned steps>
+__device__ __forceinline__ void first_product(const unsigned char *sources, const uint32_t (&coefficients)[steps][4], unsigned mine, float (&product)[32]) {
+#pragma unroll
+    for (unsigned step = 0; step < steps; step++) {
+        const uint64_t descriptor = matrix_descriptor_transposed(sources + step * box_bytes, box_bytes);
+        if (step == 0)
+            start_warpgroup_transposed<box_columns>(product, coefficients[step], descriptor);
+        else if (step < mine)
+            multiply_warpgroup_transposed<box_columns>(product, coefficients[step], descriptor, true);
+    }
+}
+
+template <unsigned columns>
+__device__ __forceinline__ void second_product(const unsigned char *weights, const uint32_t (&z)[4][4], bool accumulate, float (&acc)[columns / 2]) {
+    const uint64_t descriptor = matrix_descriptor(weights);
+#pragma unroll
+    for (unsigned k = 0; k < FUSED_DEPTH / FUSED_STEP; k++)
+        multiply_warpgroup<columns>(acc, z[k], descriptor + 2 * k, accumulate || k > 0);
+}
+
+/* One warpgroup: all steps of its block's segments. */
+template <unsigned columns, unsigned steps, unsigned cluster>
+__device__ void consume(const struct fused_problem &problem, const struct storage<columns, steps> &storage, unsigned rank) {
+    using shape = layout<columns, steps>;
+    const unsigned consumer = threadIdx.x / group_threads - 1, depth = problem.pairs.depth, block = blockIdx.x / cluster;
+    const float weight_factor = ldexpf(1.0f, problem.pairs.weight_exponent);
+    struct ring ring = {0, 0};
+    float acc[columns / 2];
+#pragma unroll
+    for (unsigned k = 0; k < columns / 2; k++)
+        acc[k] = 0.0f;
+    for (unsigned index = problem.block_segments[block]; index < problem.block_segments[block + 1]; index++) {
+        const struct fused_segment segment = problem.segments[index];
+        const struct fused_group group = problem.groups[segment.group];
+        const unsigned sources = cluster * consumers * group.packed, end = segment.source + segment.sources;
+        float *slot = problem.slots + static_cast<size_t>(segment.slot + rank * consumers + consumer) * FUSED_TARGETS * columns;
+        for (unsigned source = segment.source; source < end; source += sources) {
+            const unsigned mine = steps_of(problem, group, source, sources);
+            const struct tile_rows rows = rows_of(group, source + (rank * consumers + consumer) * group.packed, end);
+            const bool with_means = group.slice == 0;
+            uint32_t fragments[steps][4], z[4][4];
+            float dots[2] = {0.0f, 0.0f};
+#pragma unroll
+            for (unsigned step = 0; step < steps; step++)
+                load_fragment(problem.coefficients, problem.rows, rows, step, fragments[step]);
+
+            barrier_wait(storage.full(ring.stage), ring.parity);
+            const unsigned char *stage = storage.stage(ring.stage);
+            {
+                float product[32];
+                products_fence();
+                first_product<columns, steps>(stage + shape::sources + consumer * steps * box_bytes, fragments, mine, product);
+                products_commit();
+                products_wait<0>();
+                products_keep(product);
+                scale(product, stage + shape::ratios, problem.pairs.row_means, with_means, dots);
+                round_to_half(product, z);
+            }
+            for (unsigned k = FUSED_DEPTH; k < depth; k += FUSED_DEPTH) {
+                const unsigned before = ring.stage;
+                float product[32];
+                advance<shape::stages>(ring);
+                const unsigned char *following = storage.stage(ring.stage);
+                barrier_wait(storage.full(ring.stage), ring.parity);
+                products_fence();
+                first_product<columns, steps>(following + shape::sources + consumer * steps * box_bytes, fragments, mine, product);
+                products_commit();
+                second_product<columns>(stage + shape::weights, z, k > FUSED_DEPTH, acc);
+                products_commit();
+                products_wait<1>();
+                products_keep(product);
+                scale(product, following + shape::ratios, problem.pairs.row_means + k, with_means, dots);
+                products_wait<0>();
+                release<cluster>(storage.empty(before));
+                round_to_half(product, z);
+                stage = following;
+            }
+            products_fence();
+            second_product<columns>(stage + shape::weights, z, depth > FUSED_DEPTH, acc);
+            products_commit();
+            float2 factors[2];
+#pragma unroll
+            for (unsigned k = 0; k < 2; k++)
+                factors[k] = rows.valid[k] ? problem.factors[rows.pair[k]] : make_float2(0.0f, 1.0f);
+#pragma unroll
+            for (unsigned step = 0; step < steps; step++)
+                load_fragment(problem.joiners, problem.rows, rows, step, fragments[step]);
+            products_wait<0>();
+            products_keep(acc);
+            release<cluster>(storage.empty(ring.stage));
+            advance<shape::stages>(ring);
+
+            const float outputs[2] = {factors[0].x, factors[1].x}, joined[2] = {factors[0].y, factors[1].y};
+            keep_outputs<columns>(problem, group, rows, slot, source == segment.source, outputs, acc);
+            if (with_means) {
+#pragma unroll
+                for (unsigned k = 0; k < 2; k++) {
+                    const float mean = quad_sum(dots[k]) * factors[k].x * weight_factor;
+                    if (threadIdx.x % 4 == 0 && rows.valid[k])
+                        problem.means[rows.pair[k]] = mean;
+                }
+            }
+#pragma unroll
+            for (unsigned k = 0; k < columns / 2; k++)
+                acc[k] *= 1.0f / joined[k / 2 % 2];
+#pragma unroll
+            for (unsigned done = 0; done < steps; done += shape::norm_steps) {
+                if (done < mine) {
+                    barrier_wait(storage.full(ring.stage), ring.parity);
+                    const unsigned char *norms = storage.stage(ring.stage) + consumer * shape::norm_steps * (columns / box_columns) * box_bytes;
+                    products_fence();
+#pragma unroll
+                    for (unsigned step = 0; step < shape::norm_steps; step++) {
+                        if (done + step < mine)
+                            multiply_warpgroup_transposed<columns>(
+                                acc, fragments[done + step], matrix_descriptor_transposed(norms + step * (columns / box_columns) * box_bytes, box_bytes), true);
+                    }
+                    products_commit();
+                    products_wait<0>();
+                    products_keep(acc);
+                    release<cluster>(storage.empty(ring.stage));
+                    advance<shape::stages>(ring);
+                }
+            }
+            keep_norms<columns>(problem, group, rows, joined, acc);
+        }
+    }
+}
+
+#endif
+
+template <unsigned columns, unsigned steps, unsigned cluster>
+__global__ void __cluster_dims__(cluster, 1, 1) __launch_bounds__(block_threads, 1)
+    fused_wgmma_kernel(const __grid_constant__ struct fused_problem problem, const __grid_constant__ struct tensor_maps maps) {
+#if defined(CUDA_EMULATION) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    DYNAMIC_SHARED(shared, 1024);
+    using shape = layout<columns, steps>;
+    const struct storage<columns, steps> storage = {shared};
+    const unsigned rank = cluster > 1 ? cluster_rank() : 0;
+    if (threadIdx.x == 0) {
+        for (unsigned stage = 0; stage < shape::stages; stage++) {
+            barrier_initialise(storage.full(stage), 1);
+            barrier_initialise(storage.empty(stage), consumer_warps * cluster);
+        }
+        barrier_initialise_fence();
+    }
+    __syncthreads();
+    if (cluster > 1) {
+        cluster_arrive();
+        cluster_wait();
+    }
+    if (threadIdx.x < group_threads) {
+        registers_release<producer_registers>();
+        if (threadIdx.x == 0)
+            produce<columns, steps, cluster>(problem, maps, storage, rank);
+    } else {
+        registers_claim<consumer_registers>();
+        consume<columns, steps, cluster>(problem, storage, rank);
+    }
+    /* A block must not end while another one of its cluster may still write to it. */
+    __syncthreads();
+    if (cluster > 1) {
+        cluster_arrive();
+        cluster_wait();
+    }
+#endif
+}
+
+/* The function of the driver that describes a tensor to the copy engine; through the runtime, so that nothing links with libcuda. */
+enum cx_status find_encoder(struct cuda_backend *cuda, PFN_cuTensorMapEncodeTiled_v12000 *encode, struct cx_error *error) {
+    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    void *function = NULL;
+    enum cx_status status = cuda_result(cuda, "ff_pair_norms", "looking for cuTensorMapEncodeTiled",
+                                        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found), error);
+    if (status == CX_OK && (found != cudaDriverEntryPointSuccess || !function))
+        return cx_fail(error, CX_ERROR_DEVICE, "ff_pair_norms: this driver has no cuTensorMapEncodeTiled; update it, or choose --pair-kernel chunked");
+    *encode = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
+    return status;
+}
+
+/* A matrix of float16, read in boxes of 64 columns × `box` rows. */
+enum cx_status describe_matrix(PFN_cuTensorMapEncodeTiled_v12000 encode, void *matrix, size_t rows, size_t columns, size_t stride, unsigned box,
+                               CUtensorMap *map, struct cx_error *error) {
+    const cuuint64_t sizes[2] = {columns, rows}, strides[1] = {stride * sizeof(__half)};
+    const cuuint32_t boxes[2] = {box_columns, box}, steps[2] = {1, 1};
+    const CUresult code = encode(map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 2, matrix, sizes, strides, boxes, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                 CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (code != CUDA_SUCCESS)
+        return cx_fail(error, CX_ERROR_DEVICE, "ff_pair_norms: describing a matrix [%zu, %zu] to the copy engine failed: CUDA driver error %d", rows, columns,
+                       static_cast<int>(code));
+    return CX_OK;
+}
+
+template <unsigned columns, unsigned steps, unsigned cluster>
+enum cx_status run(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
+    const size_t depth = problem->pairs.depth, width = problem->pairs.width, rows = static_cast<size_t>(problem->tokens) * problem->rows;
+    PFN_cuTensorMapEncodeTiled_v12000 encode;
+    struct tensor_maps maps;
+    enum cx_status status;
+    if ((status = find_encoder(cuda, &encode, error)) != CX_OK ||
+        (status = describe_matrix(encode, matrix->centred, width, depth, cuda_padded(depth), columns / cluster, &maps.weights, error)) != CX_OK ||
+        (status = describe_matrix(encode, problem->ratios, problem->tokens, depth, depth, box_rows, &maps.ratios, error)) != CX_OK ||
+        (status = describe_matrix(encode, problem->sources, rows, depth, depth, box_rows, &maps.sources, error)) != CX_OK ||
+        (status = describe_matrix(encode, problem->norms, rows, width, width, box_rows, &maps.norms, error)) != CX_OK)
+        return status;
+    constexpr size_t shared = layout<columns, steps>::total;
+    return CUDA_LAUNCH(cuda, "ff_pair_norms", error, (fused_wgmma_kernel<columns, steps, cluster>), problem->blocks * cluster, block_threads, shared, *problem,
+                       maps);
+}
+
+/* All widths and depths of tiles of one size of cluster. */
+template <unsigned cluster>
+enum cx_status choose(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
+    const unsigned steps = problem->packed * problem->rows / FUSED_STEP;
+    const bool wide = problem->slice_columns == wide_columns;
+    if (steps > most_steps || (!wide && problem->slice_columns != narrow_columns))
+        return cx_fail(error, CX_ERROR_INTERNAL, "ff_pair_norms: no kernel for tiles of %u steps and %u columns", steps, problem->slice_columns);
+    if (steps == 1)
+        return wide ? run<wide_columns, 1, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 1, cluster>(cuda, problem, matrix, error);
+    if (steps == 2)
+        return wide ? run<wide_columns, 2, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 2, cluster>(cuda, problem, matrix, error);
+    return wide ? run<wide_columns, 4, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 4, cluster>(cuda, problem, matrix, error);
+}
+
+/* The wider slice where it fits d, since z is built anew for each; else the one that leaves less of d empty. */
+unsigned slice_columns(unsigned width) {
+    const unsigned wide = cuda_blocks(width, wide_columns) * wide_columns, narrow = cuda_blocks(width, narrow_columns) * narrow_columns;
+    return wide <= narrow ? wide_columns : narrow_columns;
+}
+
+bool plan(const struct cuda_backend *cuda, unsigned cluster, struct fused_plan *plan, char *reason, size_t size) {
+    const unsigned rows = fused_rows(static_cast<unsigned>(cuda->base.config.heads));
+    if (cuda->capability != 90) {
+        snprintf(reason, size, "it is written for compute capability 9.0, and the device has %d.%d", cuda->capability / 10, cuda->capability % 10);
+        return false;
+    }
+    if (cuda->shared_bytes < shared_limit) {
+        snprintf(reason, size, "it needs %u bytes of shared memory a block, and the device has %zu", shared_limit, cuda->shared_bytes);
+        return false;
+    }
+    plan->slice_columns = slice_columns(static_cast<unsigned>(cuda->base.config.hidden_size));
+    plan->sources = plan->slots = consumers * cluster;
+    plan->packed = most_steps * FUSED_STEP / rows;
+    plan->blocks = static_cast<unsigned>(cuda->multiprocessors) / cluster;
+    return true;
+}
+
+} /* namespace */
+
+bool fused_wgmma_plan(const struct cuda_backend *cuda, struct fused_plan *result, char *reason, size_t size) {
+    return plan(cuda, 1, result, reason, size);
+}
+
+bool fused_wgmma_cluster_plan(const struct cuda_backend *cuda, struct fused_plan *result, char *reason, size_t size) {
+    return plan(cuda, 2, result, reason, size);
+}
+
+enum cx_status fused_wgmma(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
+    return choose<1>(cuda, problem, matrix, error);
+}
+
+enum cx_status fused_wgmma_cluster(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix,
+                                   struct cx_error *error) {
+    return choose<2>(cuda, problem, matrix, error);
+}

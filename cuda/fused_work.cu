@@ -1,0 +1,153 @@
+/*
+ * The work list of the fused kernels: what each block does, so that all of them end at the same time.
+ *
+ * The steps of a batch stand in one row: sequence by sequence, its target tiles, of each the slices of d, of each the sources in steps. Block b of B takes
+ * steps b S / B .. (b + 1) S / B - 1. So every block has the same number of steps but for one, whatever the lengths, and blocks that run at the same time read
+ * the same sequence's sources from the L2 cache. Where a block's share begins or ends inside a group, the group's sum over the sources falls into several
+ * slots.
+ *
+ * A sequence of up to 32 tokens would leave half of a tile's rows empty, one of up to 16 three quarters: their tiles hold two or four sources.
+ */
+#include "fused_pairs.cuh"
+
+#include <cstring>
+
+enum { list_alignment = 256 };
+
+static unsigned packed_of(size_t length, unsigned most) {
+    const unsigned packed = length <= FUSED_TARGETS / 4 ? 4 : length <= FUSED_TARGETS / 2 ? 2 : 1;
+    return packed < most ? packed : most;
+}
+
+static size_t length_of(const struct cx_batch *batch, size_t sequence) {
+    return batch->token_offset[sequence + 1] - batch->token_offset[sequence];
+}
+
+static size_t blocks_of(size_t whole, size_t part) {
+    return (whole + part - 1) / part;
+}
+
+/* Target tiles of a sequence, and steps of one of its groups. */
+static size_t tiles_of(size_t length, const struct fused_plan *plan) {
+    return blocks_of(length, FUSED_TARGETS / packed_of(length, plan->packed));
+}
+
+static size_t steps_of(size_t length, const struct fused_plan *plan) {
+    return blocks_of(length, static_cast<size_t>(plan->sources) * packed_of(length, plan->packed));
+}
+
+struct totals {
+    size_t groups, steps, blocks;
+};
+
+static struct totals count_work(const struct fused_state *fused, const struct cx_batch *batch) {
+    struct totals totals = {};
+    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
+        const size_t n = length_of(batch, sequence), groups = tiles_of(n, &fused->plan) * fused->slices;
+        totals.groups += groups;
+        totals.steps += groups * steps_of(n, &fused->plan);
+    }
+    totals.blocks = totals.steps < fused->plan.blocks ? totals.steps : fused->plan.blocks;
+    return totals;
+}
+
+/* What is written while the steps are dealt out. */
+struct dealer {
+    const struct fused_state *fused;
+    struct totals totals;
+    struct fused_group *groups;
+    struct fused_segment *segments;
+    unsigned *block_segments;
+    size_t group_count, segment_count, slot_count, step, block;
+    unsigned packed; /* largest so far */
+};
+
+static size_t first_step(const struct dealer *dealer, size_t block) {
+    return block * dealer->totals.steps / dealer->totals.blocks;
+}
+
+/* A group's steps, to the blocks whose turn it is. */
+static void deal_group(struct dealer *dealer, struct fused_group group) {
+    const unsigned stride = dealer->fused->plan.sources * group.packed;
+    const size_t steps = steps_of(group.length, &dealer->fused->plan), end = dealer->step + steps, begin = dealer->step;
+    group.slot = static_cast<unsigned>(dealer->slot_count);
+    while (dealer->step < end) {
+        if (dealer->step == first_step(dealer, dealer->block))
+            dealer->block_segments[dealer->block++] = static_cast<unsigned>(dealer->segment_count);
+        const size_t stop = first_step(dealer, dealer->block) < end ? first_step(dealer, dealer->block) : end;
+        const unsigned source = static_cast<unsigned>(dealer->step - begin) * stride, after = static_cast<unsigned>(stop - begin) * stride;
+        dealer->segments[dealer->segment_count++] = {static_cast<unsigned>(dealer->group_count), source, (after < group.length ? after : group.length) - source,
+                                                     static_cast<unsigned>(dealer->slot_count)};
+        dealer->slot_count += dealer->fused->plan.slots;
+        dealer->step = stop;
+    }
+    group.slots = static_cast<unsigned>(dealer->slot_count) - group.slot;
+    dealer->groups[dealer->group_count++] = group;
+}
+
+static void deal(struct dealer *dealer, const struct cx_batch *batch) {
+    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
+        struct fused_group group = {};
+        group.pairs = batch->pair_offset[sequence];
+        group.first = static_cast<unsigned>(batch->token_offset[sequence]);
+        group.length = static_cast<unsigned>(length_of(batch, sequence));
+        group.packed = packed_of(group.length, dealer->fused->plan.packed);
+        dealer->packed = group.packed > dealer->packed ? group.packed : dealer->packed;
+        const unsigned rows = FUSED_TARGETS / group.packed;
+        for (group.target = 0; group.target < group.length; group.target += rows) {
+            group.targets = group.length - group.target < rows ? group.length - group.target : rows;
+            for (group.slice = 0; group.slice < dealer->fused->slices; group.slice++) {
+                group.column = group.slice * dealer->fused->plan.slice_columns;
+                deal_group(dealer, group);
+            }
+        }
+    }
+    dealer->block_segments[dealer->totals.blocks] = static_cast<unsigned>(dealer->segment_count);
+}
+
+static size_t place(size_t *bytes, size_t count, size_t size) {
+    const size_t at = *bytes;
+    *bytes += blocks_of(count * size, list_alignment) * list_alignment;
+    return at;
+}
+
+enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch *batch, struct cx_error *error) {
+    struct fused_state *fused = cuda->fused;
+    struct cuda_list *memory = &fused->memory[cuda->batch_block], *pinned = &fused->pinned[cuda->batch_block];
+    const struct totals totals = count_work(fused, batch);
+    fused->group_count = fused->blocks = 0;
+    fused->slots = 0;
+    if (totals.steps == 0)
+        return CX_OK;
+    /* A segment begins with a group or with a block. */
+    const size_t most_segments = totals.groups + totals.blocks;
+    if (most_segments * fused->plan.slots > UINT32_MAX)
+        return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu groups of pairs in one batch", totals.groups);
+    size_t bytes = 0;
+    const size_t groups = place(&bytes, totals.groups, sizeof(struct fused_group)), segments = place(&bytes, most_segments, sizeof(struct fused_segment));
+    const size_t block_segments = place(&bytes, totals.blocks + 1, sizeof(unsigned));
+    enum cx_status status = cuda_pinned_fit(cuda, pinned, bytes, "a batch's work list", error);
+    if (status == CX_OK)
+        status = cuda_list_fit(cuda, memory, bytes, "a batch's work list", error);
+    if (status != CX_OK)
+        return status;
+    unsigned char *host = static_cast<unsigned char *>(pinned->memory);
+    const unsigned char *device = static_cast<const unsigned char *>(memory->memory);
+    memset(host, 0, bytes);
+    struct dealer dealer = {};
+    dealer.fused = fused;
+    dealer.totals = totals;
+    dealer.groups = reinterpret_cast<struct fused_group *>(host + groups);
+    dealer.segments = reinterpret_cast<struct fused_segment *>(host + segments);
+    dealer.block_segments = reinterpret_cast<unsigned *>(host + block_segments);
+    deal(&dealer, batch);
+    fused->groups = reinterpret_cast<const struct fused_group *>(device + groups);
+    fused->segments = reinterpret_cast<const struct fused_segment *>(device + segments);
+    fused->block_segments = reinterpret_cast<const unsigned *>(device + block_segments);
+    fused->group_count = static_cast<unsigned>(totals.groups);
+    fused->blocks = static_cast<unsigned>(totals.blocks);
+    fused->slots = dealer.slot_count;
+    fused->packed = dealer.packed;
+    return cuda_result(cuda, "batch_begin", "copying a batch's work list",
+                       cudaMemcpyAsync(memory->memory, host, bytes, cudaMemcpyHostToDevice, cuda->stream), error);
+}

@@ -1,0 +1,282 @@
+/*
+ * The kernels that keep the feed-forward product on chip, against the float64 definitions: every kernel that this device has, each on lengths that fill tiles,
+ * leave them half empty, and are packed several sources to a tile. Runs on a GPU, or on the emulation; skipped where there is neither.
+ *
+ *     test_cuda_fused [KERNEL]     mma or wgmma alone
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "op_cases.h"
+
+enum { outputs = 5 }; /* three maps, own, sum */
+
+static const struct op_case shapes[] = {
+    {"one token", OP_RANDOM, 4, 16, 64, CX_GELU, {1}},
+    {"packed", OP_RANDOM, 4, 16, 128, CX_GELU, {1, 2, 3, 5, 8, 15, 16, 17, 31, 32}},
+    {"tile borders", OP_RANDOM, 1, 64, 64, CX_GELU, {33, 63, 64, 65}},
+    {"two slices", OP_RANDOM, 12, 16, 128, CX_GELU, {40, 3}},
+    {"16 heads", OP_RANDOM, 16, 8, 64, CX_GELU, {37, 13, 20}},
+    {"31 heads", OP_RANDOM, 31, 64, 64, CX_GELU, {5, 18}},
+    {"minilm", OP_RANDOM, 12, 32, 1536, CX_GELU, {9, 35}},
+    {"long", OP_RANDOM, 2, 32, 64, CX_GELU, {200, 129}},
+};
+enum { shape_count = sizeof shapes / sizeof *shapes };
+
+static const struct {
+    enum cx_pair_kernel kind;
+    const char *name;
+} kernels[] = {{CX_PAIR_KERNEL_MMA, "mma"}, {CX_PAIR_KERNEL_WGMMA, "wgmma"}};
+enum { kernel_count = sizeof kernels / sizeof *kernels };
+static bool is_here[kernel_count];
+
+struct result {
+    float *values[outputs];
+    size_t counts[outputs];
+};
+
+static struct cx_error error;
+
+static void expect_ok(enum cx_status status) {
+    if (status != CX_OK)
+        fail_msg("%s: %s", cx_status_name(status), error.message);
+}
+
+static const struct op *pair_operation(void) {
+    for (size_t k = 0; k < op_table_count; k++) {
+        if (strcmp(op_table[k].name, "ff_pair_norms") == 0)
+            return &op_table[k];
+    }
+    fail_msg("ff_pair_norms is not in the table of operations");
+    return NULL;
+}
+
+static enum cx_status open_backend(const struct cx_model_config *config, enum cx_pair_kernel kernel, struct cx_backend **backend) {
+    const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F16, .pair_kernel = kernel};
+    return cx_backend_open(&options, config, backend, &error);
+}
+
+/* Runs the operation `times` times and reads what the last one gives; the status is that of the first reading that failed. */
+static enum cx_status run(struct op_data *data, size_t kernel, int times, struct result *result) {
+    const struct op *op = pair_operation();
+    struct cx_backend *backend;
+    enum cx_status status = CX_OK;
+    memset(result, 0, sizeof *result);
+    expect_ok(open_backend(&data->config, kernels[kernel].kind, &backend));
+    expect_ok(op_data_upload(data, backend, &error));
+    expect_ok(op_outputs_create(data, op, &error));
+    for (int k = 0; k < times; k++)
+        expect_ok(op->run(data, &error));
+    for (size_t k = 0; k < outputs && status == CX_OK; k++) {
+        result->counts[k] = op_output_count(data, op, k);
+        result->values[k] = calloc(result->counts[k], sizeof *result->values[k]);
+        assert_non_null(result->values[k]);
+        status = backend->operations->read(backend, data->out[k], 0, result->counts[k], result->values[k], &error);
+    }
+    op_data_release(data);
+    cx_backend_close(backend);
+    return status;
+}
+
+static void free_result(struct result *result) {
+    for (size_t k = 0; k < outputs; k++)
+        free(result->values[k]);
+}
+
+/* Of a map's elements relative to themselves; parts that nearly cancel are held against a thousandth of the largest. */
+static void norm_errors(size_t count, const float *found, const double *expected, double *largest, double *root_mean_square) {
+    double top = 0.0, squares = 0.0;
+    *largest = 0.0;
+    for (size_t j = 0; j < count; j++)
+        top = fmax(top, expected[j]);
+    for (size_t j = 0; j < count; j++) {
+        double one = fabs((double)found[j] - expected[j]) / fmax(expected[j], 1e-3 * top);
+        squares += one * one;
+        *largest = one > *largest || isnan(one) ? one : *largest;
+    }
+    *root_mean_square = sqrt(squares / (double)count);
+}
+
+/* Of own and sum: the largest relative to the root mean square of all elements, which finds one that is missing. */
+static void vector_errors(size_t count, const float *found, const double *expected, double *largest, double *root_mean_square) {
+    double squares = 0.0, differences = 0.0;
+    *largest = 0.0;
+    for (size_t j = 0; j < count; j++) {
+        double one = fabs((double)found[j] - expected[j]);
+        squares += expected[j] * expected[j];
+        differences += one * one;
+        *largest = one > *largest || isnan(one) ? one : *largest;
+    }
+    *largest /= sqrt(squares / (double)count);
+    *root_mean_square = sqrt(differences / squares);
+}
+
+static void check_case(const struct op_case *shape, size_t kernel, float factor) {
+    const struct op *op = pair_operation();
+    struct op_data data;
+    struct op_expected expected[OP_MAX_OUTPUTS];
+    struct result result;
+    op_data_create(shape, &data);
+    for (size_t k = 0; k < data.head_ff_sources_count; k++)
+        data.head_ff_sources[k] *= factor;
+    for (size_t k = 0; k < data.residual_ff_sources_count; k++)
+        data.residual_ff_sources[k] *= factor;
+    for (size_t k = 0; k < data.output_count; k++)
+        data.output[k] /= factor;
+    assert_true(op_reference(&data, op, expected));
+    expect_ok(run(&data, kernel, 1, &result));
+    for (size_t k = 0; k < outputs; k++) {
+        const bool is_map = k < 3;
+        /* A vector's element has no sum over d that averages its error; few pairs have no sum that averages theirs. */
+        const double most = is_map ? 1e-3 : 1e-2, most_mean = data.batch.pairs < 100 ? most : is_map ? 2.5e-4 : 5e-4;
+        double largest, mean;
+        (is_map ? norm_errors : vector_errors)(result.counts[k], result.values[k], expected[k].value, &largest, &mean);
+        if (getenv("CONTEXTURE_TEST_VERBOSE"))
+            print_message("%-6s %-13s output %zu: largest %.2e, root mean square %.2e\n", kernels[kernel].name, shape->name, k, largest, mean);
+        if (!(largest <= most && mean <= most_mean))
+            fail_msg("%s, %s, output %zu: largest error %g (allowed %g), root mean square %g (allowed %g)", kernels[kernel].name, shape->name, k, largest, most,
+                     mean, most_mean);
+    }
+    free_result(&result);
+    op_expected_free(expected);
+    op_data_free(&data);
+}
+
+static void maps_keep_their_bounds(void **state) {
+    (void)state;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++) {
+        for (size_t s = 0; s < shape_count && is_here[kernel]; s++)
+            check_case(&shapes[s], kernel, 1.0f);
+    }
+}
+
+/* Numbers far outside of float16 keep their relative precision, because they are scaled. */
+static void large_and_small_numbers_fit(void **state) {
+    (void)state;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++) {
+        if (is_here[kernel]) {
+            check_case(&shapes[3], kernel, 1e-12f);
+            check_case(&shapes[3], kernel, 1e12f);
+        }
+    }
+}
+
+/* The same bytes every time, and a second call finds nothing of the first. */
+static void calls_give_the_same_bytes(void **state) {
+    (void)state;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++) {
+        for (size_t s = 1; s < 5 && is_here[kernel]; s++) {
+            struct op_data data;
+            struct result once, twice;
+            op_data_create(&shapes[s], &data);
+            expect_ok(run(&data, kernel, 1, &once));
+            expect_ok(run(&data, kernel, 2, &twice));
+            for (size_t k = 0; k < outputs; k++) {
+                if (memcmp(once.values[k], twice.values[k], once.counts[k] * sizeof(float)) != 0)
+                    fail_msg("%s, %s, output %zu: other bytes the second time", kernels[kernel].name, shapes[s].name, k);
+            }
+            free_result(&once);
+            free_result(&twice);
+            op_data_free(&data);
+        }
+    }
+}
+
+/* One neuron has all of ρ and nothing to give, the others give but have next to no ρ; and the other way round. */
+static void too_small_numbers_are_reported(void **state) {
+    (void)state;
+    for (size_t k = 0; k < 2 * kernel_count; k++) {
+        const size_t kernel = k / 2;
+        struct op_data data;
+        struct result result;
+        if (!is_here[kernel])
+            continue;
+        op_data_create(&shapes[3], &data);
+        const size_t f = data.config.intermediate_size;
+        float *most = k % 2 ? data.head_ff_sources : data.ratio, *least = k % 2 ? data.ratio : data.head_ff_sources;
+        const size_t most_count = k % 2 ? data.head_ff_sources_count : data.ratio_count, least_count = k % 2 ? data.ratio_count : data.head_ff_sources_count;
+        for (size_t e = 0; e < most_count; e++)
+            most[e] = e % f == 0 ? 1.0f : 1e-7f;
+        for (size_t e = 0; e < least_count; e += f)
+            least[e] = 0.0f;
+        for (size_t e = 0; e < data.residual_ff_sources_count; e++)
+            data.residual_ff_sources[e] = 0.0f;
+        enum cx_status status = run(&data, kernel, 1, &result);
+        free_result(&result);
+        if (status != CX_ERROR_INPUT)
+            fail_msg("%s: %s, too small %s were not reported", kernels[kernel].name, cx_status_name(status), k % 2 ? "sources" : "ratios");
+        assert_non_null(strstr(error.message, "--pair-precision f32"));
+        op_data_free(&data);
+    }
+}
+
+/* Neurons that ReLU switched off, and attention that is 0, make parts that are 0, and nothing to report. */
+static void parts_without_a_cause_are_zero(void **state) {
+    (void)state;
+    for (size_t k = 0; k < 2 * kernel_count; k++) {
+        const size_t kernel = k / 2;
+        struct op_data data;
+        struct result result;
+        if (!is_here[kernel])
+            continue;
+        op_data_create(&shapes[3], &data);
+        memset(k % 2 ? data.attention : data.ratio, 0, (k % 2 ? data.attention_count : data.ratio_count) * sizeof(float));
+        expect_ok(run(&data, kernel, 1, &result));
+        const size_t n = shapes[3].lengths[0];
+        for (size_t j = 0; j < n * n; j++)
+            assert_true((k % 2 && j / n == j % n) || result.values[0][j] == 0.0f);
+        free_result(&result);
+        op_data_free(&data);
+    }
+}
+
+/* A kernel that is asked for by name is refused, with the reason, where it does not fit; AUTO then takes another way. */
+static void what_does_not_fit_is_refused(void **state) {
+    static const struct {
+        struct cx_model_config config;
+        const char *reason;
+    } cases[] = {
+        {{.layers = 1, .heads = 2, .head_size = 24, .hidden_size = 48, .intermediate_size = 64}, "multiples of 64"},
+        {{.layers = 1, .heads = 2, .head_size = 32, .hidden_size = 64, .intermediate_size = 100}, "multiples of 64"},
+        {{.layers = 1, .heads = 32, .head_size = 2, .hidden_size = 64, .intermediate_size = 64}, "32"},
+    };
+    struct cx_backend *backend;
+    (void)state;
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        assert_int_equal(open_backend(&cases[k].config, CX_PAIR_KERNEL_MMA, &backend), CX_ERROR_UNSUPPORTED);
+        assert_non_null(strstr(error.message, cases[k].reason));
+        expect_ok(open_backend(&cases[k].config, CX_PAIR_KERNEL_AUTO, &backend));
+        cx_backend_close(backend);
+    }
+    const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F32, .pair_kernel = CX_PAIR_KERNEL_MMA};
+    const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 64, .hidden_size = 64, .intermediate_size = 64};
+    assert_int_equal(cx_backend_open(&options, &config, &backend, &error), CX_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "f16"));
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(maps_keep_their_bounds),         cmocka_unit_test(large_and_small_numbers_fit),    cmocka_unit_test(calls_give_the_same_bytes),
+        cmocka_unit_test(too_small_numbers_are_reported), cmocka_unit_test(parts_without_a_cause_are_zero), cmocka_unit_test(what_does_not_fit_is_refused),
+    };
+    const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 64, .hidden_size = 64, .intermediate_size = 64};
+    struct cx_backend *backend;
+    bool any = false;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++) {
+        const bool wanted = argc < 2 || strcmp(argv[1], kernels[kernel].name) == 0;
+        is_here[kernel] = wanted && open_backend(&config, kernels[kernel].kind, &backend) == CX_OK;
+        if (is_here[kernel])
+            cx_backend_close(backend);
+        else if (wanted)
+            print_message("without %s: %s\n", kernels[kernel].name, error.message);
+        any = any || is_here[kernel];
+    }
+    return any ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
+}
