@@ -25,7 +25,7 @@ void yield_thread();
 
 /* Every lane of the mask brings a pointer to its own arguments; the last one to arrive runs `combine`, which writes the
    results of all lanes. arguments[lane] is meaningful for the lanes of the mask. */
-enum class Collective { sync_warp, shuffle, vote, load_matrix, multiply };
+enum class Collective { sync_warp, shuffle, vote, load_matrix, multiply, product, warpgroup };
 using Combine = void (*)(void **arguments, unsigned mask);
 void warp_collective(Collective kind, unsigned mask, void *argument, Combine combine, int line);
 

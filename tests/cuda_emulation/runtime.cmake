@@ -15,7 +15,7 @@ endif()
 file(GLOB python_headers ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/nvidia/cu*/include)
 find_path(CX_CUDA_INCLUDE cublasLt.h HINTS ${header_hints} ${python_headers})
 set(missing "")
-foreach(header cuda_runtime_api.h cuda_fp16.h vector_functions.h cublasLt.h)
+foreach(header cuda.h cuda_runtime_api.h cuda_fp16.h vector_functions.h cublasLt.h)
   if(NOT EXISTS ${CX_CUDA_INCLUDE}/${header})
     set(missing "CUDA's header ${header} is not on this machine (set CX_CUDA_INCLUDE)")
   endif()
@@ -44,7 +44,7 @@ if(CX_SANITIZE_THREAD)
 endif()
 
 # What the sources of kernels are compiled with.
-set(emulated_options -include ${emulation_folder}/forced.h -fno-strict-aliasing -Wno-unknown-pragmas -g CACHE INTERNAL "")
+set(emulated_options -include ${emulation_folder}/forced.h -fno-strict-aliasing -Wno-unknown-pragmas -Wno-psabi -g CACHE INTERNAL "")
 
 # emulated_cuda_library(name source…): a static library of .cu files as C++ (and of .c files as they are), with the emulation.
 function(emulated_cuda_library name)

@@ -8,6 +8,7 @@
 #define CUDA_EMULATION_SANITIZERS_H
 
 #include <cstddef>
+#include <cstring>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -50,6 +51,15 @@ inline void announce_read(const void *address, size_t bytes) {
 }
 inline void announce_write(void *address, size_t bytes) {
     __tsan_write_range(address, bytes);
+}
+
+/* For registers of CUDA threads, which lie on their stacks and are none of ThreadSanitizer's business; its memcpy would tell it. */
+inline void copy_silently(void *to, const void *from, size_t bytes) {
+#ifdef EMULATION_RACES
+    asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+#else
+    memcpy(to, from, bytes);
+#endif
 }
 
 /* What happens in its scope belongs to another ThreadSanitizer fibre; the switch itself orders nothing. */

@@ -3,8 +3,11 @@
 #include <cstdlib>
 
 #include "barrier.h"
+#include "copy_engine.h"
 #include "sanitizers.h"
 #include "shared_memory.h"
+#include "transaction_barrier.h"
+#include "warpgroup.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -42,12 +45,18 @@ void make_ready(Thread *thread) {
 }
 
 Thread *pick() {
+    if (seed > 3 && random_number() % 64 == 0) {
+        engine_run_one();
+    }
     size_t count = ready.size() - ready_head;
-    if (!count) {
-        if (live) {
+    if (!count && !live) {
+        engine_check_idle();
+        return &host;
+    }
+    for (; !count; count = ready.size() - ready_head) {
+        if (!engine_run_one()) {
             fail("deadlock: no CUDA thread can run");
         }
-        return &host;
     }
     Thread *thread;
     if (newest_first()) {
@@ -178,6 +187,8 @@ void run_block(unsigned count, const std::function<void()> &block_body) {
         body = &block_body;
         shared_memory_begin();
         barriers_begin(count);
+        transaction_barriers_begin();
+        warpgroups_begin(count);
         warps.assign((count + 31) / 32, Warp());
         live = count;
         for (unsigned i = 0; i < count; ++i) {
@@ -185,6 +196,8 @@ void run_block(unsigned count, const std::function<void()> &block_body) {
         }
         switch_to(pick());
         barriers_end();
+        transaction_barriers_end();
+        warpgroups_end();
         shared_memory_end();
     }
 }

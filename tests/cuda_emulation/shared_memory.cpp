@@ -133,4 +133,9 @@ unsigned shared_offset(const void *pointer, size_t bytes) {
     return static_cast<unsigned>(offset);
 }
 
+unsigned char *shared_at(unsigned offset, size_t bytes) {
+    shared_offset(arena + offset, bytes);
+    return arena + offset;
+}
+
 } /* namespace emulation */

@@ -7,7 +7,7 @@ namespace emulation {
 
 namespace {
 
-const char *const names[] = {"__syncwarp", "a shuffle", "a vote", "ldmatrix", "mma"};
+const char *const names[] = {"__syncwarp", "a shuffle", "a vote", "ldmatrix", "mma", "wgmma", "an instruction of the warpgroup"};
 
 WarpOperation &operation_of(Warp &warp, unsigned mask) {
     for (WarpOperation &operation : warp.operations) {
