@@ -29,8 +29,15 @@ static const struct {
     {{"integers", OP_INTEGERS, 4, 8, 36, CX_RELU, {7, 18, 3}}, 256},
 };
 
-static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, size_t pair_chunk) {
-    struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = pair_chunk};
+/* For the kernels that keep the pair product on chip: packed sequences and not, ragged tiles, one and two steps of an instruction's depth for the heads. */
+static const struct op_case fused_cases[] = {
+    {"fused", OP_RANDOM, 4, 16, 64, CX_GELU, {33, 3, 18}},
+    {"fused, many heads", OP_RANDOM, 17, 64, 64, CX_GELU, {9}},
+};
+static const enum cx_pair_kernel fused_kernels[] = {CX_PAIR_KERNEL_MMA};
+
+static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, enum cx_pair_kernel kernel, size_t pair_chunk) {
+    struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = pair_chunk, .pair_kernel = kernel};
     struct cx_backend *backend;
     struct cx_error error = {0};
     if (cx_backend_open(&options, &data->config, &backend, &error) != CX_OK) {
@@ -92,12 +99,12 @@ static int run_operation(struct op_data *data, const struct op *op, bool half_pa
     return failures;
 }
 
-static int run_case(size_t index, enum cx_pair_precision precision) {
+static int run_case(const struct op_case *shape, enum cx_pair_precision precision, enum cx_pair_kernel kernel, size_t pair_chunk) {
     struct op_data data;
     struct cx_error error = {0};
     int failures = 0;
-    op_data_create(&cases[index].shape, &data);
-    struct cx_backend *backend = open_backend(&data, precision, cases[index].pair_chunk);
+    op_data_create(shape, &data);
+    struct cx_backend *backend = open_backend(&data, precision, kernel, pair_chunk);
     if (op_data_upload(&data, backend, &error) != CX_OK) {
         fail_msg("%s: %s", data.shape->name, error.message);
     }
@@ -117,8 +124,13 @@ static void test_operations(void **state) {
     int failures = 0;
     (void)state;
     for (size_t index = 0; index < sizeof cases / sizeof *cases; index++) {
-        failures += run_case(index, CX_PAIR_F32);
-        failures += run_case(index, CX_PAIR_F16);
+        failures += run_case(&cases[index].shape, CX_PAIR_F32, CX_PAIR_KERNEL_AUTO, cases[index].pair_chunk);
+        failures += run_case(&cases[index].shape, CX_PAIR_F16, CX_PAIR_KERNEL_AUTO, cases[index].pair_chunk);
+    }
+    for (size_t index = 0; index < sizeof fused_cases / sizeof *fused_cases; index++) {
+        for (size_t k = 0; k < sizeof fused_kernels / sizeof *fused_kernels; k++) {
+            failures += run_case(&fused_cases[index], CX_PAIR_F16, fused_kernels[k], 0);
+        }
     }
     assert_int_equal(failures, 0);
 }
@@ -137,7 +149,7 @@ static void test_no_allocation_in_the_loop(void **state) {
     struct emulation_statistics before, after;
     (void)state;
     op_data_create(&cases[0].shape, &data);
-    struct cx_backend *backend = open_backend(&data, CX_PAIR_F32, cases[0].pair_chunk);
+    struct cx_backend *backend = open_backend(&data, CX_PAIR_F32, CX_PAIR_KERNEL_AUTO, cases[0].pair_chunk);
     assert_int_equal(op_data_upload(&data, backend, &error), CX_OK);
     for (size_t o = 0; o < op_table_count; o++) {
         assert_int_equal(op_outputs_create(&data, &op_table[o], &error), CX_OK);
