@@ -136,8 +136,6 @@ CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fus
 /* The kernels; each needs what fused_work.cu chose for it. */
 bool fused_wgmma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
-bool fused_wgmma_cluster_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
-CX_MUST_USE enum cx_status fused_wgmma_cluster(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 bool fused_mma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 /* Maps, own, sum, and the count of pairs that were too small. */

@@ -224,9 +224,9 @@ template <unsigned rows> static enum cx_status make_coefficients(struct cuda_bac
 enum cx_status fused_prepare(struct cuda_backend *cuda, const struct fused_problem *problem, struct cx_error *error) {
     const struct pair_problem *pairs = &problem->pairs;
     const struct vectors sources = {
-        pairs->heads,          problem->rows, pairs->depth, pairs->head_ff_sources, pairs->residual_ff_sources, problem->sources, problem->source_exponents,
+        pairs->heads,          problem->rows, pairs->depth, pairs->inner.heads, pairs->inner.residual, problem->sources, problem->source_exponents,
         problem->source_sizes, NULL};
-    const struct vectors norms = {pairs->heads,   problem->rows,           pairs->width, pairs->head_norm_sources, pairs->residual_norm_sources,
+    const struct vectors norms = {pairs->heads,   problem->rows,           pairs->width, pairs->outer.heads, pairs->outer.residual,
                                   problem->norms, problem->norm_exponents, NULL,         problem->norm_means};
     const struct vectors ratios = {0, 1, pairs->depth, NULL, pairs->ratio, problem->ratios, problem->ratio_exponents, problem->ratio_sizes, NULL};
     enum cx_status status = convert(cuda, sources, error);

@@ -10,13 +10,12 @@ static const struct {
     bool automatic;
 } kernels[] = {
     {{CX_PAIR_KERNEL_WGMMA, "wgmma", fused_wgmma_plan, fused_wgmma}, true},
-    {{CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", fused_wgmma_cluster_plan, fused_wgmma_cluster}, false},
     {{CX_PAIR_KERNEL_MMA, "mma", fused_mma_plan, fused_mma}, false},
 };
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 
 static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "mma", "wgmma", "wgmma-cluster"};
+    static const char *const names[] = {"auto", "chunked", "mma", "wgmma"};
     return names[kind];
 }
 

@@ -12,15 +12,15 @@
  * diagonal (S = packed R / 16). Its width is a slice of d, for which z is built anew: 16 S / columns more work, and no z in any memory.
  *
  * A block has a warpgroup that loads (one thread of it) and two that multiply. Both have the same targets and different sources, so they share the tiles of W16
- * and of ratios; so do the blocks of a cluster, each of which loads a part and sends it to all. Tiles arrive by TMA in a ring of stages:
+ * and of ratios. Tiles arrive by TMA in a ring of stages:
  *
  *     stage   weights [columns, 64], ratios [64, 64], sources [2 warpgroups, 16 S, 64], all of float16, 128-byte rows, swizzled
  *
  * and after the last of f, in one or two stages more, the norms [2 warpgroups, 16 S, columns]. A warpgroup starts the next stage's first product ahead of this
  * stage's second one, and scales and rounds it while that runs.
  *
- * Per stage a block reads 128 columns / cluster + 8 KiB / cluster + 4 KiB S of L2 and computes for columns clocks × 4: with 256 columns, S = 1 and clusters of
- * two 24 KiB in 1024 clocks, 24 bytes a clock; without clusters 44. (Derived: 2048 multiply-adds a clock and multiprocessor.)
+ * Per stage a block reads 128 columns + 8 KiB + 4 KiB S from L2 and multiplies for 4 columns clocks: with 256 columns and S = 1 44 KiB in 1024 clocks, 44 bytes
+ * a clock (derived: 2048 multiply-adds a clock and multiprocessor). Clusters of two blocks that share those tiles by multicast would halve it.
  */
 #include <cuda.h>
 #include <cudaTypedefs.h>
@@ -90,38 +90,28 @@ __device__ __forceinline__ unsigned steps_of(const struct fused_problem &problem
 }
 
 /* One thread: fills the ring. */
-template <unsigned columns, unsigned steps, unsigned cluster>
-__device__ void produce(const struct fused_problem &problem, const struct tensor_maps &maps, const struct storage<columns, steps> &storage, unsigned rank) {
+template <unsigned columns, unsigned steps>
+__device__ void produce(const struct fused_problem &problem, const struct tensor_maps &maps, const struct storage<columns, steps> &storage) {
     using shape = layout<columns, steps>;
-    constexpr uint16_t everyone = (1u << cluster) - 1;
-    const unsigned depth = problem.pairs.depth, block = blockIdx.x / cluster;
+    const unsigned depth = problem.pairs.depth, block = blockIdx.x;
     struct ring ring = {0, 1};
     for (unsigned index = problem.block_segments[block]; index < problem.block_segments[block + 1]; index++) {
         const struct fused_segment segment = problem.segments[index];
         const struct fused_group group = problem.groups[segment.group];
-        const unsigned sources = cluster * consumers * group.packed, span = FUSED_TARGETS / group.packed;
+        const unsigned sources = consumers * group.packed, span = FUSED_TARGETS / group.packed;
         for (unsigned source = segment.source; source < segment.source + segment.sources; source += sources) {
             const unsigned mine = steps_of(problem, group, source, sources);
-            const unsigned first = (group.first + source + rank * consumers * group.packed) * problem.rows; /* row of `sources` and `norms` */
+            const unsigned first = (group.first + source) * problem.rows; /* row of `sources` and `norms` */
             for (unsigned k = 0; k < depth; k += FUSED_DEPTH, advance<shape::stages>(ring)) {
                 unsigned char *stage = storage.stage(ring.stage);
                 uint64_t *full = storage.full(ring.stage);
                 barrier_wait(storage.empty(ring.stage), ring.parity);
                 barrier_expect(full, shape::sources + consumers * mine * box_bytes);
-                if (cluster == 1) {
-                    tensor_load_2d(stage + shape::weights, &maps.weights, static_cast<int>(k), static_cast<int>(group.column), full);
-                } else {
-                    constexpr unsigned part = columns / cluster;
-                    tensor_load_2d_multicast(stage + shape::weights + rank * part * row_bytes, &maps.weights, static_cast<int>(k),
-                                             static_cast<int>(group.column + rank * part), full, everyone);
-                }
+                tensor_load_2d(stage + shape::weights, &maps.weights, static_cast<int>(k), static_cast<int>(group.column), full);
 #pragma unroll 1
-                for (unsigned row = rank * FUSED_TARGETS / cluster; row < (rank + 1) * FUSED_TARGETS / cluster; row += box_rows) {
+                for (unsigned row = 0; row < FUSED_TARGETS; row += box_rows) {
                     const int target = static_cast<int>(group.first + group.target + row % span);
-                    if (cluster == 1)
-                        tensor_load_2d(stage + shape::ratios + row * row_bytes, &maps.ratios, static_cast<int>(k), target, full);
-                    else
-                        tensor_load_2d_multicast(stage + shape::ratios + row * row_bytes, &maps.ratios, static_cast<int>(k), target, full, everyone);
+                    tensor_load_2d(stage + shape::ratios + row * row_bytes, &maps.ratios, static_cast<int>(k), target, full);
                 }
 #pragma unroll 1
                 for (unsigned consumer = 0; consumer < consumers; consumer++) {
@@ -304,15 +294,11 @@ __device__ __forceinline__ void keep_norms(const struct fused_problem &problem, 
     }
 }
 
-/* This warp has read the stage: every block of the cluster may write it again. */
-template <unsigned cluster> __device__ __forceinline__ void release(uint64_t *empty) {
+/* This warp has read the stage: it may be written again. */
+__device__ __forceinline__ void release(uint64_t *empty) {
     __syncwarp();
-    if (cluster == 1) {
-        if (threadIdx.x % 32 == 0)
-            barrier_arrive(empty);
-    } else if (threadIdx.x % 32 < cluster) {
-        barrier_arrive_cluster(empty, threadIdx.x % 32);
-    }
+    if (threadIdx.x % 32 == 0)
+        barrier_arrive(empty);
 }
 
 template <unsigned columns, unsigned steps>
@@ -336,10 +322,9 @@ __device__ __forceinline__ void second_product(const unsigned char *weights, con
 }
 
 /* One warpgroup: all steps of its block's segments. */
-template <unsigned columns, unsigned steps, unsigned cluster>
-__device__ void consume(const struct fused_problem &problem, const struct storage<columns, steps> &storage, unsigned rank) {
+template <unsigned columns, unsigned steps> __device__ void consume(const struct fused_problem &problem, const struct storage<columns, steps> &storage) {
     using shape = layout<columns, steps>;
-    const unsigned consumer = threadIdx.x / group_threads - 1, depth = problem.pairs.depth, block = blockIdx.x / cluster;
+    const unsigned consumer = threadIdx.x / group_threads - 1, depth = problem.pairs.depth, block = blockIdx.x;
     const float weight_factor = ldexpf(1.0f, problem.pairs.weight_exponent);
     struct ring ring = {0, 0};
     float acc[columns / 2];
@@ -349,11 +334,11 @@ __device__ void consume(const struct fused_problem &problem, const struct storag
     for (unsigned index = problem.block_segments[block]; index < problem.block_segments[block + 1]; index++) {
         const struct fused_segment segment = problem.segments[index];
         const struct fused_group group = problem.groups[segment.group];
-        const unsigned sources = cluster * consumers * group.packed, end = segment.source + segment.sources;
-        float *slot = problem.slots + static_cast<size_t>(segment.slot + rank * consumers + consumer) * FUSED_TARGETS * columns;
+        const unsigned sources = consumers * group.packed, end = segment.source + segment.sources;
+        float *slot = problem.slots + static_cast<size_t>(segment.slot + consumer) * FUSED_TARGETS * columns;
         for (unsigned source = segment.source; source < end; source += sources) {
             const unsigned mine = steps_of(problem, group, source, sources);
-            const struct tile_rows rows = rows_of(group, source + (rank * consumers + consumer) * group.packed, end);
+            const struct tile_rows rows = rows_of(group, source + consumer * group.packed, end);
             const bool with_means = group.slice == 0;
             uint32_t fragments[steps][4], z[4][4];
             float dots[2] = {0.0f, 0.0f};
@@ -388,7 +373,7 @@ __device__ void consume(const struct fused_problem &problem, const struct storag
                 products_keep(product);
                 scale(product, following + shape::ratios, problem.pairs.row_means + k, with_means, dots);
                 products_wait<0>();
-                release<cluster>(storage.empty(before));
+                release(storage.empty(before));
                 round_to_half(product, z);
                 stage = following;
             }
@@ -404,7 +389,7 @@ __device__ void consume(const struct fused_problem &problem, const struct storag
                 load_fragment(problem.joiners, problem.rows, rows, step, fragments[step]);
             products_wait<0>();
             products_keep(acc);
-            release<cluster>(storage.empty(ring.stage));
+            release(storage.empty(ring.stage));
             advance<shape::stages>(ring);
 
             const float outputs[2] = {factors[0].x, factors[1].x}, joined[2] = {factors[0].y, factors[1].y};
@@ -435,7 +420,7 @@ __device__ void consume(const struct fused_problem &problem, const struct storag
                     products_commit();
                     products_wait<0>();
                     products_keep(acc);
-                    release<cluster>(storage.empty(ring.stage));
+                    release(storage.empty(ring.stage));
                     advance<shape::stages>(ring);
                 }
             }
@@ -446,39 +431,28 @@ __device__ void consume(const struct fused_problem &problem, const struct storag
 
 #endif
 
-template <unsigned columns, unsigned steps, unsigned cluster>
-__global__ void __cluster_dims__(cluster, 1, 1) __launch_bounds__(block_threads, 1)
+template <unsigned columns, unsigned steps>
+__global__ void __launch_bounds__(block_threads, 1)
     fused_wgmma_kernel(const __grid_constant__ struct fused_problem problem, const __grid_constant__ struct tensor_maps maps) {
 #if defined(CUDA_EMULATION) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
     DYNAMIC_SHARED(shared, 1024);
     using shape = layout<columns, steps>;
-    const struct storage<columns, steps> storage = {shared};
-    const unsigned rank = cluster > 1 ? cluster_rank() : 0;
+    const struct storage<columns, steps> storage = { shared };
     if (threadIdx.x == 0) {
         for (unsigned stage = 0; stage < shape::stages; stage++) {
             barrier_initialise(storage.full(stage), 1);
-            barrier_initialise(storage.empty(stage), consumer_warps * cluster);
+            barrier_initialise(storage.empty(stage), consumer_warps);
         }
         barrier_initialise_fence();
     }
     __syncthreads();
-    if (cluster > 1) {
-        cluster_arrive();
-        cluster_wait();
-    }
     if (threadIdx.x < group_threads) {
         registers_release<producer_registers>();
         if (threadIdx.x == 0)
-            produce<columns, steps, cluster>(problem, maps, storage, rank);
+            produce<columns, steps>(problem, maps, storage);
     } else {
         registers_claim<consumer_registers>();
-        consume<columns, steps, cluster>(problem, storage, rank);
-    }
-    /* A block must not end while another one of its cluster may still write to it. */
-    __syncthreads();
-    if (cluster > 1) {
-        cluster_arrive();
-        cluster_wait();
+        consume<columns, steps>(problem, storage);
     }
 #endif
 }
@@ -508,35 +482,20 @@ enum cx_status describe_matrix(PFN_cuTensorMapEncodeTiled_v12000 encode, void *m
     return CX_OK;
 }
 
-template <unsigned columns, unsigned steps, unsigned cluster>
+template <unsigned columns, unsigned steps>
 enum cx_status run(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
     const size_t depth = problem->pairs.depth, width = problem->pairs.width, rows = static_cast<size_t>(problem->tokens) * problem->rows;
-    PFN_cuTensorMapEncodeTiled_v12000 encode;
+    PFN_cuTensorMapEncodeTiled_v12000 encode = NULL;
     struct tensor_maps maps;
     enum cx_status status;
     if ((status = find_encoder(cuda, &encode, error)) != CX_OK ||
-        (status = describe_matrix(encode, matrix->centred, width, depth, cuda_padded(depth), columns / cluster, &maps.weights, error)) != CX_OK ||
+        (status = describe_matrix(encode, matrix->centred, width, depth, cuda_padded(depth), columns, &maps.weights, error)) != CX_OK ||
         (status = describe_matrix(encode, problem->ratios, problem->tokens, depth, depth, box_rows, &maps.ratios, error)) != CX_OK ||
         (status = describe_matrix(encode, problem->sources, rows, depth, depth, box_rows, &maps.sources, error)) != CX_OK ||
         (status = describe_matrix(encode, problem->norms, rows, width, width, box_rows, &maps.norms, error)) != CX_OK)
         return status;
     constexpr size_t shared = layout<columns, steps>::total;
-    return CUDA_LAUNCH(cuda, "ff_pair_norms", error, (fused_wgmma_kernel<columns, steps, cluster>), problem->blocks * cluster, block_threads, shared, *problem,
-                       maps);
-}
-
-/* All widths and depths of tiles of one size of cluster. */
-template <unsigned cluster>
-enum cx_status choose(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
-    const unsigned steps = problem->packed * problem->rows / FUSED_STEP;
-    const bool wide = problem->slice_columns == wide_columns;
-    if (steps > most_steps || (!wide && problem->slice_columns != narrow_columns))
-        return cx_fail(error, CX_ERROR_INTERNAL, "ff_pair_norms: no kernel for tiles of %u steps and %u columns", steps, problem->slice_columns);
-    if (steps == 1)
-        return wide ? run<wide_columns, 1, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 1, cluster>(cuda, problem, matrix, error);
-    if (steps == 2)
-        return wide ? run<wide_columns, 2, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 2, cluster>(cuda, problem, matrix, error);
-    return wide ? run<wide_columns, 4, cluster>(cuda, problem, matrix, error) : run<narrow_columns, 4, cluster>(cuda, problem, matrix, error);
+    return CUDA_LAUNCH(cuda, "ff_pair_norms", error, (fused_wgmma_kernel<columns, steps>), problem->blocks, block_threads, shared, *problem, maps);
 }
 
 /* The wider slice where it fits d, since z is built anew for each; else the one that leaves less of d empty. */
@@ -545,7 +504,9 @@ unsigned slice_columns(unsigned width) {
     return wide <= narrow ? wide_columns : narrow_columns;
 }
 
-bool plan(const struct cuda_backend *cuda, unsigned cluster, struct fused_plan *plan, char *reason, size_t size) {
+} /* namespace */
+
+bool fused_wgmma_plan(const struct cuda_backend *cuda, struct fused_plan *plan, char *reason, size_t size) {
     const unsigned rows = fused_rows(static_cast<unsigned>(cuda->base.config.heads));
     if (cuda->capability != 90) {
         snprintf(reason, size, "it is written for compute capability 9.0, and the device has %d.%d", cuda->capability / 10, cuda->capability % 10);
@@ -556,27 +517,20 @@ bool plan(const struct cuda_backend *cuda, unsigned cluster, struct fused_plan *
         return false;
     }
     plan->slice_columns = slice_columns(static_cast<unsigned>(cuda->base.config.hidden_size));
-    plan->sources = plan->slots = consumers * cluster;
+    plan->sources = plan->slots = consumers;
     plan->packed = most_steps * FUSED_STEP / rows;
-    plan->blocks = static_cast<unsigned>(cuda->multiprocessors) / cluster;
+    plan->blocks = static_cast<unsigned>(cuda->multiprocessors);
     return true;
 }
 
-} /* namespace */
-
-bool fused_wgmma_plan(const struct cuda_backend *cuda, struct fused_plan *result, char *reason, size_t size) {
-    return plan(cuda, 1, result, reason, size);
-}
-
-bool fused_wgmma_cluster_plan(const struct cuda_backend *cuda, struct fused_plan *result, char *reason, size_t size) {
-    return plan(cuda, 2, result, reason, size);
-}
-
 enum cx_status fused_wgmma(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix, struct cx_error *error) {
-    return choose<1>(cuda, problem, matrix, error);
-}
-
-enum cx_status fused_wgmma_cluster(struct cuda_backend *cuda, const struct fused_problem *problem, const struct cx_pair_matrix *matrix,
-                                   struct cx_error *error) {
-    return choose<2>(cuda, problem, matrix, error);
+    const unsigned steps = problem->packed * problem->rows / FUSED_STEP;
+    const bool wide = problem->slice_columns == wide_columns;
+    if (steps > most_steps || (!wide && problem->slice_columns != narrow_columns))
+        return cx_fail(error, CX_ERROR_INTERNAL, "ff_pair_norms: no kernel for tiles of %u steps and %u columns", steps, problem->slice_columns);
+    if (steps == 1)
+        return wide ? run<wide_columns, 1>(cuda, problem, matrix, error) : run<narrow_columns, 1>(cuda, problem, matrix, error);
+    if (steps == 2)
+        return wide ? run<wide_columns, 2>(cuda, problem, matrix, error) : run<narrow_columns, 2>(cuda, problem, matrix, error);
+    return wide ? run<wide_columns, 4>(cuda, problem, matrix, error) : run<narrow_columns, 4>(cuda, problem, matrix, error);
 }

@@ -3,16 +3,13 @@
  * each has two bodies of the same meaning: inline PTX below, plain C++ in tests/cuda_emulation/emulated_hopper.h.
  *
  *     barrier_initialise(barrier, arrivals)               mbarrier.init: a phase is over after so many arrivals and all the bytes expected in it
- *     barrier_initialise_fence()                          the initialised barriers are seen by the copy engine and by the cluster
+ *     barrier_initialise_fence()                          the initialised barriers are seen by the copy engine
  *     barrier_arrive(barrier)                             one arrival
- *     barrier_arrive_cluster(barrier, rank)               one arrival at the same barrier of block `rank` of the cluster
  *     barrier_expect(barrier, bytes)                      one arrival, and so many bytes more are expected in this phase
  *     barrier_wait(barrier, parity)                       until the phase of this parity (0 first) is over; what was copied is then seen by this thread
  *
  *     tensor_load_2d(shared, map, x, y, barrier)          cp.async.bulk.tensor: the box of the map whose first element is column x of row y; its bytes are
  *                                                         counted at `barrier`. Elements outside of the tensor arrive as zeros, and are counted
- *     tensor_load_2d_multicast(…, mask)                   the same to the same place of every block of the cluster whose rank is in `mask`, counted at
- *                                                         the same barrier of each
  *
  *     matrix_descriptor(shared, swizzled rows)            what a product has to know of an operand in shared memory, see below
  *     products_fence()                                    before the first product, and whenever registers it uses were written by other instructions
@@ -21,7 +18,6 @@
  *                                                         a: four registers a thread; b: a descriptor, K-major
  *     multiply_warpgroup_transposed<columns>(…)           the same with b MN-major: 16 rows of `columns` neighbours
  *     start_warpgroup_transposed<columns>(d, a, b)        the same, never adding: d may be without a value before
- *     cluster_rank(), cluster_arrive(), cluster_wait()    of this block; a barrier of all threads of the cluster, in two halves
  *     registers_release<count>(), registers_claim<count>()  setmaxnreg
  *
  * Fragments, warp w = thread / 32 % 4 of the warpgroup, group = lane / 4, pair = lane % 4 * 2:
