@@ -25,6 +25,7 @@ struct settings {
     const char *shape, *ops, *json;
     enum cx_backend_kind backend;
     enum cx_pair_precision precision;
+    enum cx_pair_kernel pair_kernel;
     size_t pair_chunk, reference; /* reference: rows of the device's product */
     long n;                       /* -1: all lengths; short_sentences: the batch of short sentences */
     int repeats, threads;
@@ -244,8 +245,11 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
     struct op_data data;
     struct cx_error error = {0};
     struct cx_backend *backend;
-    struct cx_backend_options options = {
-        .kind = settings->backend, .threads = settings->threads, .pair_precision = settings->precision, .pair_chunk = settings->pair_chunk};
+    struct cx_backend_options options = {.kind = settings->backend,
+                                         .threads = settings->threads,
+                                         .pair_precision = settings->precision,
+                                         .pair_chunk = settings->pair_chunk,
+                                         .pair_kernel = settings->pair_kernel};
     char description[256];
     op_data_create(shape, &data);
     check(cx_backend_open(&options, &data.config, &backend, &error), &error);
@@ -267,7 +271,8 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
 
 static void usage(void) {
     printf("usage: bench_ops [--shape minilm|bert-base|bert-large] [--n LENGTH|short] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
-           "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-chunk PAIRS] [--reference ROWS]\n"
+           "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-kernel auto|chunked|wgmma] [--pair-chunk PAIRS]\n"
+           "                 [--reference ROWS]\n"
            "Without --shape and --n: all shapes, n = 32, 64, 128, 256, 512, a batch of short sentences of 512 tokens, and on a GPU 1024.\n");
 }
 
@@ -276,6 +281,16 @@ static bool parse_precision(const char *name, enum cx_pair_precision *precision)
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
         *precision = all[k];
         if (strcmp(name, cx_pair_precision_name(all[k])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool parse_kernel(const char *name, enum cx_pair_kernel *kernel) {
+    static const char *const names[] = {[CX_PAIR_KERNEL_AUTO] = "auto", [CX_PAIR_KERNEL_CHUNKED] = "chunked", [CX_PAIR_KERNEL_WGMMA] = "wgmma"};
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        *kernel = (enum cx_pair_kernel)k;
+        if (strcmp(name, names[k]) == 0)
             return true;
     }
     return false;
@@ -291,6 +306,7 @@ static bool parse(int argc, char **argv, struct settings *settings) {
         {"json", required_argument, NULL, 'j'},
         {"backend", required_argument, NULL, 'b'},
         {"pair-precision", required_argument, NULL, 'p'},
+        {"pair-kernel", required_argument, NULL, 'k'},
         {"pair-chunk", required_argument, NULL, 'c'},
         {"reference", required_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
@@ -323,6 +339,10 @@ static bool parse(int argc, char **argv, struct settings *settings) {
             break;
         case 'p':
             if (!parse_precision(optarg, &settings->precision))
+                return false;
+            break;
+        case 'k':
+            if (!parse_kernel(optarg, &settings->pair_kernel))
                 return false;
             break;
         case 'c':

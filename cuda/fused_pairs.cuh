@@ -18,7 +18,7 @@
  * R = fused_rows(H) = H + 1 rounded up to 16, the depth of one tensor-core instruction; rows beyond H are zeros. Pairs are in fused order: pair (i, j) of a
  * sequence is pair_offset + j n + i, so that the targets of one source, which are the rows of a product's tile, are neighbours.
  *
- * The steps: fused_prepare.cu writes the operands, a fused kernel (fused_wgmma.cu for Hopper, fused_mma.cu for every tensor-core GPU) writes sums over slices
+ * The steps: fused_prepare.cu writes the operands, a fused kernel (fused_wgmma.cu, for Hopper) writes sums over slices
  * of d columns, fused_finish.cu makes maps of them. Which kernel, and what its blocks do: fused_work.cu.
  */
 #ifndef CONTEXTURE_CUDA_FUSED_PAIRS_CUH
@@ -136,8 +136,6 @@ CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fus
 /* The kernels; each needs what fused_work.cu chose for it. */
 bool fused_wgmma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
-bool fused_mma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
-CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 /* Maps, own, sum, and the count of pairs that were too small. */
 CX_MUST_USE enum cx_status fused_finish(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
 

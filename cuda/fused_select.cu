@@ -10,12 +10,11 @@ static const struct {
     bool automatic;
 } kernels[] = {
     {{CX_PAIR_KERNEL_WGMMA, "wgmma", fused_wgmma_plan, fused_wgmma}, true},
-    {{CX_PAIR_KERNEL_MMA, "mma", fused_mma_plan, fused_mma}, false},
 };
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 
 static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "mma", "wgmma"};
+    static const char *const names[] = {"auto", "chunked", "wgmma"};
     return names[kind];
 }
 

@@ -464,7 +464,7 @@ enum cx_status find_encoder(struct cuda_backend *cuda, PFN_cuTensorMapEncodeTile
     enum cx_status status = cuda_result(cuda, "ff_pair_norms", "looking for cuTensorMapEncodeTiled",
                                         cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found), error);
     if (status == CX_OK && (found != cudaDriverEntryPointSuccess || !function))
-        return cx_fail(error, CX_ERROR_DEVICE, "ff_pair_norms: this driver has no cuTensorMapEncodeTiled; update it, or choose --pair-kernel chunked");
+        return cx_fail(error, CX_ERROR_DEVICE, "ff_pair_norms: this driver has no cuTensorMapEncodeTiled; update it to one for CUDA 12 or later");
     *encode = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function);
     return status;
 }

@@ -48,7 +48,8 @@ static const struct op *pair_operation(void) {
 }
 
 static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, size_t chunk) {
-    const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = chunk};
+    const struct cx_backend_options options = {
+        .kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = chunk, .pair_kernel = CX_PAIR_KERNEL_CHUNKED};
     struct cx_backend *backend = NULL;
     expect_ok(cx_backend_open(&options, &data->config, &backend, &error));
     return backend;

@@ -46,7 +46,6 @@ const char *cx_pair_precision_name(enum cx_pair_precision precision);
 enum cx_pair_kernel {
     CX_PAIR_KERNEL_AUTO,
     CX_PAIR_KERNEL_CHUNKED, /* z and product of some pairs at a time in memory, by cuBLASLt; the only way in f32 */
-    CX_PAIR_KERNEL_MMA,     /* on chip, for every tensor-core GPU */
     CX_PAIR_KERNEL_WGMMA,   /* on chip, for Hopper */
 };
 

@@ -34,7 +34,7 @@ static const struct op_case fused_cases[] = {
     {"fused", OP_RANDOM, 4, 16, 64, CX_GELU, {33, 3, 18}},
     {"fused, many heads", OP_RANDOM, 17, 64, 64, CX_GELU, {9}},
 };
-static const enum cx_pair_kernel fused_kernels[] = {CX_PAIR_KERNEL_MMA};
+static const enum cx_pair_kernel fused_kernels[] = {CX_PAIR_KERNEL_WGMMA};
 
 static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, enum cx_pair_kernel kernel, size_t pair_chunk) {
     struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = pair_chunk, .pair_kernel = kernel};
@@ -125,7 +125,7 @@ static void test_operations(void **state) {
     (void)state;
     for (size_t index = 0; index < sizeof cases / sizeof *cases; index++) {
         failures += run_case(&cases[index].shape, CX_PAIR_F32, CX_PAIR_KERNEL_AUTO, cases[index].pair_chunk);
-        failures += run_case(&cases[index].shape, CX_PAIR_F16, CX_PAIR_KERNEL_AUTO, cases[index].pair_chunk);
+        failures += run_case(&cases[index].shape, CX_PAIR_F16, CX_PAIR_KERNEL_CHUNKED, cases[index].pair_chunk);
     }
     for (size_t index = 0; index < sizeof fused_cases / sizeof *fused_cases; index++) {
         for (size_t k = 0; k < sizeof fused_kernels / sizeof *fused_kernels; k++) {
