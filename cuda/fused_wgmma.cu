@@ -32,7 +32,7 @@
 
 namespace {
 
-constexpr unsigned consumers = 2, group_threads = 128, block_threads = group_threads * (consumers + 1), consumer_warps = 4 * consumers;
+constexpr unsigned consumers = 2, group_threads = 128, block_threads = group_threads * (consumers + 1);
 /* A block starts with 168 registers a thread, and can only hand them around: asking for more than were given back waits for ever. */
 constexpr unsigned producer_registers = 40, consumer_registers = 232;
 static_assert(producer_registers + consumers * consumer_registers <= 168 * (consumers + 1), "");
@@ -40,9 +40,9 @@ constexpr unsigned row_bytes = 128, box_rows = 16, box_bytes = box_rows * row_by
 constexpr unsigned wide_columns = 256, narrow_columns = 192, most_steps = 4; /* of the accumulators: 128 and 96 registers a thread; of S */
 constexpr unsigned shared_limit = 227 << 10, barrier_bytes = 1024;
 
-/* What lies in shared memory. `steps`: S at most. */
+/* What lies in shared memory, behind the barriers: stages with the weights first. `steps`: S at most. */
 template <unsigned columns, unsigned steps> struct layout {
-    static constexpr unsigned weights = 0, ratios = columns * row_bytes, sources = ratios + FUSED_TARGETS * row_bytes;
+    static constexpr unsigned ratios = columns * row_bytes, sources = ratios + FUSED_TARGETS * row_bytes;
     static constexpr unsigned bytes = sources + consumers * steps * box_bytes;
     static constexpr unsigned stages = (shared_limit - 2 * barrier_bytes) / bytes;
     static constexpr unsigned norm_steps = steps > 2 ? 2 : steps; /* of the norms that a stage takes */
@@ -107,7 +107,7 @@ __device__ void produce(const struct fused_problem &problem, const struct tensor
                 uint64_t *full = storage.full(ring.stage);
                 barrier_wait(storage.empty(ring.stage), ring.parity);
                 barrier_expect(full, shape::sources + consumers * mine * box_bytes);
-                tensor_load_2d(stage + shape::weights, &maps.weights, static_cast<int>(k), static_cast<int>(group.column), full);
+                tensor_load_2d(stage, &maps.weights, static_cast<int>(k), static_cast<int>(group.column), full);
 #pragma unroll 1
                 for (unsigned row = 0; row < FUSED_TARGETS; row += box_rows) {
                     const int target = static_cast<int>(group.first + group.target + row % span);
@@ -367,7 +367,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 products_fence();
                 first_product<columns, steps>(following + shape::sources + consumer * steps * box_bytes, fragments, mine, product);
                 products_commit();
-                second_product<columns>(stage + shape::weights, z, k > FUSED_DEPTH, acc);
+                second_product<columns>(stage, z, k > FUSED_DEPTH, acc);
                 products_commit();
                 products_wait<1>();
                 products_keep(product);
@@ -378,7 +378,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 stage = following;
             }
             products_fence();
-            second_product<columns>(stage + shape::weights, z, depth > FUSED_DEPTH, acc);
+            second_product<columns>(stage, z, depth > FUSED_DEPTH, acc);
             products_commit();
             float2 factors[2];
 #pragma unroll
@@ -441,7 +441,7 @@ __global__ void __launch_bounds__(block_threads, 1)
     if (threadIdx.x == 0) {
         for (unsigned stage = 0; stage < shape::stages; stage++) {
             barrier_initialise(storage.full(stage), 1);
-            barrier_initialise(storage.empty(stage), consumer_warps);
+            barrier_initialise(storage.empty(stage), block_threads / 32 - 4); /* once by every warp that multiplies */
         }
         barrier_initialise_fence();
     }

@@ -29,10 +29,13 @@ static const struct {
     {{"integers", OP_INTEGERS, 4, 8, 36, CX_RELU, {7, 18, 3}}, 256},
 };
 
-/* For the kernels that keep the pair product on chip: packed sequences and not, ragged tiles, one and two steps of an instruction's depth for the heads. */
+/* For the kernels that keep the pair product on chip: packed sequences and not, ragged tiles, one and two steps of an instruction's depth for the heads,
+   the second for the residual alone, and more steps than blocks. */
 static const struct op_case fused_cases[] = {
-    {"fused", OP_RANDOM, 4, 16, 64, CX_GELU, {33, 3, 18}},
+    {"fused", OP_RANDOM, 4, 16, 512, CX_GELU, {33, 3, 18}},
     {"fused, many heads", OP_RANDOM, 17, 64, 64, CX_GELU, {9}},
+    {"fused, whole heads", OP_RANDOM, 16, 4, 64, CX_GELU, {40}},
+    {"fused, long", OP_RANDOM, 1, 64, 64, CX_GELU, {130}},
 };
 static const enum cx_pair_kernel fused_kernels[] = {CX_PAIR_KERNEL_WGMMA};
 
