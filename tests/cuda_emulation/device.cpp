@@ -21,6 +21,12 @@ int device_count() {
     return text ? atoi(text) : 0;
 }
 
+/* A real GPU's many multiprocessors would leave one step of a small case for each block. */
+int multiprocessor_count() {
+    const char *text = getenv("EMULATION_MULTIPROCESSORS");
+    return text && atoi(text) > 0 ? atoi(text) : device().multiprocessors;
+}
+
 } /* namespace */
 
 const Device &device() {
@@ -68,7 +74,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int index) {
     snprintf(properties->name, sizeof properties->name, "emulated CUDA device");
     properties->major = device().major;
     properties->minor = device().minor;
-    properties->multiProcessorCount = device().multiprocessors;
+    properties->multiProcessorCount = multiprocessor_count();
     properties->totalGlobalMem = total_bytes;
     properties->sharedMemPerBlock = 48 * 1024;
     properties->sharedMemPerBlockOptin = device().shared_bytes;
@@ -101,7 +107,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int ind
         *value = device().minor;
         break;
     case cudaDevAttrMultiProcessorCount:
-        *value = device().multiprocessors;
+        *value = multiprocessor_count();
         break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
         *value = static_cast<int>(device().shared_bytes);
