@@ -4,7 +4,10 @@ if(CX_CUDA STREQUAL "EMULATED")
   target_include_directories(emulated_op_cases PUBLIC ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(emulated_op_cases PUBLIC contexture_compute)
 
-  if(CX_SANITIZE OR CX_SANITIZE_THREAD)
+  # A minute each where every barrier keeps the clocks of hundreds of threads; a race shows in whichever order threads run.
+  if(CX_SANITIZE_THREAD)
+    emulated_cuda_test(cuda_kernels "0" emulated_op_cases)
+  elseif(CX_SANITIZE)
     emulated_cuda_test(cuda_kernels "0;1;5" emulated_op_cases)
   else()
     emulated_cuda_test(cuda_kernels "0;1;2;3;4;5" emulated_op_cases)
