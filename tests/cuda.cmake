@@ -5,7 +5,7 @@ target_sources(test_cuda_pairs PRIVATE op_reference.c op_reference_parts.c)
 contexture_test(cuda_fused contexture_op_cases)
 target_sources(test_cuda_fused PRIVATE op_reference.c op_reference_parts.c)
 
-# Minutes of CPU time: two schedules of these, one under sanitizers. test_cuda_kernels, a selection of them, runs under all.
+# Minutes of CPU time: two schedules of these, and one of the layer sequence under sanitizers. test_cuda_kernels, a selection of them, runs under all.
 set(cuda_seeds 0 5)
 if(CX_SANITIZE)
   set(cuda_seeds 5)
@@ -25,11 +25,11 @@ function(cuda_backend_test name target)
   endif()
 endfunction()
 
-if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of them under a sanitizer: test_cuda_kernels
+cuda_backend_test(decompose test_decompose cuda)
+if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels under a sanitizer: test_cuda_kernels
   cuda_backend_test(operations test_backend cuda)
 endif()
-cuda_backend_test(decompose test_decompose cuda)
-if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
+if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
   cuda_backend_test(fused test_cuda_fused)
 endif()
