@@ -5,5 +5,6 @@ contexture_test(tokenizer_files contexture_tokenizer)
 if(TARGET contexture_tokenizer)
   add_executable(tokenize_driver tokenize_driver.c)
   target_link_libraries(tokenize_driver PRIVATE contexture_tokenizer)
-  contexture_python_test(python_tokenizer_parity python/test_tokenizer_parity.py 1200 CONTEXTURE_TOKENIZE_DRIVER=$<TARGET_FILE:tokenize_driver>)
+  contexture_python_test(python_tokenizer_parity python/test_tokenizer_parity.py 1200 CONTEXTURE_TOKENIZE_DRIVER=$<TARGET_FILE:tokenize_driver>
+    $<$<BOOL:${CX_SANITIZE}>:CONTEXTURE_SANITIZED=1>)
 endif()
