@@ -28,7 +28,7 @@ def test_annotator_on_real_sentences(tmp_path: Path, capsys: pytest.CaptureFixtu
         expected = [document for document in map(json.loads, file) if document["id"].startswith("people")]
     texts = tmp_path / "texts.txt"
     texts.write_text("\ufeff\n" + "\r\n".join(document["text"] for document in expected) + "\n \n", encoding="utf-8")
-    assert annotate.main(["-i", str(texts), "-o", str(tmp_path / "out.jsonl.gz")]) == 0
+    assert annotate.main(["-i", str(texts), "-o", str(tmp_path / "out.jsonl.gz"), "--label", "tag"]) == 0
     with gzip.open(tmp_path / "out.jsonl.gz", "rt", encoding="utf-8") as file:
         found = [json.loads(line) for line in file]
     assert [document["text"] for document in found] == [document["text"] for document in expected]
