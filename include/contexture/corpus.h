@@ -19,13 +19,43 @@ struct cx_corpus_options {
     const char *const *paths; /* files, globs, or "-"; a glob stands for its matches in byte order */
     size_t path_count;
     enum cx_corpus_format format;
-    const char *text_field; /* JSONL; default "text" */
-    const char *id_field;   /* default "id": a string of 1 to 1024 bytes, or an integer; a document without one is called by its number */
-    const char *pair_field; /* NULL: none */
-    uint64_t skip;          /* documents left out at the beginning */
-    uint64_t limit;         /* at most so many after that; 0: all */
-    size_t longest_line;    /* bytes; a longer line is a bad document. 0: 64 MiB */
+    const char *text_field;  /* JSONL; default "text" */
+    const char *id_field;    /* default "id": a string of 1 to 1024 bytes, or an integer; a document without one is called by its number */
+    const char *pair_field;  /* NULL: none */
+    const char *words_field; /* default "words"; the second text's annotation is in the field of that name with "_pair" behind it */
+    uint64_t skip;           /* documents left out at the beginning */
+    uint64_t limit;          /* at most so many after that; 0: all */
+    size_t longest_line;     /* bytes; a longer line is a bad document. 0: 64 MiB */
 };
+
+/* One word of an annotated text, in characters (code points) of the text. Labels are UTF-8 of 1 to CX_LONGEST_LABEL bytes; NULL: none. */
+struct cx_word_annotation {
+    uint32_t start, end;
+    const char *pos;
+    const char *ner; /* as it stands in the corpus: cx_entity_tag_read() tells what it says */
+    const char *label;
+};
+
+enum { CX_LONGEST_LABEL = 64 };
+
+/* The words of one text, in order and without overlap. */
+struct cx_annotation {
+    bool present; /* false: the text is not annotated. An empty list of words is an annotation: no token is in a word. */
+    const struct cx_word_annotation *words;
+    size_t count;
+};
+
+/* What an entity tag says of its word. `label` points into the tag; NULL: the word is in no mention. */
+struct cx_entity_tag {
+    const char *label;
+    bool begins; /* a mention; else the word goes on with the mention of the word before it, if that has the same label, and begins one if not */
+};
+
+/*
+ * "O" and no tag: no mention. "B-X", and "S-X" or "U-X" of the longer schemes: begins a mention of label X. "I-X", "E-X", "L-X": goes on. Any other text is a
+ * plain label: neighbouring words of the same label are one mention.
+ */
+void cx_entity_tag_read(const char *text, struct cx_entity_tag *tag);
 
 /* One document. The memory belongs to the corpus and holds until the next call. */
 struct cx_document {
@@ -41,7 +71,9 @@ struct cx_document {
     const int32_t *input_ids;      /* NULL: none */
     const int32_t *token_type_ids; /* NULL: all 0 */
     size_t input_count;
-    uint64_t content_hash; /* XXH3-64 of the line as it stands in the (decompressed) file, without LF and byte order mark */
+    struct cx_annotation annotations[2]; /* of text and pair */
+    const char *annotation_fault;        /* NULL, or a sentence on what is wrong with the annotations; no text of the document is annotated then */
+    uint64_t content_hash;               /* XXH3-64 of the line as it stands in the (decompressed) file, without LF and byte order mark */
 };
 
 struct cx_corpus;
@@ -61,8 +93,9 @@ void cx_corpus_close(struct cx_corpus *corpus);
  * CX_ERROR_UNSUPPORTED for a file that is no text.
  * Lines of ASCII white space alone are no documents, in either format. A line ends in LF or CR LF; a byte order mark at a file's start is dropped.
  *
- * A JSONL line is an object with a text field (and a pair field, if one is named), or with "input_ids" and perhaps "token_type_ids"; other fields are
- * ignored, and null is the same as no field.
+ * A JSONL line is an object with a text field (and a pair field, if one is named), or with "input_ids" and perhaps "token_type_ids"; and perhaps with
+ * "words", the text's annotation, an array of {"start", "end", "pos"?, "ner"?, "label"?}, and "words_pair", that of the second text. Other fields are
+ * ignored, and null is the same as no field. A fault in an annotation is no fault of the document: see annotation_fault.
  */
 CX_MUST_USE enum cx_status cx_corpus_next(struct cx_corpus *corpus, struct cx_document *document, struct cx_error *error);
 
@@ -72,6 +105,9 @@ CX_MUST_USE enum cx_status cx_corpus_pass_over(struct cx_corpus *corpus, uint64_
 /* Paths after expanding globs. */
 size_t cx_corpus_source_count(const struct cx_corpus *corpus);
 const char *cx_corpus_source(const struct cx_corpus *corpus, size_t source);
+
+/* Whether documents of this corpus may be annotated: one of its files at least is JSONL. */
+bool cx_corpus_may_be_annotated(const struct cx_corpus *corpus);
 
 /* Bytes read so far of the files as they are on disk, and their total (0: unknown, as for standard input and pipes). For the progress bar. */
 uint64_t cx_corpus_bytes_read(const struct cx_corpus *corpus);

@@ -8,17 +8,19 @@
 
 #include "contexture/corpus.h"
 #include "contexture/error.h"
+#include "contexture/label_table.h"
 #include "contexture/tokenizer.h"
 
 enum cx_too_long { CX_TOO_LONG_TRUNCATE, CX_TOO_LONG_WINDOW, CX_TOO_LONG_SKIP };
 
 /* Bits of cx_sequence.flags; stored as /seq/flags. */
 enum {
-    CX_SEQUENCE_TRUNCATED = 1, /* tokens at the end were left out */
-    CX_SEQUENCE_WINDOW = 2,    /* one of several windows over a document */
-    CX_SEQUENCE_REPAIRED = 4,  /* invalid UTF-8 was replaced by U+FFFD */
-    CX_SEQUENCE_PAIR = 8,      /* two texts */
-    CX_SEQUENCE_IDS = 16,      /* ready input_ids; there is no text, and all offsets are 0 */
+    CX_SEQUENCE_TRUNCATED = 1,  /* tokens at the end were left out */
+    CX_SEQUENCE_WINDOW = 2,     /* one of several windows over a document */
+    CX_SEQUENCE_REPAIRED = 4,   /* invalid UTF-8 was replaced by U+FFFD */
+    CX_SEQUENCE_PAIR = 8,       /* two texts */
+    CX_SEQUENCE_IDS = 16,       /* ready input_ids; there is no text, and all offsets are 0 */
+    CX_SEQUENCE_ANNOTATED = 32, /* at least one of its texts has annotated words */
 };
 
 /* One sequence; owns its memory. Release with cx_sequence_free(). */
@@ -33,11 +35,16 @@ struct cx_sequence {
     int32_t *input_ids; /* [n] */
     int32_t *token_type_ids;
     int32_t *position_ids;
-    uint32_t *char_start, *char_end; /* [n], in characters of `text` or `pair`, whichever the token came from */
-    uint8_t *special;                /* [n] 0 or 1 */
-    int32_t *word_ids;               /* [n] -1: none */
-    int8_t *text_index;              /* [n] 0 first text, 1 second, -1 neither */
-    char *text;                      /* the (repaired) text that the tokens cover: all of it, or of a cut document its stretch. "" if there is none */
+    uint32_t *char_start, *char_end;      /* [n], in characters of `text` or `pair`, whichever the token came from */
+    uint8_t *special;                     /* [n] 0 or 1 */
+    int32_t *word_ids;                    /* [n] the tokenizer's own words, as Encoding.word_ids: each text's from 0; -1: none */
+    int8_t *text_index;                   /* [n] 0 first text, 1 second, -1 neither */
+    int32_t *word;                        /* [n] word of the sequence, 0, 1, … in order of first appearance; -1: special, or outside of every word */
+    int32_t *entity;                      /* [n] entity mention of the sequence, 0, 1, … likewise; -1: none */
+    uint32_t *pos, *entity_label, *label; /* [n] ids in the run's label table; 0: none */
+    int32_t *original_id;                 /* [n] the token's id before masking: differs from input_ids exactly where the token was masked */
+    bool annotated;                       /* as the bit of flags: words come from the annotation (of each text that has one), not from the tokenizer */
+    char *text;                           /* the (repaired) text that the tokens cover: all of it, or of a cut document its stretch. "" if there is none */
     size_t text_length;
     uint64_t text_start; /* characters of the document's text before `text`: not 0 only in windows 1, 2, … */
     char *pair;          /* second text or NULL */
@@ -57,6 +64,9 @@ struct cx_sequence_options {
     size_t window_stride;    /* tokens by which neighbouring windows overlap; 0: a quarter of the longest */
     int32_t vocabulary_size; /* of the model: an id outside is a bad document */
     int32_t token_types;
+    struct cx_label_table *labels; /* NULL: annotated words and mentions without their labels */
+    double mask_rate;              /* 0 to 1: the share of ordinary tokens that the mask token takes the place of */
+    uint64_t mask_seed;
 };
 
 /*
@@ -71,6 +81,13 @@ struct cx_sequence_options {
  *             special tokens, and positions from 0. Of a pair the longer text is cut into windows and the shorter one stands whole in each; a
  *             shorter text that leaves no room for that is CX_ERROR_DOCUMENT.
  * Ready ids are cut as they stand: which of them are special is not known, so truncation drops the end ([SEP] with it), and windows add nothing.
+ *
+ * Words: a token of an annotated text belongs to the word that its span shares most characters with, the first of several; in a text without annotation, to
+ * the tokenizer's own word. Labels and mentions are the words'. Windows and truncation keep them; a mention cut by a window goes on with another number.
+ *
+ * Masking: a token is ordinary if neither the post-processor added it nor the tokenizer calls its id special. Whether it is masked depends on the seed, the
+ * document's number in the corpus and the token's place in the whole document alone: on no thread, shard, batch or window. CX_ERROR_UNSUPPORTED
+ * if the tokenizer has no mask token.
  *
  * A cut sequence keeps only the stretch of text that its tokens cover, so that the windows over one long document hold its text once, not once
  * each. Where nothing was cut, `text` is the whole text.

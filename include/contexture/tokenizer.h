@@ -50,6 +50,12 @@ const char *cx_tokenizer_token(const struct cx_tokenizer *tokenizer, int32_t id)
 /* The id of a token, or -1. */
 int32_t cx_tokenizer_id(const struct cx_tokenizer *tokenizer, const char *token);
 
+/* The id of the mask token, or -1 if the tokenizer has none. */
+int32_t cx_tokenizer_mask_id(const struct cx_tokenizer *tokenizer);
+
+/* Whether the tokenizer's files call the token of this id special ([CLS], [SEP], [PAD], [UNK], [MASK] …). */
+bool cx_tokenizer_is_special(const struct cx_tokenizer *tokenizer, int32_t id);
+
 /* Number of special tokens that the post-processor adds to one text (2 for BERT) or to a pair (3). */
 size_t cx_tokenizer_special_count(const struct cx_tokenizer *tokenizer, bool pair);
 
