@@ -119,6 +119,16 @@ void setup_close(struct setup *setup) {
     memset(setup, 0, sizeof *setup);
 }
 
+struct cx_backend_options setup_backend_options(const struct setup *setup) {
+    const struct cx_run_settings *settings = setup->settings;
+    return (struct cx_backend_options){
+        .kind = settings->backend,
+        .threads = setup->threads,
+        .forward_precision = settings->forward_precision,
+        .pair_precision = settings->pair_precision,
+    };
+}
+
 struct cx_store_options setup_store_options(const struct setup *setup) {
     const struct cx_run_settings *settings = setup->settings;
     return (struct cx_store_options){
