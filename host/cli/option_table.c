@@ -78,7 +78,7 @@ const struct option option_table[] = {
     {"threads", 't', OPTION_COUNT, MEMBER(run.threads), "0", 0, 4096, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "threads; 0: all cores. The results do not depend on it"},
     {"forward-precision", 0, OPTION_CHOICE, MEMBER(run.forward_precision), "f32", 0, 0, forward_precisions, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
-     "operands of the forward pass's dense products; on a GPU, faster: tf32 and f16. Hidden states change by about 1e-3, completeness errors rise to that"},
+     "operands of the forward pass's dense products; faster on a GPU: tf32 and f16, which change results by about 1e-3 of their largest element"},
     {"pair-precision", 0, OPTION_CHOICE, MEMBER(run.pair_precision), "f32", 0, 0, pair_precisions, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "operands of the feed-forward maps' product; faster: bf16 where the processor has it, rms error about 1e-3, and f16 on a GPU, about 1e-4"},
     {"batch-tokens", 0, OPTION_COUNT, MEMBER(run.batch_tokens), "512", 1, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,

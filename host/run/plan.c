@@ -121,9 +121,8 @@ enum cx_status cx_plan(const struct cx_run_settings *settings, double gflops, co
     if (status != CX_OK)
         return status;
     status = count_corpus(&setup, observer, plan, error);
-    const struct cx_backend_options options = setup_backend_options(&setup);
     if (status == CX_OK)
-        status = cx_backend_open(&options, &setup.config, &backend, error);
+        status = setup_open_backend(&setup, &backend, error);
     if (status == CX_OK)
         backend->operations->describe(backend, plan->backend, sizeof plan->backend);
     plan->gflops = gflops;

@@ -48,11 +48,8 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     const struct cx_run_settings *settings = run->settings;
     char *text = NULL;
     enum cx_status status = setup_open(&run->setup, settings, run->observer, error);
-    const struct cx_backend_options backend_options = setup_backend_options(&run->setup);
     if (status == CX_OK)
-        tell_backend(run);
-    if (status == CX_OK)
-        status = cx_backend_open(&backend_options, &run->setup.config, &run->backend, error);
+        status = setup_open_backend(&run->setup, &run->backend, error);
     if (status == CX_OK)
         status = cx_checkpoint_fingerprint(settings->model, run->model_fingerprint, error);
     if (status == CX_OK)
@@ -73,6 +70,8 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     run->writer_is_open = true;
     status = writer_open(&run->writer, &options, text, run->report, error);
     free(text);
+    if (status == CX_OK)
+        tell_backend(run);
     return status;
 }
 
