@@ -24,6 +24,7 @@ enum { short_sentences = 0, reference_rows = 1024, most_repeats = 101 };
 struct settings {
     const char *shape, *ops, *json;
     enum cx_backend_kind backend;
+    enum cx_forward_precision forward_precision;
     enum cx_pair_precision precision;
     enum cx_pair_kernel pair_kernel;
     size_t pair_chunk, reference; /* reference: rows of the device's product */
@@ -247,6 +248,7 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
     struct cx_backend *backend;
     struct cx_backend_options options = {.kind = settings->backend,
                                          .threads = settings->threads,
+                                         .forward_precision = settings->forward_precision,
                                          .pair_precision = settings->precision,
                                          .pair_chunk = settings->pair_chunk,
                                          .pair_kernel = settings->pair_kernel};
@@ -272,7 +274,7 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
 static void usage(void) {
     printf("usage: bench_ops [--shape minilm|bert-base|bert-large] [--n LENGTH|short] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
            "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-kernel auto|chunked|wgmma] [--pair-chunk PAIRS]\n"
-           "                 [--reference ROWS]\n"
+           "                 [--forward-precision f32|tf32|f16] [--reference ROWS]\n"
            "Without --shape and --n: all shapes, n = 32, 64, 128, 256, 512, a batch of short sentences of 512 tokens, and on a GPU 1024.\n");
 }
 
@@ -281,6 +283,15 @@ static bool parse_precision(const char *name, enum cx_pair_precision *precision)
     for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
         *precision = all[k];
         if (strcmp(name, cx_pair_precision_name(all[k])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool parse_forward_precision(const char *name, enum cx_forward_precision *precision) {
+    for (unsigned k = CX_FORWARD_F32; k <= CX_FORWARD_F16; k++) {
+        *precision = (enum cx_forward_precision)k;
+        if (strcmp(name, cx_forward_precision_name(*precision)) == 0)
             return true;
     }
     return false;
@@ -305,6 +316,7 @@ static bool parse(int argc, char **argv, struct settings *settings) {
         {"threads", required_argument, NULL, 't'},
         {"json", required_argument, NULL, 'j'},
         {"backend", required_argument, NULL, 'b'},
+        {"forward-precision", required_argument, NULL, 'w'},
         {"pair-precision", required_argument, NULL, 'p'},
         {"pair-kernel", required_argument, NULL, 'k'},
         {"pair-chunk", required_argument, NULL, 'c'},
@@ -336,6 +348,10 @@ static bool parse(int argc, char **argv, struct settings *settings) {
             if (strcmp(optarg, "cpu") != 0 && strcmp(optarg, "cuda") != 0)
                 return false;
             settings->backend = strcmp(optarg, "cuda") == 0 ? CX_BACKEND_CUDA : CX_BACKEND_CPU;
+            break;
+        case 'w':
+            if (!parse_forward_precision(optarg, &settings->forward_precision))
+                return false;
             break;
         case 'p':
             if (!parse_precision(optarg, &settings->precision))
@@ -375,8 +391,11 @@ int main(int argc, char **argv) {
     cx_backend_report(report, sizeof report);
     printf("%s; %d threads, median of %d turns\n", report, settings.threads, settings.repeats);
     if (json)
-        fprintf(json, "{\"device\": \"%s\", \"threads\": %d, \"repeats\": %d, \"backend\": \"%s\", \"pair_precision\": \"%s\", \"results\": [", report,
-                settings.threads, settings.repeats, settings.backend == CX_BACKEND_CUDA ? "cuda" : "cpu", cx_pair_precision_name(settings.precision));
+        fprintf(json,
+                "{\"device\": \"%s\", \"threads\": %d, \"repeats\": %d, \"backend\": \"%s\", \"forward_precision\": \"%s\", \"pair_precision\": \"%s\", "
+                "\"results\": [",
+                report, settings.threads, settings.repeats, settings.backend == CX_BACKEND_CUDA ? "cuda" : "cpu",
+                cx_forward_precision_name(settings.forward_precision), cx_pair_precision_name(settings.precision));
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         if (!wanted(settings.shape, shapes[s].name))
             continue;

@@ -50,7 +50,9 @@ else()
   target_include_directories(contexture_cuda PRIVATE ${PROJECT_SOURCE_DIR}/cuda)
   # CMake 3.25 does not know nvcc's option for C++20. A register that is spilled, or an array that falls into local memory, is an error: it is no accident that one notices in another way.
   target_compile_options(contexture_cuda PRIVATE -std=c++20 -Xcompiler=-Wall,-Wextra,-Werror --Werror=all-warnings -Xptxas=--warn-on-spills,--warn-on-local-memory-usage,-Werror)
-  target_link_libraries(contexture_cuda PUBLIC contexture_base CUDA::cublasLt)
+  # cuBLASLt is opened at run time: cuda/cuda_blas.cuh.
+  target_compile_definitions(contexture_cuda PRIVATE "CX_CUBLAS_FOLDER=\"${CUDAToolkit_LIBRARY_DIR}\"")
+  target_link_libraries(contexture_cuda PUBLIC contexture_base ${CMAKE_DL_LIBS})
 endif()
 
 # The one file outside that chooses among backends.

@@ -3,6 +3,10 @@
 
 #include <stdio.h>
 
+bool cuda_backend_built(void) {
+    return false;
+}
+
 bool cuda_backend_usable(char *text, size_t size) {
     snprintf(text, size, "this build has no CUDA backend");
     return false;

@@ -93,8 +93,17 @@ static int choose_device(char *text, size_t size) {
     return -1;
 }
 
+bool cuda_backend_built(void) {
+    return true;
+}
+
 bool cuda_backend_usable(char *text, size_t size) {
+    char reason[512];
     bool usable = choose_device(text, size) >= 0;
+    if (usable && !cuda_products_usable(reason, sizeof reason)) {
+        snprintf(text, size, "%s", reason);
+        usable = false;
+    }
     /* A machine without a GPU is no error that a later call should find. */
     cudaError_t remembered = cudaGetLastError();
     (void)remembered;
@@ -150,6 +159,7 @@ enum cx_status cuda_backend_open(const struct cx_backend_options *options, const
     cuda->base.operations = &cuda_operations;
     cuda->base.config = *config;
     cuda->pair_precision = options->pair_precision;
+    cuda->forward_precision = options->forward_precision;
     cuda->pair_rows = options->pair_chunk > UINT32_MAX ? UINT32_MAX : static_cast<unsigned>(options->pair_chunk);
     cuda->device = device;
     status = cuda_enter(cuda, "open", false, error);
@@ -215,7 +225,7 @@ static void cuda_describe(const struct cx_backend *backend, char *text, size_t s
         snprintf(way, sizeof way, "by the fused kernel %s", cuda->fused->kernel->name);
     else
         snprintf(way, sizeof way, "in chunks of %u rows", cuda->pair_rows);
-    snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), pair product %s %s", name, cuda->capability / 10,
-             cuda->capability % 10, cuda->multiprocessors, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, driver / 1000, driver % 1000 / 10,
-             cuda->pair_precision == CX_PAIR_F16 ? "f16" : "f32", way);
+    snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), forward pass %s, pair product %s %s", name,
+             cuda->capability / 10, cuda->capability % 10, cuda->multiprocessors, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, driver / 1000,
+             driver % 1000 / 10, cx_forward_precision_name(cuda->forward_precision), cx_pair_precision_name(cuda->pair_precision), way);
 }

@@ -8,7 +8,7 @@
  * so that the same call on the same device gives the same bytes.
  *
  * No error ends the process: a call that fails is reported once as CX_ERROR_DEVICE (CX_ERROR_MEMORY where memory is short). What CUDA calls a sticky error
- * makes the device useless to this process, so the sentence is kept, and every later call returns it.
+ * makes the device useless to this process, though not to the next: CX_ERROR_DEVICE_LOST. The sentence is kept, and every later call returns it.
  *
  * Nothing is allocated once a batch of the largest size has run: tensors are the caller's, index arrays and scratch grow only, staging is allocated at open.
  */
@@ -18,7 +18,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <cublasLt.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
 
@@ -44,6 +43,8 @@ struct cx_tensor {
 struct cx_matrix {
     size_t out, in;
     float *weight;
+    __half *half; /* for --forward-precision f16, else NULL: times 2^half_exponent, [out, padded in], zeros from `in` on */
+    int half_exponent;
 };
 
 /* W2 prepared; see cuda_pair_matrix.cu. */
@@ -113,9 +114,9 @@ struct cuda_table {
     void *memory;
 };
 
-enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_BATCHES = 2, CUDA_STAGE_BYTES = 4 << 20, CUDA_PRODUCTS = 256 };
+enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_BATCHES = 2, CUDA_STAGE_BYTES = 4 << 20 };
 
-struct cuda_product_entry;
+struct cuda_products;
 struct fused_state;
 struct cuda_timings;
 
@@ -124,6 +125,12 @@ struct cuda_read_slot {
     struct cuda_list pinned;
     cudaEvent_t computed, copied;
     bool is_begun;
+};
+
+/* See cuda_read.cu for what becomes of a run in which they are not 0. */
+struct cuda_counts {
+    unsigned small_pairs;   /* pairs whose numbers were too small for float16 */
+    unsigned large_numbers; /* of the forward pass, beyond float16 */
 };
 
 /* A batch's index arrays as one block in device memory, with the pinned block it is copied from. */
@@ -138,13 +145,12 @@ struct cuda_backend {
     size_t shared_bytes; /* that a block may have */
     size_t memory_bytes; /* of the device */
     enum cx_pair_precision pair_precision;
+    enum cx_forward_precision forward_precision;
     enum cx_status broken; /* CX_OK, or what every call returns from now on, with the sentence */
     char broken_message[512];
 
     cudaStream_t stream;
-    cublasLtHandle_t products;
-    struct cuda_product_entry *product_entries; /* [CUDA_PRODUCTS]: the algorithms chosen so far */
-    struct cuda_list product_workspace;
+    struct cuda_products *products; /* cuda_product.cu */
 
     /* Pinned memory through which write() and read() go, piece by piece, while the other piece is copied. */
     unsigned char *stage[CUDA_STAGES];
@@ -176,10 +182,10 @@ struct cuda_backend {
 
     struct cuda_list scratch; /* of the operation that is running */
 
-    /* Pairs whose numbers were too small for float16: counted on the device; one place more for every slot, where the count travels with the slot's numbers,
-       and is looked at when they are. The last place is read()'s. */
-    unsigned *small_pairs, *small_pairs_pinned; /* [CUDA_COUNTERS] */
-    bool small_pairs_counted;                   /* since open: a kernel may have counted */
+    /* What float16 could not hold, counted on the device; one place more for every slot, where the counts travel with the slot's numbers, and are looked at
+       when they are. The last place is read()'s. */
+    struct cuda_counts *counts, *counts_pinned; /* [CUDA_COUNTERS] */
+    bool has_counted;                           /* since open: a kernel may have counted */
 };
 
 static inline struct cuda_backend *cuda_backend_of(struct cx_backend *backend) {
@@ -190,7 +196,9 @@ static inline struct cuda_backend *cuda_backend_of(struct cx_backend *backend) {
 
 /* CX_OK for cudaSuccess; else the sentence "<operation>: <what> failed: <code name>: <its text>". */
 CX_MUST_USE enum cx_status cuda_result(struct cuda_backend *, const char *operation, const char *what, cudaError_t code, struct cx_error *);
-CX_MUST_USE enum cx_status cuda_product_result(struct cuda_backend *, const char *operation, const char *what, cublasStatus_t code, struct cx_error *);
+/* The same of an error that is not CUDA's own, with its name and text. */
+CX_MUST_USE enum cx_status cuda_failure(struct cuda_backend *, enum cx_status, const char *operation, const char *what, const char *name, const char *text,
+                                        struct cx_error *);
 
 /* For what is released: nothing can be done about a failure there, when the device, or the process, is at its end. */
 static inline void cuda_forget(cudaError_t code) {
@@ -251,8 +259,6 @@ enum cx_status cuda_read_begin(struct cx_backend *, size_t slot, const struct cx
 enum cx_status cuda_read_wait(struct cx_backend *, size_t slot, const float **values, struct cx_error *);
 CX_MUST_USE enum cx_status cuda_reads_open(struct cuda_backend *, struct cx_error *);
 void cuda_reads_close(struct cuda_backend *);
-enum cx_status cuda_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
-void cuda_matrix_destroy(struct cx_backend *, struct cx_matrix *);
 
 /* --- cuda_profile.cu --- */
 enum cx_status cuda_time_begin(struct cx_backend *, enum cx_operation, struct cx_error *);
@@ -268,12 +274,14 @@ enum cx_status cuda_batch_begin(struct cx_backend *, const struct cx_batch *, st
 
 /*
  * y [rows, out] = x [rows, in] W + bias + residual, `batches` times with the given distances between one product's numbers and the next's, in elements.
- * W is [out, in] or, if `transposed` is false, [in, out]; strides are those of rows. float32 throughout, or operands of __half with float32 sums.
+ * W is [out, in] or, if `transposed` is false, [in, out]; strides are those of rows. float32 throughout; or operands of __half, or rounded to TF32, with
+ * float32 sums. W as it is stored is times 2^weight_exponent.
  */
 struct cuda_product {
     const char *operation;
     size_t rows, in, out, batches;
-    bool is_half, transposed;
+    bool is_half, is_tf32, transposed;
+    int weight_exponent;
     const void *x, *weight;
     size_t x_stride, weight_stride, y_stride;
     size_t x_distance, weight_distance, y_distance;
@@ -281,8 +289,20 @@ struct cuda_product {
     float *y;
 };
 CX_MUST_USE enum cx_status cuda_multiply(struct cuda_backend *, const struct cuda_product *, struct cx_error *);
+/* False with the reason, as the end of "… because", if this machine lacks what the products are made with. */
+bool cuda_products_usable(char *reason, size_t size);
 CX_MUST_USE enum cx_status cuda_products_open(struct cuda_backend *, struct cx_error *);
 void cuda_products_close(struct cuda_backend *);
+
+/* --- float16 operands: cuda_half.cu --- */
+
+/* The power of two that brings the largest number to 2^14 .. 2^15, from where 29 binary orders below keep 11 bits; 0 for zeros or what is not finite. */
+int cuda_half_exponent(size_t count, const float *values);
+/* operand [rows, stride] = values [rows, columns] times 2^exponent; returns the Frobenius norm of what is stored. */
+double cuda_half_fill(size_t rows, size_t columns, size_t stride, int exponent, const float *values, __half *operand);
+/* On the device: rounded [rows, cuda_padded(columns)] = values [rows, columns], zeros from `columns` on. Numbers that float16 cannot hold are counted. */
+CX_MUST_USE enum cx_status cuda_half_round(struct cuda_backend *, const char *operation, size_t rows, size_t columns, const float *values, __half *rounded,
+                                           struct cx_error *);
 
 /* --- cuda_pair_matrix.cu, cuda_feedforward.cu --- */
 enum cx_status cuda_pair_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_pair_matrix **, struct cx_error *);
@@ -322,8 +342,10 @@ enum cx_status cuda_norm_linear(struct cx_backend *, size_t rows, const struct c
                                 const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
 
 /* --- cuda_linear.cu --- */
-enum cx_status cuda_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_matrix *, const struct cx_tensor *bias,
-                           const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
+enum cx_status cuda_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);
+void cuda_matrix_destroy(struct cx_backend *, struct cx_matrix *);
+enum cx_status cuda_linear(struct cx_backend *, enum cx_linear_use, size_t rows, const struct cx_tensor *x, const struct cx_matrix *,
+                           const struct cx_tensor *bias, const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
 
 /* --- cuda_attention.cu --- */
 enum cx_status cuda_attend(struct cx_backend *, const struct cx_tensor *query, const struct cx_tensor *key, const struct cx_tensor *value,

@@ -1,18 +1,39 @@
-/* CUDA's and cuBLASLt's codes as sentences, and the check of an operation's arguments. */
+/* CUDA's codes as sentences, and the check of an operation's arguments. */
 #include "cuda_backend.cuh"
 
 #include <cstdio>
 
-/*
- * Short memory leaves the device as it was. Anything else is kept: CUDA's sticky errors (illegal address, launch failure, a lost device) make every later
- * call fail, and the others are faults of ours, after which the tensors hold no one knows what.
- */
-static enum cx_status report(struct cuda_backend *cuda, enum cx_status status, const char *operation, const char *what, const char *name, const char *text,
-                             struct cx_error *error) {
+/* CUDA's sticky errors: the process has lost the device, with all that is in its memory, and another process may find it well. */
+static bool is_lost(cudaError_t code) {
+    switch (code) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorLaunchFailure:
+    case cudaErrorAssert:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorUnknown:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Short memory leaves the device as it was. Anything else is kept: of a lost device every call fails, and the others are faults of ours, after which the
+   tensors hold no one knows what. */
+enum cx_status cuda_failure(struct cuda_backend *cuda, enum cx_status status, const char *operation, const char *what, const char *name, const char *text,
+                            struct cx_error *error) {
     if (status == CX_ERROR_MEMORY)
         return cx_fail(error, status, "%s: not enough memory on the GPU for %s (%s)", operation, what, name);
     cuda->broken = status;
-    snprintf(cuda->broken_message, sizeof cuda->broken_message, "%s: the GPU failed at %s: %s: %s", operation, what, name, text);
+    snprintf(cuda->broken_message, sizeof cuda->broken_message, "%s: the GPU %s at %s: %s: %s", operation,
+             status == CX_ERROR_DEVICE_LOST ? "was lost" : "failed", what, name, text);
     return cx_fail(error, status, "%s", cuda->broken_message);
 }
 
@@ -22,15 +43,8 @@ enum cx_status cuda_result(struct cuda_backend *cuda, const char *operation, con
     /* The runtime remembers the error for this thread: forget it, or it would be found again by a call that it does not concern. */
     cudaError_t remembered = cudaGetLastError();
     (void)remembered;
-    return report(cuda, code == cudaErrorMemoryAllocation ? CX_ERROR_MEMORY : CX_ERROR_DEVICE, operation, what, cudaGetErrorName(code),
-                  cudaGetErrorString(code), error);
-}
-
-enum cx_status cuda_product_result(struct cuda_backend *cuda, const char *operation, const char *what, cublasStatus_t code, struct cx_error *error) {
-    if (code == CUBLAS_STATUS_SUCCESS)
-        return CX_OK;
-    return report(cuda, code == CUBLAS_STATUS_ALLOC_FAILED ? CX_ERROR_MEMORY : CX_ERROR_DEVICE, operation, what, cublasLtGetStatusName(code),
-                  cublasLtGetStatusString(code), error);
+    const enum cx_status status = code == cudaErrorMemoryAllocation ? CX_ERROR_MEMORY : is_lost(code) ? CX_ERROR_DEVICE_LOST : CX_ERROR_DEVICE;
+    return cuda_failure(cuda, status, operation, what, cudaGetErrorName(code), cudaGetErrorString(code), error);
 }
 
 enum cx_status cuda_enter(struct cuda_backend *cuda, const char *operation, bool needs_batch, struct cx_error *error) {

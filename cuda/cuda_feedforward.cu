@@ -184,7 +184,7 @@ static struct pair_problem problem_of(const struct cuda_backend *cuda, const str
     problem.sum = values_of(pairs->sum);
     problem.weight_exponent = pairs->output->scale_exponent;
     problem.weight_norm = pairs->output->scaled_norm;
-    problem.small_pairs = cuda->small_pairs;
+    problem.small_pairs = &cuda->counts->small_pairs;
     return problem;
 }
 
@@ -200,6 +200,6 @@ enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff
         status = fused_pair_norms(cuda, &problem, pairs->output, error);
     else if ((status = fit_scratch(cuda, &problem, error)) == CX_OK)
         status = run_chunks(cuda, &problem, pairs->output, error);
-    cuda->small_pairs_counted |= cuda->pair_precision == CX_PAIR_F16;
+    cuda->has_counted |= cuda->pair_precision == CX_PAIR_F16;
     return status;
 }

@@ -1,5 +1,5 @@
 /*
- * Tensors and matrices, and the copies between host and device that wait; those that do not are in cuda_read.cu.
+ * Tensors, and the copies between host and device that wait; those that do not are in cuda_read.cu.
  *
  * The host's memory is pageable, so copies go through two pinned pieces: while the device copies one, the host copies the other. Measured on nothing yet;
  * 4 MiB are a few hundred microseconds of PCIe 4 (derived), long against the cost of starting a copy.
@@ -167,42 +167,4 @@ enum cx_status cuda_write(struct cx_backend *backend, struct cx_tensor *tensor, 
     if (status == CX_OK)
         status = CUDA_CHECK_ALL("write", arguments, error);
     return status == CX_OK ? cuda_upload(cuda, "write", tensor->values, values, count * sizeof *values, error) : status;
-}
-
-enum cx_status cuda_matrix_create(struct cx_backend *backend, const struct cx_weight *weight, struct cx_matrix **matrix, struct cx_error *error) {
-    struct cuda_backend *cuda = cuda_backend_of(backend);
-    struct cx_matrix *created = NULL;
-    float *converted = NULL;
-    void *memory = NULL;
-    size_t count;
-    *matrix = NULL;
-    enum cx_status status = cuda_enter(cuda, "matrix_create", false, error);
-    if (status == CX_OK && !cx_multiply(weight->rows, weight->columns, &count))
-        status = cx_fail_memory(error, "a dense layer's weight", SIZE_MAX);
-    if (status != CX_OK)
-        return status;
-    if ((status = cx_allocate(1, sizeof *created, "a matrix", &created, error)) != CX_OK ||
-        (status = cx_allocate(count, sizeof *converted, "a dense layer's weight", &converted, error)) != CX_OK ||
-        (status = cuda_allocate(cuda, count, sizeof(float), "a dense layer's weight", &memory, error)) != CX_OK)
-        goto cleanup;
-    cx_weight_to_float(weight, converted);
-    status = cuda_upload(cuda, "matrix_create", memory, converted, count * sizeof *converted, error);
-    if (status != CX_OK)
-        goto cleanup;
-    *created = {weight->rows, weight->columns, static_cast<float *>(memory)};
-    *matrix = created;
-    created = NULL;
-    memory = NULL;
-cleanup:
-    release(cuda, memory);
-    free(converted);
-    free(created);
-    return status;
-}
-
-void cuda_matrix_destroy(struct cx_backend *backend, struct cx_matrix *matrix) {
-    if (!matrix)
-        return;
-    release(cuda_backend_of(backend), matrix->weight);
-    free(matrix);
 }

@@ -7,6 +7,9 @@
 
 #include "contexture/backend.h"
 
+/* Whether this build has the CUDA backend. */
+bool cuda_backend_built(void);
+
 /*
  * True if this machine has a GPU that the backend can use. `text` is then that GPU in a few words ("NVIDIA H100 80GB HBM3, compute capability 9.0"),
  * else the reason, as the end of "… because": "this build has no CUDA backend".

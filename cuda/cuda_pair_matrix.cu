@@ -10,9 +10,6 @@
 #include <cmath>
 #include <cstdlib>
 
-/* Exponents beyond these would make the factors of a scaled product overflow float32 themselves. */
-enum { most_exponent = 60, top_exponent = 14 };
-
 /* In place: less the mean of every column of [rows, columns]; the means, too. */
 static void centre_columns(size_t rows, size_t columns, float *values, float *means) {
     for (size_t column = 0; column < columns; column++) {
@@ -24,31 +21,6 @@ static void centre_columns(size_t rows, size_t columns, float *values, float *me
             values[row * columns + column] = static_cast<float>(static_cast<double>(values[row * columns + column]) - mean);
         means[column] = static_cast<float>(mean);
     }
-}
-
-/* The power of two that brings the largest number to 2^14 .. 2^15; 0 for a matrix of zeros or one that is not finite. */
-static int choose_exponent(size_t count, const float *values) {
-    float largest = 0.0f;
-    for (size_t k = 0; k < count; k++)
-        largest = fabsf(values[k]) > largest ? fabsf(values[k]) : largest;
-    if (!(largest > 0.0f && largest <= 3.4e38f))
-        return 0;
-    const int exponent = top_exponent - ilogbf(largest);
-    return exponent > most_exponent ? most_exponent : exponent < -most_exponent ? -most_exponent : exponent;
-}
-
-/* The operand's elements from the centred weight; returns the Frobenius norm of what is stored. */
-static double fill_half(size_t rows, size_t columns, size_t stride, int exponent, const float *values, __half *operand) {
-    double squares = 0.0;
-    for (size_t row = 0; row < rows; row++) {
-        for (size_t column = 0; column < columns; column++) {
-            const __half element = __float2half(ldexpf(values[row * columns + column], exponent));
-            const double stored = static_cast<double>(__half2float(element));
-            operand[row * stride + column] = element;
-            squares += stored * stored;
-        }
-    }
-    return sqrt(squares);
 }
 
 static void fill_float(size_t rows, size_t columns, size_t stride, const float *values, float *operand) {
@@ -90,8 +62,8 @@ static enum cx_status prepare(struct cx_pair_matrix *matrix, const struct cx_wei
     cx_weight_to_float(weight, host->values);
     centre_columns(d, f, host->values, host->means);
     if (matrix->precision == CX_PAIR_F16) {
-        matrix->scale_exponent = choose_exponent(count, host->values);
-        matrix->scaled_norm = static_cast<float>(fill_half(d, f, stride, matrix->scale_exponent, host->values, static_cast<__half *>(host->operand)));
+        matrix->scale_exponent = cuda_half_exponent(count, host->values);
+        matrix->scaled_norm = static_cast<float>(cuda_half_fill(d, f, stride, matrix->scale_exponent, host->values, static_cast<__half *>(host->operand)));
     } else {
         fill_float(d, f, stride, host->values, static_cast<float *>(host->operand));
     }

@@ -5,6 +5,9 @@ target_sources(test_cuda_pairs PRIVATE op_reference.c op_reference_parts.c)
 contexture_test(cuda_fused contexture_op_cases)
 target_sources(test_cuda_fused PRIVATE op_reference.c op_reference_parts.c)
 
+contexture_test(cuda_forward contexture_op_cases)
+target_sources(test_cuda_forward PRIVATE op_reference.c op_reference_parts.c)
+
 # Minutes of CPU time: two schedules of these, and one of the layer sequence under sanitizers. test_cuda_kernels, a selection of them, runs under all.
 set(cuda_seeds 0 5)
 if(CX_SANITIZE)
@@ -26,12 +29,22 @@ function(cuda_backend_test name target)
 endfunction()
 
 cuda_backend_test(decompose test_decompose cuda)
+if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
+  cuda_backend_test(forward test_cuda_forward)
+endif()
 if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels under a sanitizer: test_cuda_kernels
   cuda_backend_test(operations test_backend cuda)
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
   cuda_backend_test(fused test_cuda_fused)
+endif()
+
+# The whole program.
+if(TARGET contexture AND CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
+  contexture_python_test(cuda_program "cuda_program.py;$<TARGET_FILE:contexture>" 600)
+elseif(TARGET contexture AND CX_HAVE_CUDA)
+  contexture_python_test(cuda_program "cuda_program.py;$<TARGET_FILE:contexture>;--device" 600)
 endif()
 
 # All kernels for all architectures by nvcc; registers and spills go to a file. No GPU is needed.

@@ -35,7 +35,7 @@ enum { SQUARE_BIAS, SQUARE_BIAS_RESIDUAL, SQUARE_PLAIN, INTERMEDIATE_BIAS, OUTPU
 
 static enum cx_status run_linear(const struct cx_tensor *x, const struct cx_matrix *matrix, const struct cx_tensor *bias, const struct cx_tensor *residual,
                                  struct op_data *data, struct cx_error *error) {
-    return CALL(linear, data->batch.tokens, x, matrix, bias, residual, data->out[0]);
+    return CALL(linear, CX_LINEAR_FORWARD, data->batch.tokens, x, matrix, bias, residual, data->out[0]);
 }
 static enum cx_status run_linear_bias(struct op_data *data, struct cx_error *error) {
     return run_linear(data->on.x, data->on.square_matrix, data->on.bias, NULL, data, error);

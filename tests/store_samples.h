@@ -178,6 +178,7 @@ static inline struct cx_store_options sample_options(const char *directory) {
         .source_count = 2,
         .model_fingerprint = "0123456789abcdef0123456789abcdef",
         .corpus_fingerprint = "fedcba9876543210fedcba9876543210",
+        .forward_precision = "f32",
         .pair_precision = "float32",
         .backend = "cpu",
         .program_version = "test",

@@ -84,7 +84,7 @@ static void maps_by_identities(struct op_data *data, struct cx_tensor *sources, 
     check(run->gram(backend, normed, residual, gram, &error), &error);
     check(run->attention_norms(backend, data->on.attention, gram, true, data->on.inverse_deviation, maps[CX_STAGE_ATTN_RES_LN], &error), &error);
     check(run->ff_sources(backend, data->on.value, to_ff, head_ff, &error), &error);
-    check(run->linear(backend, T, residual, data->on.intermediate_matrix, NULL, NULL, residual_ff, &error), &error);
+    check(run->linear(backend, CX_LINEAR_FORWARD, T, residual, data->on.intermediate_matrix, NULL, NULL, residual_ff, &error), &error);
     struct cx_ff_pairs pairs = {
         .attention = data->on.attention,
         .inverse_deviation1 = data->on.inverse_deviation,
@@ -231,12 +231,13 @@ static void test_weights_of_16_bits(void **state) {
         struct cx_error error = {0};
         struct cx_weight half = {"half", bytes + 1, dtype, d, d, 0, 0}, full = {"full", floats, CX_FLOAT32, d, d, 0, 0};
         struct cx_weight words = {"words", bytes + 1, dtype, OP_VOCABULARY, d, 0, 0}, full_words = {"full words", floats, CX_FLOAT32, OP_VOCABULARY, d, 0, 0};
-        struct cx_weight position = {"position", data.position, CX_FLOAT32, data.batch.longest, d, 0, 0}, type = {"type", data.token_type, CX_FLOAT32, 2, d, 0, 0};
+        struct cx_weight position = {"position", data.position, CX_FLOAT32, data.batch.longest, d, 0, 0},
+                         type = {"type", data.token_type, CX_FLOAT32, 2, d, 0, 0};
         cx_weight_to_float(&words, floats);
         for (size_t k = 0; k < 2; k++) {
             struct cx_matrix *matrix;
             check(run->matrix_create(backend, k ? &full : &half, &matrix, &error), &error);
-            check(run->linear(backend, T, data.on.x, matrix, NULL, NULL, y, &error), &error);
+            check(run->linear(backend, CX_LINEAR_FORWARD, T, data.on.x, matrix, NULL, NULL, y, &error), &error);
             check(run->read(backend, y, 0, T * d, results + k * T * d, &error), &error);
             run->matrix_destroy(backend, matrix);
         }
@@ -337,6 +338,11 @@ static void test_choice_of_backend(void **state) {
     options = (struct cx_backend_options){.kind = CX_BACKEND_CPU, .threads = -1};
     expect_failure(cx_backend_open(&options, &config, &backend, &error), CX_ERROR_USAGE, &error, "threads");
     assert_null(backend);
+    for (unsigned k = CX_FORWARD_TF32; k <= CX_FORWARD_F16; k++) {
+        options = (struct cx_backend_options){.kind = CX_BACKEND_CPU, .forward_precision = (enum cx_forward_precision)k};
+        expect_failure(cx_backend_open(&options, &config, &backend, &error), CX_ERROR_USAGE, &error, "--forward-precision");
+        assert_null(backend);
+    }
     options = (struct cx_backend_options){.kind = CX_BACKEND_CUDA};
     if (cx_backend_open(&options, &config, &backend, &error) != CX_OK) {
         assert_int_equal(error.status, CX_ERROR_DEVICE);

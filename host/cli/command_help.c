@@ -91,7 +91,7 @@ static enum cx_status print_overview(struct cx_error *error) {
     if (status == CX_OK)
         status = output_print(error, "\n'contexture help COMMAND' lists a command's options.\n\n"
                                      "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done, but some documents were skipped, 75 stopped by a\n"
-                                     "signal: the same command goes on from there.\n");
+                                     "signal or by the loss of a GPU: the same command goes on from there.\n");
     return status;
 }
 

@@ -78,6 +78,6 @@ enum cx_status manual_print(struct cx_error *error) {
                    "named by \\-\\-config, as shard_size. A flag goes before a variable, a variable before the file.\n"
                    "NO_COLOR switches colors off.\n"
                    ".SH \"EXIT STATUS\"\n0 done; 1 failed; 2 wrong usage; 3 done, but some documents were skipped;\n"
-                   "75 stopped by a signal: the same command goes on from there.\n");
+                   "75 stopped by a signal or by the loss of a GPU: the same command goes on from there.\n");
     return status;
 }

@@ -19,7 +19,8 @@ static const char *const too_long[] = {"truncate", "window", "skip", NULL};
 static const char *const bad_annotations[] = {"strip", "skip", "fail", NULL}; /* in the order of enum cx_bad_annotations */
 static const char *const map_types[] = {"float32", "float16", NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
-static const char *const precisions[] = {"f32", "bf16", "f16", NULL}; /* in the order of enum cx_pair_precision */
+static const char *const forward_precisions[] = {"f32", "tf32", "f16", NULL}; /* in the order of enum cx_forward_precision */
+static const char *const pair_precisions[] = {"f32", "bf16", "f16", NULL};    /* in the order of enum cx_pair_precision */
 static const char *const offset_units[] = {"char", "byte", NULL};
 
 static const char input_group[] = "Input", output_group[] = "What is computed and stored", machine_group[] = "Machine", report_group[] = "Report",
@@ -85,7 +86,9 @@ const struct option option_table[] = {
      "what computes; auto takes a usable GPU, else the CPU"},
     {"threads", 't', OPTION_COUNT, MEMBER(run.threads), "0", 0, 4096, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "threads; 0: all cores. The results do not depend on it"},
-    {"pair-precision", 0, OPTION_CHOICE, MEMBER(run.pair_precision), "f32", 0, 0, precisions, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
+    {"forward-precision", 0, OPTION_CHOICE, MEMBER(run.forward_precision), "f32", 0, 0, forward_precisions, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "operands of the forward pass's dense products; faster on a GPU: tf32 and f16, which change results by about 1e-3 of their largest element"},
+    {"pair-precision", 0, OPTION_CHOICE, MEMBER(run.pair_precision), "f32", 0, 0, pair_precisions, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "operands of the feed-forward maps' product; faster: bf16 where the processor has it, rms error about 1e-3, and f16 on a GPU, about 1e-4"},
     {"batch-tokens", 0, OPTION_COUNT, MEMBER(run.batch_tokens), "512", 1, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "tokens that are computed together; a longer sequence is a batch of its own"},

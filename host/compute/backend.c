@@ -28,17 +28,23 @@ const char *cx_pair_precision_name(enum cx_pair_precision precision) {
     return names[precision];
 }
 
+const char *cx_forward_precision_name(enum cx_forward_precision precision) {
+    static const char *const names[] = {[CX_FORWARD_F32] = "f32", [CX_FORWARD_TF32] = "tf32", [CX_FORWARD_F16] = "f16"};
+    return names[precision];
+}
+
 void cx_backend_close(struct cx_backend *backend) {
     if (backend)
         backend->operations->close(backend);
 }
 
-void cx_backend_report(char *text, size_t size) {
+bool cx_backend_report(char *text, size_t size) {
     char processor[192], reason[512];
     if (cuda_backend_usable(reason, sizeof reason)) {
         snprintf(text, size, "auto takes the CUDA backend (%s)", reason);
-        return;
+        return true;
     }
     cpu_backend_describe(0, processor, sizeof processor);
     snprintf(text, size, "auto takes the CPU backend (%s), because %s", processor, reason);
+    return !cuda_backend_built();
 }

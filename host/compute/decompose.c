@@ -11,16 +11,16 @@ static void forward_layer(struct pass *pass, const struct layer_tensors *layer) 
     const struct workspace *w = &pass->decomposer->workspace;
     const size_t tokens = pass->batch->tokens, width = config->hidden_size;
 
-    APPLY(pass, linear, tokens, pass->input, layer->query, layer->query_bias, NULL, w->query);
-    APPLY(pass, linear, tokens, pass->input, layer->key, layer->key_bias, NULL, w->key);
-    APPLY(pass, linear, tokens, pass->input, layer->value, layer->value_bias, NULL, w->value);
+    APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, pass->input, layer->query, layer->query_bias, NULL, w->query);
+    APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, pass->input, layer->key, layer->key_bias, NULL, w->key);
+    APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, pass->input, layer->value, layer->value_bias, NULL, w->value);
     APPLY(pass, attend, w->query, w->key, w->value, pass->attention, w->context);
-    APPLY(pass, linear, tokens, w->context, layer->attention_output, layer->attention_output_bias, NULL, w->attention_state);
+    APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, w->context, layer->attention_output, layer->attention_output_bias, NULL, w->attention_state);
     APPLY(pass, add, tokens * width, pass->input, w->attention_state, w->attention_sum);
     APPLY(pass, norm, w->attention_sum, layer->norm1_scale, layer->norm1_shift, config->norm_epsilon, w->attention_normed, w->inverse_deviation1);
-    APPLY(pass, linear, tokens, w->attention_normed, layer->intermediate, layer->intermediate_bias, NULL, w->neurons);
+    APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, w->attention_normed, layer->intermediate, layer->intermediate_bias, NULL, w->neurons);
     APPLY(pass, activate, config->activation, w->neurons, w->activated, w->ratio);
-    APPLY(pass, linear, tokens, w->activated, layer->output, layer->output_bias, NULL, w->ff_state);
+    APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, w->activated, layer->output, layer->output_bias, NULL, w->ff_state);
     APPLY(pass, add, tokens * width, w->attention_normed, w->ff_state, w->ff_sum);
     APPLY(pass, norm, w->ff_sum, layer->norm2_scale, layer->norm2_shift, config->norm_epsilon, pass->out->state, w->inverse_deviation2);
 }
@@ -88,11 +88,11 @@ static void decompose_feed_forward_block(struct pass *pass, const struct layer_t
     };
 
     APPLY(pass, ff_sources, w->value, layer->value_to_ff, w->head_ff_sources);
-    APPLY(pass, linear, tokens, w->residual_norm_source, layer->intermediate, NULL, NULL, residual_ff_source);
+    APPLY(pass, linear, CX_LINEAR_PARTS, tokens, w->residual_norm_source, layer->intermediate, NULL, NULL, residual_ff_source);
     APPLY(pass, ff_pair_norms, &pairs);
 
     APPLY(pass, ff_bias, w->ratio, w->inverse_deviation1, layer->ff_bias_slope, layer->ff_bias_offset, bias_activated);
-    APPLY(pass, linear, tokens, bias_activated, layer->output, layer->output_bias, NULL, w->ff_bias);
+    APPLY(pass, linear, CX_LINEAR_PARTS, tokens, bias_activated, layer->output, layer->output_bias, NULL, w->ff_bias);
     pass_summarize(pass, CX_STAGE_FF, w->ff_state, w->ff_bias, w->ff_own, w->ff_parts_sum);
 
     APPLY(pass, add, tokens * width, w->own, w->ff_own, w->own);

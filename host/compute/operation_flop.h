@@ -48,7 +48,7 @@ FLOP_BY_SIZES(stage_summary, 13 * n.tokens * n.width)
 FLOP_BY_SIZES(part_vectors, 4 * n.pairs / n.tokens * n.width * n.neurons) /* of a sequence of average length */
 #undef FLOP_BY_SIZES
 
-#define FLOP_linear(pass, rows, x, matrix, ...) flop_linear(pass, rows, matrix)
+#define FLOP_linear(pass, use, rows, x, w, ...) flop_linear(pass, rows, w)
 #define FLOP_add(pass, count, ...)              ((double)(count))
 #define FLOP_broadcast(pass, ...)               0.0
 #define FLOP_norm_linear(pass, rows, ...)       (6 * (double)(rows)*flop_sizes(pass).width)

@@ -78,14 +78,14 @@ static enum cx_status derive(struct cx_backend *backend, const struct cx_layer_w
 
     if ((status = upload(backend, centred, d * d, &centred_tensor, error)) ||
         (status = operations->tensor_create(backend, CX_ELEMENT_FLOAT, d * f, &tensors->value_to_ff, error)) ||
-        (status = operations->linear(backend, d, centred_tensor, tensors->intermediate, NULL, NULL, tensors->value_to_ff, error)) ||
+        (status = operations->linear(backend, CX_LINEAR_PARTS, d, centred_tensor, tensors->intermediate, NULL, NULL, tensors->value_to_ff, error)) ||
         (status = operations->tensor_create(backend, CX_ELEMENT_FLOAT, d, &centred_bias, error)) ||
         (status = operations->norm_linear(backend, 1, tensors->attention_output_bias, tensors->norm1_scale, NULL, NULL, centred_bias, error)) ||
         (status = operations->tensor_create(backend, CX_ELEMENT_FLOAT, f, &tensors->ff_bias_slope, error)) ||
-        (status = operations->linear(backend, 1, centred_bias, tensors->intermediate, NULL, NULL, tensors->ff_bias_slope, error)) ||
+        (status = operations->linear(backend, CX_LINEAR_PARTS, 1, centred_bias, tensors->intermediate, NULL, NULL, tensors->ff_bias_slope, error)) ||
         (status = operations->tensor_create(backend, CX_ELEMENT_FLOAT, f, &tensors->ff_bias_offset, error)) ||
-        (status =
-             operations->linear(backend, 1, tensors->norm1_shift, tensors->intermediate, tensors->intermediate_bias, NULL, tensors->ff_bias_offset, error)))
+        (status = operations->linear(backend, CX_LINEAR_PARTS, 1, tensors->norm1_shift, tensors->intermediate, tensors->intermediate_bias, NULL,
+                                     tensors->ff_bias_offset, error)))
         goto cleanup;
 
 cleanup:

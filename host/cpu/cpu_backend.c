@@ -122,6 +122,10 @@ enum cx_status cpu_backend_open(const struct cx_backend_options *options, const 
     *backend = NULL;
     if (options->threads < 0)
         return cx_fail(error, CX_ERROR_USAGE, "the number of threads must be 0 (all cores) or more, not %d", options->threads);
+    if (options->forward_precision != CX_FORWARD_F32)
+        return cx_fail(error, CX_ERROR_USAGE,
+                       "--forward-precision %s: the CPU backend has f32 alone; leave the option out, or use --backend cuda on a machine with a GPU",
+                       cx_forward_precision_name(options->forward_precision));
     if (options->pair_precision == CX_PAIR_BF16 && !pair_kernel_has_bf16())
         return cx_fail(error, CX_ERROR_UNSUPPORTED, "pair precision bf16 needs a processor with AVX512-BF16, which this one does not have: use f32");
     if (options->pair_precision == CX_PAIR_F16)

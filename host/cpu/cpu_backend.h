@@ -138,8 +138,8 @@ enum cx_status cpu_norm_linear(struct cx_backend *, size_t rows, const struct cx
                                const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
 
 /* --- cpu_linear.c --- */
-enum cx_status cpu_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_matrix *, const struct cx_tensor *bias,
-                          const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
+enum cx_status cpu_linear(struct cx_backend *, enum cx_linear_use, size_t rows, const struct cx_tensor *x, const struct cx_matrix *,
+                          const struct cx_tensor *bias, const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
 
 /* --- cpu_attention.c --- */
 enum cx_status cpu_attend(struct cx_backend *, const struct cx_tensor *query, const struct cx_tensor *key, const struct cx_tensor *value,

@@ -75,10 +75,11 @@ static void multiply_packed(const struct linear_job *job) {
     }
 }
 
-enum cx_status cpu_linear(struct cx_backend *backend, size_t rows, const struct cx_tensor *x, const struct cx_matrix *matrix, const struct cx_tensor *bias,
-                          const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *error) {
+enum cx_status cpu_linear(struct cx_backend *backend, enum cx_linear_use use, size_t rows, const struct cx_tensor *x, const struct cx_matrix *matrix,
+                          const struct cx_tensor *bias, const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *error) {
     struct cpu_backend *cpu = cpu_backend_of(backend);
     size_t in = matrix->in, out = matrix->out;
+    (void)use; /* float32 in any case */
     const struct cpu_argument arguments[] = {
         CPU_FLOATS(x, rows * in),
         CPU_OPTIONAL(bias, out),

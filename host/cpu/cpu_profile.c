@@ -37,7 +37,7 @@ static enum cx_status measure(struct cx_backend *backend, struct cx_tensor *x, c
     double best = INFINITY;
     for (int k = 0; k < repeats; k++) {
         const double begin = cx_monotonic_seconds();
-        enum cx_status status = cpu_linear(backend, x->count / matrix->in, x, matrix, NULL, NULL, y, error);
+        enum cx_status status = cpu_linear(backend, CX_LINEAR_PARTS, x->count / matrix->in, x, matrix, NULL, NULL, y, error);
         if (status != CX_OK)
             return status;
         best = fmin(best, cx_monotonic_seconds() - begin);

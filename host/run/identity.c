@@ -46,6 +46,7 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         {"batch_tokens", json_integer((json_int_t)settings->batch_tokens)},
         {"corpus", json_string(corpus_fingerprint)},
         {"corpus_format", json_string(format_names[settings->corpus.format])},
+        {"forward_precision", json_string(cx_forward_precision_name(settings->forward_precision))},
         {"hidden_states", json_boolean(settings->hidden_states)},
         {"id_field", json_string(settings->corpus.id_field)},
         {"layers", numbers_of(setup->layer_numbers, setup->layer_count)},

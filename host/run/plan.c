@@ -23,8 +23,8 @@ struct calibration {
 static enum cx_status multiply_once(struct calibration *calibration, struct cx_error *error) {
     const struct cx_backend_operations *operations = calibration->backend->operations;
     float first;
-    enum cx_status status =
-        operations->linear(calibration->backend, calibration_rows, calibration->input, calibration->matrix, NULL, NULL, calibration->output, error);
+    enum cx_status status = operations->linear(calibration->backend, CX_LINEAR_PARTS, calibration_rows, calibration->input, calibration->matrix, NULL, NULL,
+                                               calibration->output, error);
     return status == CX_OK ? operations->read(calibration->backend, calibration->output, 0, 1, &first, error) : status;
 }
 
@@ -121,9 +121,8 @@ enum cx_status cx_plan(const struct cx_run_settings *settings, double gflops, co
     if (status != CX_OK)
         return status;
     status = count_corpus(&setup, observer, plan, error);
-    const struct cx_backend_options options = {.kind = settings->backend, .threads = setup.threads, .pair_precision = settings->pair_precision};
     if (status == CX_OK)
-        status = cx_backend_open(&options, &setup.config, &backend, error);
+        status = setup_open_backend(&setup, &backend, error);
     if (status == CX_OK)
         backend->operations->describe(backend, plan->backend, sizeof plan->backend);
     plan->gflops = gflops;

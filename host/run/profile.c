@@ -49,10 +49,11 @@ static enum cx_status write_file(const struct setup *setup, const char *backend_
     const struct cx_run_profile *profile = &report->profile;
     const double busy = busy_seconds(&profile->decompose.times), idle = profile->decompose.times.idle_seconds;
     char *path = NULL, *text = NULL;
-    json_t *json = json_pack("{s:s, s:s, s:s, s:I, s:I, s:{s:f, s:f}, s:{s:f, s:f}, s:{s:f, s:f, s:f, s:f}, s:o, s:o}", "program_version", CX_VERSION,
-                             "backend", backend_description, "pair_precision", cx_pair_precision_name(setup->settings->pair_precision), "sequences",
-                             (json_int_t)report->computed_sequences, "tokens", (json_int_t)report->computed_tokens, "seconds", "total", report->seconds,
-                             "pipeline", profile->seconds, "product_rate", "f32", profile->product_rate, "f16", profile->product_rate_half,
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:{s:f, s:f}, s:{s:f, s:f}, s:{s:f, s:f, s:f, s:f}, s:o, s:o}", "program_version", CX_VERSION,
+                             "backend", backend_description, "forward_precision", cx_forward_precision_name(setup->settings->forward_precision),
+                             "pair_precision", cx_pair_precision_name(setup->settings->pair_precision), "sequences", (json_int_t)report->computed_sequences,
+                             "tokens", (json_int_t)report->computed_tokens, "seconds", "total", report->seconds, "pipeline", profile->seconds, "product_rate",
+                             "f32", profile->product_rate, "f16", profile->product_rate_half,
                              /* busy: of the pipeline's time; while_computing: from the first operation to the last */
                              "device", "busy_seconds", busy, "idle_seconds", idle, "busy", share(busy, profile->seconds), "busy_while_computing",
                              share(busy, busy + idle), "operations", operations_of(profile), "steps", steps_of(report));

@@ -1,5 +1,6 @@
 #include "contexture/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -35,14 +36,20 @@ struct run {
     double begin, pipeline_begin;
 };
 
+/* A GPU that cannot be used is no error, but not what one expects of a program that was built for one. */
+static void tell_backend(const struct run *run) {
+    char report[512];
+    if (run->settings->backend == CX_BACKEND_AUTO && run->observer && run->observer->notice && !cx_backend_report(report, sizeof report))
+        run->observer->notice(run->observer->context, report);
+}
+
 /* Everything up to the refusal of a folder that belongs to another run: no weight has been loaded so far. */
 static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     const struct cx_run_settings *settings = run->settings;
     char *text = NULL;
     enum cx_status status = setup_open(&run->setup, settings, run->observer, error);
-    const struct cx_backend_options backend_options = {.kind = settings->backend, .threads = run->setup.threads, .pair_precision = settings->pair_precision};
     if (status == CX_OK)
-        status = cx_backend_open(&backend_options, &run->setup.config, &run->backend, error);
+        status = setup_open_backend(&run->setup, &run->backend, error);
     if (status == CX_OK)
         status = cx_checkpoint_fingerprint(settings->model, run->model_fingerprint, error);
     if (status == CX_OK)
@@ -63,6 +70,8 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     run->writer_is_open = true;
     status = writer_open(&run->writer, &options, text, run->report, error);
     free(text);
+    if (status == CX_OK)
+        tell_backend(run);
     return status;
 }
 
@@ -179,10 +188,18 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
     run->report->profile.seconds = cx_monotonic_seconds() - run->pipeline_begin;
     for (size_t k = 0; k < CX_STEPS; k++)
         run->report->step_seconds[k] = steps[k].seconds;
-    if (status == CX_ERROR_INTERRUPTED)
-        return cx_fail(error, status, "stopped by %s; shards finished in %s: %llu; the same command goes on from there",
-                       cx_signal_caught() ? cx_signal_caught() : "the caller", run->settings->output, (unsigned long long)run->report->shards);
     return status;
+}
+
+/* Ends that the same command goes on from. */
+static enum cx_status tell_resumable(const struct run *run, enum cx_status status, struct cx_error *error) {
+    char cause[sizeof error->message];
+    if (status == CX_ERROR_DEVICE_LOST)
+        snprintf(cause, sizeof cause, "%s", error ? error->message : "the device was lost");
+    else
+        snprintf(cause, sizeof cause, "stopped by %s", cx_signal_caught() ? cx_signal_caught() : "the caller");
+    return cx_fail(error, status, "%s; shards finished in %s: %llu; the same command goes on from there", cause, run->settings->output,
+                   (unsigned long long)run->report->shards);
 }
 
 static uint64_t peak_memory(void) {
@@ -225,6 +242,8 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
         status = run_steps(&run, error);
     if (status == CX_OK)
         status = end_run(&run, error);
+    if (run.writer_is_open && (status == CX_ERROR_INTERRUPTED || status == CX_ERROR_DEVICE_LOST))
+        status = tell_resumable(&run, status, error);
 
     for (size_t k = 0; k < most_windows; k++)
         window_free(&run.windows[k]);

@@ -128,6 +128,17 @@ void setup_close(struct setup *setup) {
     memset(setup, 0, sizeof *setup);
 }
 
+enum cx_status setup_open_backend(const struct setup *setup, struct cx_backend **backend, struct cx_error *error) {
+    const struct cx_run_settings *settings = setup->settings;
+    const struct cx_backend_options options = {
+        .kind = settings->backend,
+        .threads = setup->threads,
+        .forward_precision = settings->forward_precision,
+        .pair_precision = settings->pair_precision,
+    };
+    return cx_backend_open(&options, &setup->config, backend, error);
+}
+
 struct cx_store_options setup_store_options(const struct setup *setup) {
     const struct cx_run_settings *settings = setup->settings;
     return (struct cx_store_options){
@@ -150,6 +161,7 @@ struct cx_store_options setup_store_options(const struct setup *setup) {
         .kept_mantissa_bits = (int)settings->mantissa_bits,
         .compression_level = (int)settings->compression,
         .threads = setup->threads,
+        .forward_precision = cx_forward_precision_name(settings->forward_precision),
         .pair_precision = cx_pair_precision_name(settings->pair_precision),
         .program_version = CX_VERSION,
     };

@@ -24,6 +24,9 @@ CX_MUST_USE enum cx_status setup_open(struct setup *setup, const struct cx_run_s
                                       struct cx_error *error);
 void setup_close(struct setup *setup);
 
+/* The backend that the settings ask for. */
+CX_MUST_USE enum cx_status setup_open_backend(const struct setup *setup, struct cx_backend **backend, struct cx_error *error);
+
 /* The part of the store's options that the setup knows: all but fingerprints, backend and version. */
 struct cx_store_options setup_store_options(const struct setup *setup);
 

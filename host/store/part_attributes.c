@@ -45,8 +45,9 @@ enum cx_status cx_part_write_attributes(hid_t file, const char *path, const stru
                 write_number(file, "per_head", options->per_head) && write_number(file, "hidden_states", options->hidden_states) &&
                 write_number(file, "annotations", options->annotations) && write_number(file, "masked", options->masked) &&
                 write_text(file, "map_type", map_type_names[options->map_type]) && write_number(file, "kept_mantissa_bits", options->kept_mantissa_bits) &&
-                write_text(file, "precision", options->pair_precision) && write_text(file, "backend", options->backend) &&
-                write_text(file, "model_fingerprint", options->model_fingerprint) && write_text(file, "corpus_fingerprint", options->corpus_fingerprint);
+                write_text(file, "forward_precision", options->forward_precision) && write_text(file, "precision", options->pair_precision) &&
+                write_text(file, "backend", options->backend) && write_text(file, "model_fingerprint", options->model_fingerprint) &&
+                write_text(file, "corpus_fingerprint", options->corpus_fingerprint);
     return done ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "write the attributes of", path);
 }
 

@@ -42,6 +42,22 @@ enum cx_pair_precision {
 /* "f32", "bf16", "f16": as the option --pair-precision and the output call them. */
 const char *cx_pair_precision_name(enum cx_pair_precision precision);
 
+/*
+ * Operands of the forward pass's dense products; sums and results are float32. The parts are computed from the same float32 weights in any case, so they add up
+ * to the states as exactly as these products are.
+ */
+enum cx_forward_precision {
+    CX_FORWARD_F32,
+    CX_FORWARD_TF32, /* rounded to 11 bits by the tensor cores. CUDA backend */
+    CX_FORWARD_F16,  /* rounded to float16, the weight times a power of two. CUDA backend */
+};
+
+/* "f32", "tf32", "f16": as the option --forward-precision and the output call them. */
+const char *cx_forward_precision_name(enum cx_forward_precision precision);
+
+/* What a dense layer's product is for: those of the forward pass have the forward precision, all others float32. */
+enum cx_linear_use { CX_LINEAR_FORWARD, CX_LINEAR_PARTS };
+
 /* How the CUDA backend computes the feed-forward maps in f16; AUTO: the fastest that fits device and model. One that does not fit is refused. */
 enum cx_pair_kernel {
     CX_PAIR_KERNEL_AUTO,
@@ -61,6 +77,7 @@ struct cx_pair_matrix; /* W2 of a feed-forward block, prepared for ff_pair_norms
 struct cx_backend_options {
     enum cx_backend_kind kind;
     int threads; /* of the CPU backend; 0: all cores */
+    enum cx_forward_precision forward_precision;
     enum cx_pair_precision pair_precision;
     size_t pair_chunk; /* of the CUDA backend: pairs computed at a time, more or less; 0: what suits the device */
     enum cx_pair_kernel pair_kernel;
@@ -155,8 +172,8 @@ struct cx_backend_operations {
                                        double epsilon, struct cx_tensor *y, struct cx_tensor *inverse_deviation, struct cx_error *);
 
     /* y [rows, out] = x [rows, in] W^T + bias [out] + residual [rows, out]; bias and residual may be NULL. y is none of the inputs. */
-    CX_MUST_USE enum cx_status (*linear)(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_matrix *, const struct cx_tensor *bias,
-                                         const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
+    CX_MUST_USE enum cx_status (*linear)(struct cx_backend *, enum cx_linear_use, size_t rows, const struct cx_tensor *x, const struct cx_matrix *,
+                                         const struct cx_tensor *bias, const struct cx_tensor *residual, struct cx_tensor *y, struct cx_error *);
 
     /* α^h_ij = softmax_j(q_i^h · k_j^h / sqrt(e)) [H, pairs]; context [T, d] = Σ_j α^h_ij v_j^h, heads side by side. q, k, v: [T, d]. */
     CX_MUST_USE enum cx_status (*attend)(struct cx_backend *, const struct cx_tensor *query, const struct cx_tensor *key, const struct cx_tensor *value,
@@ -265,7 +282,7 @@ CX_MUST_USE enum cx_status cx_backend_open(const struct cx_backend_options *opti
 /* NULL is allowed. */
 void cx_backend_close(struct cx_backend *backend);
 
-/* One sentence: which backend AUTO takes on this machine, and why. */
-void cx_backend_report(char *text, size_t size);
+/* One sentence: which backend AUTO takes on this machine, and why. False where this build has a CUDA backend and AUTO does not take it. */
+bool cx_backend_report(char *text, size_t size);
 
 #endif

@@ -29,6 +29,7 @@
     X(CX_ERROR_IO, 1, "the operating system refused to open, read, write or rename")                                                                           \
     X(CX_ERROR_MEMORY, 1, "there is not enough memory")                                                                                                        \
     X(CX_ERROR_DEVICE, 1, "the compute device is missing or failed")                                                                                           \
+    X(CX_ERROR_DEVICE_LOST, 75, "the compute device was lost during the work; the same command goes on from here")                                             \
     X(CX_ERROR_CONFLICT, 1, "the output folder belongs to another run")                                                                                        \
     X(CX_ERROR_DAMAGED, 1, "a file that contexture wrote does not read back as written")                                                                       \
     X(CX_ERROR_INTERRUPTED, 75, "stopped by a signal; the same command goes on from here")                                                                     \

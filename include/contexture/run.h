@@ -43,6 +43,7 @@ struct cx_run_settings {
     uint64_t compression;
     uint64_t threads; /* 0: all cores */
     enum cx_backend_kind backend;
+    enum cx_forward_precision forward_precision;
     enum cx_pair_precision pair_precision;
     uint64_t batch_tokens;
     uint64_t window_memory; /* bytes */

@@ -41,7 +41,7 @@ struct cx_store_options {
     const char *const *sources; /* [source_count] the corpus' files, as cx_corpus_source() names them; stored as /sources */
     size_t source_count;
     /* root attributes, as they are */
-    const char *model_fingerprint, *corpus_fingerprint, *pair_precision, *backend, *program_version;
+    const char *model_fingerprint, *corpus_fingerprint, *forward_precision, *pair_precision, *backend, *program_version;
 };
 
 struct cx_part;

@@ -1,5 +1,7 @@
 #include "api.h"
 
+#include <cublasLt.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -25,7 +27,7 @@ unsigned long call_count;
 struct Failure {
     std::string function; /* or "any" */
     unsigned long remaining;
-    int code;
+    int code; /* negative: this call succeeds, and the device is lost to the next */
 };
 
 /* EMULATION_FAIL=function:k:code */
@@ -60,6 +62,7 @@ bool is_sticky(int code) {
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
     case cudaErrorECCUncorrectable:
+    case cudaErrorUnknown:
         return true;
     default:
         return false;
@@ -88,12 +91,14 @@ Call::Call(const char *function) : error(0) {
     bool is_blas = strncmp(function, "cublas", 6) == 0;
     Failure &failure = planned();
     if (failure.remaining && (failure.function == "any" || failure.function == function) && --failure.remaining == 0) {
-        error = failure.code;
-        if (!is_blas && is_sticky(error)) {
-            sticky_error = static_cast<cudaError_t>(error);
+        error = failure.code > 0 ? failure.code : 0;
+        if (failure.code < 0 || (!is_blas && is_sticky(error))) {
+            sticky_error = static_cast<cudaError_t>(abs(failure.code));
         }
     } else if (sticky_error != cudaSuccess && !is_blas) {
         error = sticky_error;
+    } else if (sticky_error != cudaSuccess && strcmp(function, "cublasLtMatmul") == 0) {
+        error = CUBLAS_STATUS_EXECUTION_FAILED; /* all that cuBLASLt says of a lost device */
     }
     if (error && !is_blas) {
         last_error = static_cast<cudaError_t>(error);
@@ -168,6 +173,7 @@ static const struct {
     {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch"},
     {cudaErrorLaunchTimeout, "cudaErrorLaunchTimeout", "the launch timed out and was terminated"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
 };
 
 const char *cudaGetErrorString(cudaError_t error) {

@@ -354,6 +354,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     results->workspaceSize = fingerprint.workspace_bytes;
     results->state = CUBLAS_STATUS_SUCCESS;
     results->wavesCount = 1.0f;
+    ++statistics.heuristics;
     *count = 1;
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -14,13 +14,15 @@ struct emulation_statistics {
     unsigned long allocations;           /* cudaMalloc, cudaMallocHost, cudaHostAlloc, cudaStreamCreate…, cudaEventCreate… */
     unsigned long device_bytes;          /* allocated now */
     unsigned long products;              /* cublasLtMatmul */
+    unsigned long heuristics;            /* cublasLtMatmulAlgoGetHeuristic */
 };
 
 /* Environment variable EMULATION_SEED; see scheduler.h. */
 void emulation_set_seed(unsigned seed);
 
 /* From now on the k-th call (1: the next) of the CUDA or cuBLASLt function, or of any with "any", returns `code`. A code that
-   is sticky on a device (an illegal address, say) is returned by all later calls too. k = 0: no failure any more.
+   is sticky on a device (an illegal address, say) is returned by all later calls too; as a negative number by the later ones alone, as where a kernel
+   fails while the host goes on. k = 0: no failure any more.
    Environment variable EMULATION_FAIL=function:k:code. */
 void emulation_fail_call(const char *function, unsigned long k, int code);
 /* Calls of all functions so far; what to choose k from for "any". */

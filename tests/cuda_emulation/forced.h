@@ -6,10 +6,10 @@
 #define CUDA_EMULATION_FORCED_H
 #define CUDA_EMULATION 1
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <math.h> /* as nvcc does: its functions without std:: */
 
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>

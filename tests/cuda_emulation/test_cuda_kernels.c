@@ -172,11 +172,44 @@ static void test_no_allocation_in_the_loop(void **state) {
     op_data_free(&data);
 }
 
+/* An algorithm is asked for once a shape, however many shapes come between. */
+static void test_algorithms_are_kept(void **state) {
+    enum { most_rows = 300 };
+    struct op_data data;
+    struct cx_error error = {0};
+    struct cx_tensor *x, *y;
+    unsigned long asked[3];
+    (void)state;
+    op_data_create(&cases[0].shape, &data);
+    struct cx_backend *backend = open_backend(&data, CX_PAIR_F32, CX_PAIR_KERNEL_AUTO, 0);
+    const struct cx_backend_operations *run = backend->operations;
+    const size_t width = data.config.hidden_size;
+    assert_int_equal(op_data_upload(&data, backend, &error), CX_OK);
+    assert_int_equal(run->tensor_create(backend, CX_ELEMENT_FLOAT, most_rows * width, &x, &error), CX_OK);
+    assert_int_equal(run->tensor_create(backend, CX_ELEMENT_FLOAT, most_rows * width, &y, &error), CX_OK);
+    for (int turn = 0; turn < 3; turn++) {
+        struct emulation_statistics statistics;
+        for (size_t rows = 1; turn > 0 && rows <= most_rows; rows++) {
+            assert_int_equal(run->linear(backend, CX_LINEAR_FORWARD, rows, x, data.on.square_matrix, NULL, NULL, y, &error), CX_OK);
+        }
+        emulation_get_statistics(&statistics);
+        asked[turn] = statistics.heuristics;
+    }
+    assert_int_equal(asked[1] - asked[0], most_rows);
+    assert_int_equal(asked[2] - asked[1], 0);
+    run->tensor_destroy(backend, x);
+    run->tensor_destroy(backend, y);
+    op_data_release(&data);
+    cx_backend_close(backend);
+    op_data_free(&data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operations),
         cmocka_unit_test(test_nothing_is_left),
         cmocka_unit_test(test_no_allocation_in_the_loop),
+        cmocka_unit_test(test_algorithms_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
