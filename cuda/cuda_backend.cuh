@@ -52,7 +52,7 @@ struct cx_pair_matrix {
     size_t width, depth; /* d, f */
     enum cx_pair_precision precision;
     void *centred;      /* W2c transposed, [d, padded f], float or __half times 2^scale_exponent; zeros from f on */
-    float *row_means;   /* w̄ [f] */
+    float *row_means;   /* w̄ [f], and behind it `checks` */
     int scale_exponent; /* 0 for float32 */
     float *checks;      /* W2c s [f] of `centred` as stored: contexture/checksum.h */
     float scaled_norm;  /* Frobenius norm of the same */

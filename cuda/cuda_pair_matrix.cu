@@ -78,7 +78,6 @@ static void release(struct cx_pair_matrix *matrix) {
         return;
     cudaError_t code = cudaFree(matrix->centred);
     code = cudaFree(matrix->row_means);
-    code = cudaFree(matrix->checks);
     (void)code;
     free(matrix);
 }
@@ -126,14 +125,14 @@ static enum cx_status upload(struct cuda_backend *cuda, struct cx_pair_matrix *m
     if (status == CX_OK)
         status = cuda_upload(cuda, "pair_matrix_create", matrix->centred, host->operand, count * host->element, error);
     if (status == CX_OK)
-        status = cuda_allocate(cuda, matrix->depth, sizeof(float), "the means of a feed-forward weight", reinterpret_cast<void **>(&matrix->row_means), error);
+        status =
+            cuda_allocate(cuda, 2 * matrix->depth, sizeof(float), "the means of a feed-forward weight", reinterpret_cast<void **>(&matrix->row_means), error);
     if (status == CX_OK)
         status = cuda_upload(cuda, "pair_matrix_create", matrix->row_means, host->means, matrix->depth * sizeof(float), error);
-    if (status == CX_OK)
-        status = cuda_allocate(cuda, matrix->depth, sizeof(float), "the checksums of a feed-forward weight", reinterpret_cast<void **>(&matrix->checks), error);
-    if (status == CX_OK)
-        status = cuda_upload(cuda, "pair_matrix_create", matrix->checks, host->checks, matrix->depth * sizeof(float), error);
-    return status;
+    if (status != CX_OK)
+        return status;
+    matrix->checks = matrix->row_means + matrix->depth;
+    return cuda_upload(cuda, "pair_matrix_create", matrix->checks, host->checks, matrix->depth * sizeof(float), error);
 }
 
 enum cx_status cuda_pair_matrix_create(struct cx_backend *backend, const struct cx_weight *weight, struct cx_pair_matrix **matrix, struct cx_error *error) {

@@ -105,7 +105,7 @@ struct fused_kernel {
     /* Whether it runs on this device and fits this model, with the plan; else the reason, which follows "because". */
     bool (*plan)(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
     enum cx_status (*run)(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
-    bool has_checks; /* else nothing is checked but the completeness */
+    bool has_checks; /* writes check_partials and check_sums, of d of more than one slice; else nothing is checked but the completeness */
 };
 
 /* Of an open backend with a fused kernel: which, and the batch's work list. */

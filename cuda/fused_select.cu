@@ -105,7 +105,8 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
     const struct fused_state *fused = cuda->fused;
     struct fused_problem problem = {};
     problem.pairs = *pairs;
-    if (!fused->kernel->has_checks)
+    /* The kernels take z w̄ in the first slice of d and z·(W2c s) in the second. */
+    if (!fused->kernel->has_checks || fused->slices < 2)
         problem.pairs.check = NULL;
     problem.tokens = static_cast<unsigned>(cuda->batch->tokens);
     problem.rows = fused_rows(pairs->heads);

@@ -179,14 +179,13 @@ __device__ __forceinline__ void load_fragment(const __half *table, unsigned tabl
     }
 }
 
-/* What the first slice adds to over z: z w̄ and, of z as rounded for the second product, z·(W2c s) and ‖z‖². */
+/* What a slice adds up over z as rounded for the second product: ‖z‖², and z w̄ in the first slice, z·(W2c s) in the second. */
 struct row_sums {
-    float means[2], checks[2], squares[2];
+    float dots[2], squares[2];
 };
 
-/* z in place of the first product's result: times ratios [64, 64]; `sums` of these 64 from column k on, if wanted. */
-__device__ __forceinline__ void scale(const struct pair_problem &pairs, unsigned k_first, float (&product)[32], const unsigned char *ratios, bool with_sums,
-                                      struct row_sums &sums) {
+/* z in place of the first product's result: times ratios [64, 64]; the sums of these 64, if wanted. */
+__device__ __forceinline__ void scale(float (&product)[32], const unsigned char *ratios, bool with_sums, const float *weights, struct row_sums &sums) {
     const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4;
     const unsigned char *line = ratios + row * row_bytes + lane % 4 * 4; /* rows 8 apart have the same swizzle */
 #pragma unroll
@@ -202,13 +201,11 @@ __device__ __forceinline__ void scale(const struct pair_problem &pairs, unsigned
     if (with_sums) {
 #pragma unroll
         for (unsigned c = 0; c < 8; c++) {
-            const unsigned column = k_first + 8 * c + lane % 4 * 2;
-            const float2 mean = *reinterpret_cast<const float2 *>(pairs.row_means + column), check = *reinterpret_cast<const float2 *>(pairs.checks + column);
+            const float2 weight = *reinterpret_cast<const float2 *>(weights + 8 * c + lane % 4 * 2);
 #pragma unroll
             for (unsigned k = 0; k < 2; k++) {
                 const float2 z = __half22float2(__floats2half2_rn(product[4 * c + 2 * k], product[4 * c + 2 * k + 1]));
-                sums.means[k] += product[4 * c + 2 * k] * mean.x + product[4 * c + 2 * k + 1] * mean.y;
-                sums.checks[k] += z.x * check.x + z.y * check.y;
+                sums.dots[k] += z.x * weight.x + z.y * weight.y;
                 sums.squares[k] += z.x * z.x + z.y * z.y;
             }
         }
@@ -311,6 +308,12 @@ __device__ __forceinline__ void keep_norms(const struct fused_problem &problem, 
     }
 }
 
+/* The number, of which the compiler does not know that it has been here before. */
+__device__ __forceinline__ unsigned unknown(unsigned number) {
+    asm volatile("" : "+r"(number));
+    return number;
+}
+
 /* This warp has read the stage: it may be written again. */
 __device__ __forceinline__ void release(uint64_t *empty) {
     __syncwarp();
@@ -355,8 +358,9 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
         float *slot = problem.slots + static_cast<size_t>(segment.slot + consumer) * FUSED_TARGETS * columns;
         for (unsigned source = segment.source; source < end; source += sources) {
             const unsigned mine = steps_of(problem, group, source, sources);
-            const struct tile_rows rows = rows_of(group, source + consumer * group.packed, end);
-            const bool with_sums = group.slice == 0;
+            struct tile_rows rows = rows_of(group, source + consumer * group.packed, end);
+            /* As a place behind row_means, where checks follow: a pointer would be one register more. */
+            const bool with_sums = group.slice < (problem.pairs.check ? 2u : 1u);
             uint32_t fragments[steps][4], z[4][4];
             struct row_sums sums = {};
 #pragma unroll
@@ -372,7 +376,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 products_commit();
                 products_wait<0>();
                 products_keep(product);
-                scale(problem.pairs, 0, product, stage + shape::ratios, with_sums, sums);
+                scale(product, stage + shape::ratios, with_sums, problem.pairs.row_means + group.slice * depth, sums);
                 round_to_half(product, z);
             }
             for (unsigned k = FUSED_DEPTH; k < depth; k += FUSED_DEPTH) {
@@ -388,7 +392,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 products_commit();
                 products_wait<1>();
                 products_keep(product);
-                scale(problem.pairs, k, product, following + shape::ratios, with_sums, sums);
+                scale(product, following + shape::ratios, with_sums, problem.pairs.row_means + group.slice * depth + k, sums);
                 products_wait<0>();
                 release(storage.empty(before));
                 round_to_half(product, z);
@@ -397,6 +401,8 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
             products_fence();
             second_product<columns>(stage, z, depth > FUSED_DEPTH, acc);
             products_commit();
+            /* Once more, for while all of f went by there was no register for it. */
+            rows = rows_of(group, unknown(source + consumer * group.packed), end);
             float2 factors[2];
 #pragma unroll
             for (unsigned k = 0; k < 2; k++)
@@ -414,13 +420,11 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
             if (with_sums) {
 #pragma unroll
                 for (unsigned k = 0; k < 2; k++) {
-                    const float mean = quad_sum(sums.means[k]) * factors[k].x * weight_factor, check = quad_sum(sums.checks[k]) * factors[k].x;
-                    const float square = quad_sum(sums.squares[k]);
-                    if (threadIdx.x % 4 == 0 && rows.valid[k]) {
-                        problem.means[rows.pair[k]] = mean;
-                        if (problem.pairs.check)
-                            problem.check_sums[rows.pair[k]] = make_float2(check, square);
-                    }
+                    const float dot = quad_sum(sums.dots[k]) * factors[k].x, square = quad_sum(sums.squares[k]);
+                    if (threadIdx.x % 4 == 0 && rows.valid[k] && group.slice == 0)
+                        problem.means[rows.pair[k]] = dot * weight_factor;
+                    else if (threadIdx.x % 4 == 0 && rows.valid[k])
+                        problem.check_sums[rows.pair[k]] = make_float2(dot, square);
                 }
             }
 #pragma unroll
