@@ -158,7 +158,7 @@ static const float completeness_limit = 1e-2f;
 
 #define DEVICE_ADVICE                                                                                                                                          \
     "the device or its memory made a mistake. Nothing wrong was written: the same command goes on from the last whole part, if need be elsewhere, and "        \
-    "--unchecked lets such numbers pass"
+    "--no-checks lets such numbers pass"
 
 static enum cx_status check_products(const struct arrival *arrival) {
     const struct layer_results *from = arrival->from;
