@@ -25,6 +25,7 @@
 
 extern "C" {
 #include "contexture/backend.h"
+#include "contexture/checksum.h"
 #include "contexture/memory.h"
 #include "contexture/profile.h"
 #include "cuda_open.h"
@@ -52,15 +53,17 @@ struct cx_pair_matrix {
     size_t width, depth; /* d, f */
     enum cx_pair_precision precision;
     void *centred;      /* W2c transposed, [d, padded f], float or __half times 2^scale_exponent; zeros from f on */
-    float *row_means;   /* w̄ [f] */
+    float *row_means;   /* w̄ [f], and behind it `checks` */
     int scale_exponent; /* 0 for float32 */
-    float scaled_norm;  /* Frobenius norm of `centred` as stored */
+    float *checks;      /* W2c s [f] of `centred` as stored: contexture/checksum.h */
+    float scaled_norm;  /* Frobenius norm of the same */
 };
 
 /* Of a token: its sequence, by what a kernel needs of it. */
 struct cuda_token {
     unsigned long long pairs; /* pair_offset of the sequence */
     unsigned first, length;   /* of the sequence: first token, tokens */
+    unsigned sequence, unused;
 };
 
 /* Up to CUDA_TILE_TARGETS neighbouring tokens of one sequence, as targets. */
@@ -298,8 +301,8 @@ void cuda_products_close(struct cuda_backend *);
 
 /* The power of two that brings the largest number to 2^14 .. 2^15, from where 29 binary orders below keep 11 bits; 0 for zeros or what is not finite. */
 int cuda_half_exponent(size_t count, const float *values);
-/* operand [rows, stride] = values [rows, columns] times 2^exponent; returns the Frobenius norm of what is stored. */
-double cuda_half_fill(size_t rows, size_t columns, size_t stride, int exponent, const float *values, __half *operand);
+/* operand [rows, stride] = values [rows, columns] times 2^exponent; values become what is stored. */
+void cuda_half_fill(size_t rows, size_t columns, size_t stride, int exponent, float *values, __half *operand);
 /* On the device: rounded [rows, cuda_padded(columns)] = values [rows, columns], zeros from `columns` on. Numbers that float16 cannot hold are counted. */
 CX_MUST_USE enum cx_status cuda_half_round(struct cuda_backend *, const char *operation, size_t rows, size_t columns, const float *values, __half *rounded,
                                            struct cx_error *);
@@ -376,6 +379,13 @@ enum cx_status cuda_head_norms(struct cx_backend *, const struct cx_tensor *atte
 enum cx_status cuda_stage_summary(struct cx_backend *, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
                                   const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm,
                                   struct cx_tensor *completeness_error, struct cx_error *);
+
+/* --- cuda_ranks.cu --- */
+enum cx_status cuda_row_shares(struct cx_backend *, const struct cx_tensor *map, struct cx_tensor *shares, struct cx_error *);
+enum cx_status cuda_map_ranks(struct cx_backend *, const struct cx_tensor *map, const struct cx_tensor *keep, bool diagonal, struct cx_tensor *ranks,
+                              struct cx_error *);
+enum cx_status cuda_rank_change(struct cx_backend *, const struct cx_tensor *ranks_before, const struct cx_tensor *ranks_after, struct cx_tensor *change,
+                                struct cx_error *);
 
 /* --- cuda_vectors.cu --- */
 enum cx_status cuda_part_vectors(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6], struct cx_error *);

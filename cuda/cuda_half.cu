@@ -16,17 +16,14 @@ int cuda_half_exponent(size_t count, const float *values) {
     return exponent > most_exponent ? most_exponent : exponent < -most_exponent ? -most_exponent : exponent;
 }
 
-double cuda_half_fill(size_t rows, size_t columns, size_t stride, int exponent, const float *values, __half *operand) {
-    double squares = 0.0;
+void cuda_half_fill(size_t rows, size_t columns, size_t stride, int exponent, float *values, __half *operand) {
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < columns; column++) {
             const __half element = __float2half(ldexpf(values[row * columns + column], exponent));
-            const double stored = static_cast<double>(__half2float(element));
             operand[row * stride + column] = element;
-            squares += stored * stored;
+            values[row * columns + column] = __half2float(element);
         }
     }
-    return sqrt(squares);
 }
 
 /* A thread an element of the result. */

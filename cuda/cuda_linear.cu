@@ -36,7 +36,7 @@ static enum cx_status upload_half(struct cuda_backend *cuda, struct cx_matrix *m
     if (status != CX_OK)
         return status;
     matrix->half_exponent = cuda_half_exponent(matrix->out * matrix->in, host->values);
-    (void)cuda_half_fill(matrix->out, matrix->in, stride, matrix->half_exponent, host->values, host->half);
+    cuda_half_fill(matrix->out, matrix->in, stride, matrix->half_exponent, host->values, host->half);
     return cuda_upload(cuda, "matrix_create", matrix->half, host->half, count * sizeof *host->half, error);
 }
 

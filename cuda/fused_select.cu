@@ -9,7 +9,7 @@ static const struct {
     struct fused_kernel kernel;
     bool automatic;
 } kernels[] = {
-    {{CX_PAIR_KERNEL_WGMMA, "wgmma", fused_wgmma_plan, fused_wgmma}, true},
+    {{CX_PAIR_KERNEL_WGMMA, "wgmma", fused_wgmma_plan, fused_wgmma, true}, true},
 };
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 
@@ -95,6 +95,8 @@ static size_t lay_out(const struct fused_state *fused, struct fused_problem *pro
     take(memory, &used, rows, &problem->norm_means);
     take(memory, &used, 3 * pairs * fused->slices, &problem->partials);
     take(memory, &used, pairs, &problem->means);
+    take(memory, &used, problem->pairs.check ? pairs * fused->slices : 0, &problem->check_partials);
+    take(memory, &used, problem->pairs.check ? pairs : 0, &problem->check_sums);
     take(memory, &used, fused->slots * FUSED_TARGETS * fused->plan.slice_columns, &problem->slots);
     return used;
 }
@@ -103,6 +105,9 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
     const struct fused_state *fused = cuda->fused;
     struct fused_problem problem = {};
     problem.pairs = *pairs;
+    /* The kernels take z w̄ in the first slice of d and z·(W2c s) in the second. */
+    if (!fused->kernel->has_checks || fused->slices < 2)
+        problem.pairs.check = NULL;
     problem.tokens = static_cast<unsigned>(cuda->batch->tokens);
     problem.rows = fused_rows(pairs->heads);
     problem.pair_count = cuda->batch->pairs;

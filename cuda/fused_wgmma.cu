@@ -179,8 +179,13 @@ __device__ __forceinline__ void load_fragment(const __half *table, unsigned tabl
     }
 }
 
-/* z in place of the first product's result: times ratios [64, 64]; `dots` += z w̄ of these 64, if wanted. */
-__device__ __forceinline__ void scale(float (&product)[32], const unsigned char *ratios, const float *row_means, bool with_means, float (&dots)[2]) {
+/* What a slice adds up over z as rounded for the second product: ‖z‖², and z w̄ in the first slice, z·(W2c s) in the second. */
+struct row_sums {
+    float dots[2], squares[2];
+};
+
+/* z in place of the first product's result: times ratios [64, 64]; the sums of these 64, if wanted. */
+__device__ __forceinline__ void scale(float (&product)[32], const unsigned char *ratios, bool with_sums, const float *weights, struct row_sums &sums) {
     const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4;
     const unsigned char *line = ratios + row * row_bytes + lane % 4 * 4; /* rows 8 apart have the same swizzle */
 #pragma unroll
@@ -193,13 +198,16 @@ __device__ __forceinline__ void scale(float (&product)[32], const unsigned char 
             product[4 * c + 2 * k + 1] *= ratio.y;
         }
     }
-    if (with_means) {
+    if (with_sums) {
 #pragma unroll
         for (unsigned c = 0; c < 8; c++) {
-            const float2 weight = *reinterpret_cast<const float2 *>(row_means + 8 * c + lane % 4 * 2);
+            const float2 weight = *reinterpret_cast<const float2 *>(weights + 8 * c + lane % 4 * 2);
 #pragma unroll
-            for (unsigned k = 0; k < 2; k++)
-                dots[k] += product[4 * c + 2 * k] * weight.x + product[4 * c + 2 * k + 1] * weight.y;
+            for (unsigned k = 0; k < 2; k++) {
+                const float2 z = __half22float2(__floats2half2_rn(product[4 * c + 2 * k], product[4 * c + 2 * k + 1]));
+                sums.dots[k] += z.x * weight.x + z.y * weight.y;
+                sums.squares[k] += z.x * z.x + z.y * z.y;
+            }
         }
     }
 }
@@ -221,17 +229,20 @@ __device__ __forceinline__ float quad_sum(float value) {
     return value + __shfl_xor_sync(~0u, value, 2);
 }
 
-/* oc = x acc, in place; keeps Σ oc², the row of the slot, and o_ii. */
+/* oc = x acc, in place; keeps Σ oc², oc·s, the row of the slot, and o_ii. */
 template <unsigned columns>
 __device__ __forceinline__ void keep_outputs(const struct fused_problem &problem, const struct fused_group &group, const struct tile_rows &rows, float *slot,
                                              bool first, const float (&factors)[2], float (&acc)[columns / 2]) {
     const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4, width = problem.pairs.width;
-    float squares[2] = {0.0f, 0.0f};
+    float squares[2] = {0.0f, 0.0f}, checks[2] = {0.0f, 0.0f};
 #pragma unroll
     for (unsigned c = 0; c < columns / 8; c++) {
+        /* The signs of a thread's two columns are + - or - +, of lanes 0 to 3: CX_CHECK_PATTERN. */
+        const uint32_t turned = (((lane ^ lane >> 1) & 1u) ^ CX_CHECK_TURN(group.column / CX_CHECK_COLUMNS + c)) << 31;
 #pragma unroll
         for (unsigned k = 0; k < 2; k++) {
             const float2 value = make_float2(acc[4 * c + 2 * k] * factors[k], acc[4 * c + 2 * k + 1] * factors[k]);
+            checks[k] += __uint_as_float(__float_as_uint(value.x - value.y) ^ turned);
             acc[4 * c + 2 * k] = value.x;
             acc[4 * c + 2 * k + 1] = value.y;
             squares[k] += value.x * value.x + value.y * value.y;
@@ -259,9 +270,12 @@ __device__ __forceinline__ void keep_outputs(const struct fused_problem &problem
                     *reinterpret_cast<float2 *>(line + column) = make_float2(acc[4 * c + 2 * k], acc[4 * c + 2 * k + 1]);
             }
         }
-        const float sum = quad_sum(squares[k]);
-        if (lane % 4 == 0 && rows.valid[k])
+        const float sum = quad_sum(squares[k]), check = quad_sum(checks[k]);
+        if (lane % 4 == 0 && rows.valid[k]) {
             problem.partials[static_cast<size_t>(group.slice) * 3 * problem.pair_count + rows.pair[k]] = sum;
+            if (problem.pairs.check)
+                problem.check_partials[static_cast<size_t>(group.slice) * problem.pair_count + rows.pair[k]] = check;
+        }
     }
 }
 
@@ -292,6 +306,12 @@ __device__ __forceinline__ void keep_norms(const struct fused_problem &problem, 
             partial[problem.pair_count] = normed;
         }
     }
+}
+
+/* The number, of which the compiler does not know that it has been here before. */
+__device__ __forceinline__ unsigned unknown(unsigned number) {
+    asm volatile("" : "+r"(number));
+    return number;
 }
 
 /* This warp has read the stage: it may be written again. */
@@ -338,10 +358,11 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
         float *slot = problem.slots + static_cast<size_t>(segment.slot + consumer) * FUSED_TARGETS * columns;
         for (unsigned source = segment.source; source < end; source += sources) {
             const unsigned mine = steps_of(problem, group, source, sources);
-            const struct tile_rows rows = rows_of(group, source + consumer * group.packed, end);
-            const bool with_means = group.slice == 0;
+            struct tile_rows rows = rows_of(group, source + consumer * group.packed, end);
+            /* As a place behind row_means, where checks follow: a pointer would be one register more. */
+            const bool with_sums = group.slice < (problem.pairs.check ? 2u : 1u);
             uint32_t fragments[steps][4], z[4][4];
-            float dots[2] = {0.0f, 0.0f};
+            struct row_sums sums = {};
 #pragma unroll
             for (unsigned step = 0; step < steps; step++)
                 load_fragment(problem.coefficients, problem.rows, rows, step, fragments[step]);
@@ -355,7 +376,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 products_commit();
                 products_wait<0>();
                 products_keep(product);
-                scale(product, stage + shape::ratios, problem.pairs.row_means, with_means, dots);
+                scale(product, stage + shape::ratios, with_sums, problem.pairs.row_means + group.slice * depth, sums);
                 round_to_half(product, z);
             }
             for (unsigned k = FUSED_DEPTH; k < depth; k += FUSED_DEPTH) {
@@ -371,7 +392,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 products_commit();
                 products_wait<1>();
                 products_keep(product);
-                scale(product, following + shape::ratios, problem.pairs.row_means + k, with_means, dots);
+                scale(product, following + shape::ratios, with_sums, problem.pairs.row_means + group.slice * depth + k, sums);
                 products_wait<0>();
                 release(storage.empty(before));
                 round_to_half(product, z);
@@ -380,6 +401,8 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
             products_fence();
             second_product<columns>(stage, z, depth > FUSED_DEPTH, acc);
             products_commit();
+            /* Once more, for while all of f went by there was no register for it. */
+            rows = rows_of(group, unknown(source + consumer * group.packed), end);
             float2 factors[2];
 #pragma unroll
             for (unsigned k = 0; k < 2; k++)
@@ -394,12 +417,14 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
 
             const float outputs[2] = {factors[0].x, factors[1].x}, joined[2] = {factors[0].y, factors[1].y};
             keep_outputs<columns>(problem, group, rows, slot, source == segment.source, outputs, acc);
-            if (with_means) {
+            if (with_sums) {
 #pragma unroll
                 for (unsigned k = 0; k < 2; k++) {
-                    const float mean = quad_sum(dots[k]) * factors[k].x * weight_factor;
-                    if (threadIdx.x % 4 == 0 && rows.valid[k])
-                        problem.means[rows.pair[k]] = mean;
+                    const float dot = quad_sum(sums.dots[k]) * factors[k].x, square = quad_sum(sums.squares[k]);
+                    if (threadIdx.x % 4 == 0 && rows.valid[k] && group.slice == 0)
+                        problem.means[rows.pair[k]] = dot * weight_factor;
+                    else if (threadIdx.x % 4 == 0 && rows.valid[k])
+                        problem.check_sums[rows.pair[k]] = make_float2(dot, square);
                 }
             }
 #pragma unroll

@@ -117,6 +117,10 @@ BUGS = [
         {"plain": EARLY}),
     Bug("packed tiles counted as one source", "fused_work.cu", "fused_work.cu",
         "const unsigned stride = dealer->fused->plan.sources * group.packed;", "const unsigned stride = dealer->fused->plan.sources;", {"plain": EARLY}),
+    # statistics of maps
+    Bug("ties get the rank of their first", "cuda_ranks.cu", "cuda_ranks.cu", "last = place_of(keys, at, begin + size, key + 1) - 1;", "last = at;", {"plain": EARLY}),
+    Bug("no barrier before a row's sums are added", "cuda_ranks.cu", "cuda_ranks.cu", "    __syncthreads();\n    if (threadIdx.x > 0)\n        return;\n",
+        "    if (threadIdx.x > 0)\n        return;\n", {"race": EARLY}),
     # the host's side
     Bug("indices replaced while they are copied", "cuda_batch.cu", "cuda_batch.cu", "cudaEventSynchronize(block->copied)", "cudaSuccess",
         {"race": EARLY}),
