@@ -1,15 +1,22 @@
 /*
  * A part that was written, closed and synced, read back: the bytes on the disk must decode to what was given.
  *
- * 1. The file as a whole is read, after its pages were dropped from the kernel's cache where that is possible, and its CRC-32 taken: that of the manifest.
+ * 1. The file's pages are dropped from the system's cache, where that is possible, so that what is read next comes from the disk.
  * 2. HDF5 opens the file and says what it has: root attributes, and of every dataset type, extent, chunks and filters.
- * 3. HDF5 finds every chunk by the file's own index and reads it as it is stored. Threads decode it and compare its hash with that of the chunk given.
+ * 3. Threads read the file as a whole, block after block, for its CRC-32: that of the manifest.
+ * 4. Some blocks behind them HDF5 finds every chunk by the file's own index and reads it as it is stored. Threads decode it and compare its hash with that
+ *    of the chunk that was given.
  *
- * Nothing is read here that HDF5 would not read, and no datum is kept from writing but 8 bytes a chunk.
+ * All chunks are decoded as any reader would; of what was written only a hash a chunk is kept.
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
 
 #include "chunk_codec.h"
 #include "contexture/memory.h"
@@ -18,13 +25,17 @@
 #include "part.h"
 #include "work_ring.h"
 
-enum { slots_per_thread = 4 };
+enum { slots_per_thread = 4, block_bytes = 1 << 18, blocks_ahead = 32 };
 
-/* A chunk as it lies in the file, then what its decoding gave. */
+/* A chunk as it lies in the file, then what its decoding gave; or a block of the file. */
 struct read_slot {
-    const struct cx_chunk_record *record;
+    const struct cx_chunk_record *record; /* NULL: a block */
     unsigned char *stored;
     bool same;
+    uint64_t offset; /* of the block */
+    size_t bytes;
+    int error_number; /* 0: it was read */
+    uint32_t crc32;
 };
 
 struct read_back {
@@ -37,24 +48,45 @@ struct read_back {
     struct decoder {
         struct cx_codec codec;
         unsigned char *plain; /* [largest] */
+        unsigned char *block; /* [block_bytes] */
     } * decoders;             /* [threads] */
     struct read_slot *slots;
     size_t slot_count;
     struct cx_ring *ring;
+    uint64_t file_bytes, file_read; /* size; where the next block begins */
+    uint32_t crc32;                 /* of all blocks that were ended */
 };
 
 static size_t chunk_bytes(const struct cx_flat *flat) {
     return flat->chunk_rows * flat->row_bytes;
 }
 
-static void decode_slot(void *context, size_t number, int thread) {
-    struct read_back *back = context;
-    struct read_slot *slot = &back->slots[number];
-    struct decoder *decoder = &back->decoders[thread];
+static void decode_chunk(const struct read_back *back, struct read_slot *slot, struct decoder *decoder) {
     const struct cx_chunk_record *record = slot->record;
     const struct cx_chunk_form form = {chunk_bytes(record->flat), record->flat->element_size, back->deflate};
     slot->same = cx_chunk_decode(&decoder->codec, &form, slot->stored, record->stored_bytes, record->skipped_filters, decoder->plain) &&
                  cx_chunk_hash(decoder->plain, form.bytes) == record->hash;
+}
+
+static void read_block(const struct read_back *back, struct read_slot *slot, unsigned char *block) {
+    slot->error_number = 0;
+    for (size_t done = 0; done < slot->bytes && slot->error_number == 0;) {
+        const ssize_t count = pread(back->part->descriptor, block + done, slot->bytes - done, (off_t)(slot->offset + done));
+        if (count > 0)
+            done += (size_t)count;
+        else if (count == 0 || errno != EINTR)
+            slot->error_number = count == 0 ? EIO : errno;
+    }
+    slot->crc32 = libdeflate_crc32(0, block, slot->bytes);
+}
+
+static void work_on_slot(void *context, size_t number, int thread) {
+    const struct read_back *back = context;
+    struct read_slot *slot = &back->slots[number];
+    if (slot->record)
+        decode_chunk(back, slot, &back->decoders[thread]);
+    else
+        read_block(back, slot, back->decoders[thread].block);
 }
 
 static bool same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
@@ -155,12 +187,14 @@ static enum cx_status prepare(struct read_back *back, struct cx_error *error) {
         status = cx_codec_open(&back->decoders[i].codec, -1, back->largest, error);
         if (status == CX_OK)
             status = cx_allocate(back->largest, 1, "reading a part back", &back->decoders[i].plain, error);
+        if (status == CX_OK)
+            status = cx_allocate(block_bytes, 1, "reading a part back", &back->decoders[i].block, error);
     }
     if (status == CX_OK)
         status = cx_allocate(back->slot_count, sizeof *back->slots, "reading a part back", &back->slots, error);
     for (size_t i = 0; status == CX_OK && i < back->slot_count; i++)
         status = cx_allocate(cx_chunk_room(back->largest), 1, "reading a part back", &back->slots[i].stored, error);
-    const struct cx_ring_options options = {.threads = back->threads, .slots = back->slot_count, .work = decode_slot, .context = back};
+    const struct cx_ring_options options = {.threads = back->threads, .slots = back->slot_count, .work = work_on_slot, .context = back};
     return status == CX_OK ? cx_ring_create(&options, &back->ring, error) : status;
 }
 
@@ -171,6 +205,7 @@ static void release(struct read_back *back) {
     for (int i = 0; back->decoders && i < back->threads; i++) {
         cx_codec_close(&back->decoders[i].codec);
         free(back->decoders[i].plain);
+        free(back->decoders[i].block);
     }
     free(back->slots);
     free(back->decoders);
@@ -209,22 +244,60 @@ static enum cx_status read_chunk(struct read_back *back, const struct cx_chunk_r
 
 static enum cx_status end_oldest(struct read_back *back, struct cx_error *error) {
     const struct read_slot *slot = &back->slots[cx_ring_wait(back->ring)];
-    enum cx_status status = slot->same ? CX_OK : fail_chunk(back, slot->record, error);
+    enum cx_status status = CX_OK;
+    if (slot->record) {
+        status = slot->same ? CX_OK : fail_chunk(back, slot->record, error);
+    } else if (slot->error_number != 0) {
+        errno = slot->error_number;
+        status = cx_fail_errno(error, "read back", back->part->temporary);
+    } else {
+        back->crc32 = (uint32_t)crc32_combine(back->crc32, slot->crc32, (z_off_t)slot->bytes);
+    }
     cx_ring_release(back->ring);
     return status;
 }
 
-/* In the order of writing, which is nearly that of the file. */
+static enum cx_status make_room(struct read_back *back, struct cx_error *error) {
+    return cx_ring_is_full(back->ring) ? end_oldest(back, error) : CX_OK;
+}
+
+/* Begins to read the blocks up to that place. */
+static enum cx_status read_blocks(struct read_back *back, uint64_t end, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    while (status == CX_OK && back->file_read < back->file_bytes && back->file_read < end) {
+        status = make_room(back, error);
+        if (status != CX_OK)
+            break;
+        struct read_slot *slot = &back->slots[cx_ring_next(back->ring)];
+        const uint64_t left = back->file_bytes - back->file_read;
+        slot->record = NULL;
+        slot->offset = back->file_read;
+        slot->bytes = left < block_bytes ? (size_t)left : block_bytes;
+        back->file_read += slot->bytes;
+        cx_ring_begin(back->ring);
+    }
+    return status;
+}
+
+/*
+ * Chunks in the order of writing, which is nearly that of the file. Blocks are begun some way ahead, so that HDF5, which only one thread can use at a time,
+ * finds in memory what it reads.
+ */
 static enum cx_status compare_chunks(struct read_back *back, struct cx_error *error) {
     size_t count = 0;
+    uint64_t place = 0;
     const struct cx_chunk_record *records = cx_chunk_queue_records(back->part->queue, &count);
     enum cx_status status = CX_OK;
     for (size_t i = 0; status == CX_OK && i < count; i++) {
-        if (cx_ring_is_full(back->ring))
-            status = end_oldest(back, error);
+        status = read_blocks(back, place + (uint64_t)blocks_ahead * block_bytes, error);
+        if (status == CX_OK)
+            status = make_room(back, error);
         if (status == CX_OK)
             status = read_chunk(back, &records[i], error);
+        place += records[i].stored_bytes;
     }
+    if (status == CX_OK)
+        status = read_blocks(back, back->file_bytes, error);
     while (status == CX_OK && !cx_ring_is_empty(back->ring))
         status = end_oldest(back, error);
     return status;
@@ -232,16 +305,21 @@ static enum cx_status compare_chunks(struct read_back *back, struct cx_error *er
 
 enum cx_status cx_part_read_back(const struct cx_part *part, uint32_t *crc32, uint64_t *bytes, struct cx_error *error) {
     struct read_back back = {.part = part, .file = -1};
+    struct stat about;
     /* A wish: file systems in memory have nowhere else to read from. */
     (void)posix_fadvise(part->descriptor, 0, 0, POSIX_FADV_DONTNEED);
-    enum cx_status status = cx_file_checksum(part->temporary, crc32, bytes, error);
-    if (status == CX_OK)
+    enum cx_status status = fstat(part->descriptor, &about) == 0 ? CX_OK : cx_fail_errno(error, "examine", part->temporary);
+    if (status == CX_OK) {
+        back.file_bytes = (uint64_t)about.st_size;
         status = prepare(&back, error);
+    }
     if (status == CX_OK)
         status = open_file(&back, error);
     if (status == CX_OK)
         status = compare_chunks(&back, error);
     status = close_file(&back, status, error);
     release(&back);
+    *crc32 = back.crc32;
+    *bytes = back.file_bytes;
     return status;
 }
