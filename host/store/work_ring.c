@@ -6,6 +6,9 @@
 
 #include "contexture/memory.h"
 
+/* To wake a thread costs as much as a short task. Tasks that nobody was woken for are done by the owner, when it waits, if by no one else before. */
+enum { worth_waking = 3 };
+
 struct helper {
     struct cx_ring *ring;
     pthread_t thread;
@@ -117,10 +120,11 @@ void cx_ring_begin(struct cx_ring *ring) {
     pthread_mutex_lock(&ring->mutex);
     ring->ended[ring->begun % ring->options.slots] = false;
     ring->begun++;
-    const bool others_wait = ring->begun - ring->taken > 1;
-    pthread_cond_signal(&ring->task_there);
+    const uint64_t waiting = ring->begun - ring->taken;
+    if (waiting >= worth_waking)
+        pthread_cond_signal(&ring->task_there);
     pthread_mutex_unlock(&ring->mutex);
-    if (others_wait && ring->helper_count < ring->helper_limit)
+    if (waiting > 1 && ring->helper_count < ring->helper_limit)
         start_helper(ring);
 }
 
