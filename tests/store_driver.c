@@ -1,7 +1,8 @@
 /*
  * A small run in the folder DIRECTORY, for the tests that look at its files or hurt it while it is made.
  *
- *     store_driver write DIRECTORY [--shards N] [--sequences N] [--threads N] [--half] [--bits N] [--plain]
+ *     store_driver write DIRECTORY [--shards N] [--sequences N] [--threads N] [--half] [--bits N] [--level N] [--plain]
+ *     store_driver serve - [options as above]                   runs, one after the other, each in a process forked for it: see serve()
  *     store_driver verify DIRECTORY
  *     store_driver samples FILE [--shards N] [--sequences N]    what `write` is given: lines "name type count" with the bytes behind each
  *
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "store_samples.h"
 
@@ -85,6 +88,42 @@ static void write_samples(const char *path, const struct cx_store_options *optio
         abort();
 }
 
+static int end(enum cx_status status, const struct cx_error *error) {
+    if (status != CX_OK)
+        fprintf(stderr, "%s: %s\n", cx_status_name(status), error->message);
+    return cx_status_exit_code(status);
+}
+
+/* What a forked process does: DIRECTORY, a file for its standard error, the number of shards, then NAME=VALUE for its environment. */
+static int run_line(struct cx_store_options options, uint64_t sequences, char *line) {
+    struct cx_error error = {0};
+    char *rest = NULL;
+    options.directory = strtok_r(line, " \n", &rest);
+    const char *messages = strtok_r(NULL, " \n", &rest), *shards = strtok_r(NULL, " \n", &rest);
+    if (!options.directory || !messages || !shards || !freopen(messages, "w", stderr))
+        return 2;
+    for (char *word; (word = strtok_r(NULL, " \n", &rest)) != NULL;)
+        if (putenv(word) != 0)
+            return 2;
+    return end(sample_write_run(&options, strtoull(shards, NULL, 10), sequences, &error), &error);
+}
+
+/* One run a line of standard input; answers with the status that waitpid() gave. Hundreds of runs cost no more than their own work. */
+static int serve(const struct cx_store_options *options, uint64_t sequences) {
+    char line[4096];
+    while (fgets(line, sizeof line, stdin)) {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0)
+            exit(run_line(*options, sequences, line));
+        if (child < 0 || waitpid(child, &status, 0) != child)
+            return 1;
+        printf("%d\n", status);
+        (void)fflush(stdout);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     struct cx_error error = {0};
     enum cx_status status;
@@ -104,6 +143,8 @@ int main(int argc, char **argv) {
             sequences = strtoull(value, NULL, 10), i++;
         else if (strcmp(argv[i], "--threads") == 0)
             options.threads = atoi(value), i++;
+        else if (strcmp(argv[i], "--level") == 0)
+            options.compression_level = atoi(value), i++;
         else if (strcmp(argv[i], "--bits") == 0)
             options.kept_mantissa_bits = atoi(value), i++;
         else
@@ -113,8 +154,8 @@ int main(int argc, char **argv) {
         write_samples(argv[2], &options, shards * sequences);
         return 0;
     }
+    if (strcmp(argv[1], "serve") == 0)
+        return serve(&options, sequences);
     status = strcmp(argv[1], "verify") == 0 ? verify(argv[2], &error) : sample_write_run(&options, shards, sequences, &error);
-    if (status != CX_OK)
-        fprintf(stderr, "%s: %s\n", cx_status_name(status), error.message);
-    return cx_status_exit_code(status);
+    return end(status, &error);
 }

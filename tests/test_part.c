@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <hdf5.h>
+#include <pthread.h>
 
 #include "chunk_filter.h"
 #include "part_schema.h"
@@ -330,6 +331,55 @@ static void bytes_do_not_depend_on_threads(void **state) {
         folder_remove(&folders[f]);
 }
 
+struct finish {
+    struct cx_part *part;
+    struct cx_part_summary summary;
+    struct cx_error error;
+    enum cx_status status;
+};
+
+static void *finish_part(void *argument) {
+    struct finish *finish = argument;
+    finish->status = cx_part_finish(finish->part, &finish->summary, &finish->error);
+    return NULL;
+}
+
+/* A part is finished on one thread while the next one is written on another: the same bytes as one after the other. */
+static void parts_overlap(void **state) {
+    enum { shards = 4, count = 24 };
+    struct folder folders[2] = {folder_make(), folder_make()};
+    struct cx_error error = {0};
+    struct finish finishes[shards] = {{0}};
+    pthread_t threads[shards];
+    (void)state;
+    struct cx_store_options options = sample_options(folders[0].path);
+    options.threads = 3;
+    for (uint64_t shard = 0; shard < shards; shard++)
+        must(sample_write_part(&options, shard, count, &finishes[shard].summary, &error), &error);
+    options.directory = folders[1].path;
+    for (uint64_t shard = 0; shard < shards; shard++) {
+        struct cx_part *part = NULL;
+        must(cx_part_create(&options, shard, &part, &error), &error);
+        for (uint64_t i = 0; i < count; i++) {
+            struct sample sample = sample_make(&options, shard * count + i, sample_tokens(shard * count + i));
+            must(cx_part_append(part, &sample.sequence, &sample.result, 1, &error), &error);
+            sample_free(&sample);
+        }
+        finishes[shard].part = part;
+        assert_int_equal(pthread_create(&threads[shard], NULL, finish_part, &finishes[shard]), 0);
+    }
+    for (uint64_t shard = 0; shard < shards; shard++) {
+        char name[32];
+        pthread_join(threads[shard], NULL);
+        must(finishes[shard].status, &finishes[shard].error);
+        assert_true(finishes[shard].summary.file_crc32 != 0 && finishes[shard].summary.bytes > 0);
+        snprintf(name, sizeof name, "parts/shard-%06d.h5", (int)shard);
+        assert_true(files_equal(folder_file(&folders[0], name), folder_file(&folders[1], name)));
+    }
+    folder_remove(&folders[0]);
+    folder_remove(&folders[1]);
+}
+
 /* Maps that end exactly with a chunk (16384 elements), one before and one behind. */
 static void chunk_borders(void **state) {
     static const size_t only_layer[] = {1};
@@ -371,7 +421,7 @@ static void incompressible_chunks(void **state) {
     uint64_t random = 1;
     (void)state;
     for (size_t i = 0; i < 2 * 100 * 100; i++) {
-        uint32_t bits = (uint32_t)(sample_random(&random) >> 33) % 0x7f800000u;
+        uint32_t bits = (uint32_t)(sample_random(&random) >> 32);
         memcpy(&sample.result.maps[CX_STAGE_ATTN][i], &bits, sizeof bits);
     }
     must(cx_part_create(&options, 0, &part, &error), &error);
@@ -493,15 +543,11 @@ static void planned_bytes_are_those_written(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(float32_reads_back),
-        cmocka_unit_test(fewer_bits_read_back),
-        cmocka_unit_test(files_are_plain),
-        cmocka_unit_test(bytes_do_not_depend_on_threads),
-        cmocka_unit_test(chunk_borders),
-        cmocka_unit_test(incompressible_chunks),
-        cmocka_unit_test(a_part_may_be_empty),
-        cmocka_unit_test(failures_leave_nothing),
-        cmocka_unit_test(planned_bytes_are_those_written),
+        cmocka_unit_test(float32_reads_back),     cmocka_unit_test(fewer_bits_read_back),
+        cmocka_unit_test(files_are_plain),        cmocka_unit_test(bytes_do_not_depend_on_threads),
+        cmocka_unit_test(parts_overlap),          cmocka_unit_test(chunk_borders),
+        cmocka_unit_test(incompressible_chunks),  cmocka_unit_test(a_part_may_be_empty),
+        cmocka_unit_test(failures_leave_nothing), cmocka_unit_test(planned_bytes_are_those_written),
     };
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

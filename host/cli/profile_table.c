@@ -47,7 +47,7 @@ static void print_step(const char *name, double seconds, double whole) {
 
 void profile_print(const struct cx_run_report *report) {
     const struct cx_run_profile *profile = &report->profile;
-    const double waited = profile->decompose.wait_seconds, write = report->step_seconds[CX_STEP_WRITE];
+    const double waited = profile->decompose.wait_seconds;
     (void)fprintf(stderr, "rate of a large matrix product: %.1f GFLOP/s float32", 1e-9 * profile->product_rate);
     if (profile->product_rate_half > 0)
         (void)fprintf(stderr, ", %.1f GFLOP/s float16", 1e-9 * profile->product_rate_half);
@@ -58,7 +58,8 @@ void profile_print(const struct cx_run_report *report) {
     print_step("decompose, host", report->step_seconds[CX_STEP_DECOMPOSE] - waited, profile->seconds);
     print_step("wait for device", waited, profile->seconds);
     print_step("compress", profile->store.compress, profile->seconds);
-    print_step("write", write - profile->store.compress - profile->store.check, profile->seconds);
+    print_step("write", profile->store.write, profile->seconds);
+    print_step("sync", profile->store.sync, profile->seconds);
     print_step("check", profile->store.check, profile->seconds);
     print_step("pipeline", profile->seconds, profile->seconds);
 }

@@ -186,9 +186,17 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
                                                 .tick = tell_progress};
     run->pipeline_begin = cx_monotonic_seconds();
     enum cx_status status = cx_pipeline_run(steps, CX_STEPS, &options, error);
+    const double piped = cx_monotonic_seconds();
+    struct cx_error late = {0};
+    if (writer_settle(&run->writer, &late) != CX_OK && status == CX_OK) {
+        status = late.status;
+        if (error)
+            *error = late;
+    }
     run->report->profile.seconds = cx_monotonic_seconds() - run->pipeline_begin;
     for (size_t k = 0; k < CX_STEPS; k++)
         run->report->step_seconds[k] = steps[k].seconds;
+    run->report->step_seconds[CX_STEP_WRITE] += cx_monotonic_seconds() - piped;
     return status;
 }
 

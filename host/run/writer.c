@@ -59,38 +59,78 @@ static enum cx_status keep_left_out(struct writer *writer, const struct window *
     return status;
 }
 
+static enum cx_status finish_part(struct writer *writer, struct cx_error *error) {
+    struct finishing *finishing = &writer->finishing;
+    struct cx_part_summary *summary = &finishing->summary;
+    enum cx_status status = cx_part_finish(finishing->part, summary, error);
+    finishing->part = NULL;
+    if (status != CX_OK)
+        return status;
+    pthread_mutex_lock(&writer->manifest_mutex);
+    status = cx_manifest_add(writer->manifest, summary, finishing->left_out.items, finishing->left_out.count, error);
+    if (status == CX_OK)
+        count_part(writer->report, summary);
+    writer->report->profile.store.compress += summary->spent.compress;
+    writer->report->profile.store.write += summary->spent.write;
+    writer->report->profile.store.sync += summary->spent.sync;
+    writer->report->profile.store.check += summary->spent.check;
+    pthread_mutex_unlock(&writer->manifest_mutex);
+    skipped_list_clear(&finishing->left_out);
+    if (status == CX_OK)
+        atomic_fetch_add(&writer->shards, 1);
+    return status;
+}
+
+static void *finish_on_thread(void *argument) {
+    struct writer *writer = argument;
+    struct finishing *finishing = &writer->finishing;
+    finishing->status = finish_part(writer, &finishing->error);
+    atomic_store(&finishing->failed, finishing->status != CX_OK);
+    return NULL;
+}
+
+static void join_finishing(struct finishing *finishing) {
+    if (finishing->running)
+        pthread_join(finishing->thread, NULL);
+    finishing->running = false;
+}
+
+enum cx_status writer_settle(struct writer *writer, struct cx_error *error) {
+    struct finishing *finishing = &writer->finishing;
+    join_finishing(finishing);
+    if (finishing->status != CX_OK)
+        *error = finishing->error;
+    return finishing->status;
+}
+
+/* The part and what its shard left out go over to the finishing thread; what that list held goes back, for its memory. */
 static enum cx_status finish_shard(struct writer *writer, const struct window *window, struct cx_error *error) {
-    struct cx_part_summary summary = {
+    struct finishing *finishing = &writer->finishing;
+    const double seconds = cx_monotonic_seconds() - writer->shard_begin;
+    enum cx_status status = writer_settle(writer, error);
+    if (status != CX_OK)
+        return status;
+    finishing->summary = (struct cx_part_summary){
         .shard = window->shard,
         .first_document = window->first_document,
         .documents = window->documents,
         .skipped = window->skipped,
         .stripped = window->stripped,
         .content_hash = window->content_hash,
-        .seconds = cx_monotonic_seconds() - writer->shard_begin,
+        .seconds = seconds,
     };
-    struct cx_part *part = writer->part;
+    struct skipped_list empty = finishing->left_out;
+    finishing->left_out = writer->left_out;
+    writer->left_out = empty;
+    finishing->part = writer->part;
     writer->part = NULL;
-    enum cx_status status = cx_part_finish(part, &summary, error);
-    if (status != CX_OK)
-        return status;
-    pthread_mutex_lock(&writer->manifest_mutex);
-    status = cx_manifest_add(writer->manifest, &summary, writer->left_out.items, writer->left_out.count, error);
-    if (status == CX_OK)
-        count_part(writer->report, &summary);
-    writer->report->profile.store.compress += summary.spent.compress;
-    writer->report->profile.store.write += summary.spent.write;
-    writer->report->profile.store.check += summary.spent.check;
-    pthread_mutex_unlock(&writer->manifest_mutex);
-    skipped_list_clear(&writer->left_out);
-    if (status == CX_OK)
-        atomic_fetch_add(&writer->shards, 1);
-    return status;
+    finishing->running = pthread_create(&finishing->thread, NULL, finish_on_thread, writer) == 0;
+    return finishing->running ? CX_OK : finish_part(writer, error);
 }
 
 enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error) {
-    enum cx_status status = CX_OK;
-    if (!writer->part) {
+    enum cx_status status = atomic_load(&writer->finishing.failed) ? writer_settle(writer, error) : CX_OK;
+    if (status == CX_OK && !writer->part) {
         writer->shard_begin = cx_monotonic_seconds();
         status = cx_part_create(&writer->options, window->shard, &writer->part, error);
     }
@@ -104,9 +144,11 @@ enum cx_status writer_work(struct writer *writer, struct window *window, struct 
 }
 
 void writer_close(struct writer *writer) {
+    join_finishing(&writer->finishing);
     cx_part_abandon(writer->part);
     if (writer->manifest)
         cx_manifest_close(writer->manifest);
     skipped_list_free(&writer->left_out);
+    skipped_list_free(&writer->finishing.left_out);
     pthread_mutex_destroy(&writer->manifest_mutex);
 }

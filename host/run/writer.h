@@ -1,11 +1,29 @@
-/* The third step: results to parts, finished parts into the manifest. Also knows, for the first step, which shards are finished. */
+/*
+ * The third step: results to parts, finished parts into the manifest. Also knows, for the first step, which shards are finished.
+ *
+ * A part is finished (synced, read back, renamed) and entered in the manifest on a thread of its own, while the next one is written. There is one such
+ * thread at most, so the manifest has the order of the shards, and memory is that of two parts.
+ */
 #ifndef CONTEXTURE_RUN_WRITER_H
 #define CONTEXTURE_RUN_WRITER_H
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "reader.h"
+
+/* The part before the one that is being written. */
+struct finishing {
+    pthread_t thread;
+    bool running; /* the thread must be joined */
+    struct cx_part *part;
+    struct cx_part_summary summary;
+    struct skipped_list left_out;
+    enum cx_status status; /* the thread's, to be read when it has been joined */
+    struct cx_error error;
+    _Atomic bool failed;
+};
 
 struct writer {
     struct cx_store_options options;
@@ -14,7 +32,8 @@ struct writer {
     pthread_mutex_t manifest_mutex; /* the first step looks shards up while the third adds them */
     struct cx_part *part;           /* of the shard that is being written; NULL: not yet begun */
     struct skipped_list left_out;   /* of that shard */
-    double shard_begin;             /* monotonic seconds */
+    struct finishing finishing;
+    double shard_begin; /* monotonic seconds */
     struct cx_run_report *report;
     _Atomic uint64_t shards; /* finished, read by the progress bar while this step runs */
 };
@@ -24,7 +43,10 @@ CX_MUST_USE enum cx_status writer_open(struct writer *writer, const struct cx_st
 CX_MUST_USE enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error);
 struct finished_shards writer_finished_shards(struct writer *writer);
 
-/* Drops the part that is being written, if any, and closes the manifest. */
+/* Waits until the last part is finished and entered. */
+CX_MUST_USE enum cx_status writer_settle(struct writer *writer, struct cx_error *error);
+
+/* Drops the part that is being written, if any, lets one that is being finished end, and closes the manifest. */
 void writer_close(struct writer *writer);
 
 #endif

@@ -14,6 +14,13 @@ static void shuffle4(const unsigned char *in, size_t count, unsigned char *restr
     }
 }
 
+static void unshuffle4(const unsigned char *in, size_t count, unsigned char *restrict out) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t element = in[i] | (uint32_t)in[count + i] << 8 | (uint32_t)in[2 * count + i] << 16 | (uint32_t)in[3 * count + i] << 24;
+        memcpy(out + 4 * i, &element, sizeof element);
+    }
+}
+
 void cx_filter_shuffle(const unsigned char *in, size_t element_size, size_t bytes, unsigned char *out) {
     size_t count = bytes / element_size, whole = count * element_size;
     if (element_size == 4) {
@@ -22,6 +29,19 @@ void cx_filter_shuffle(const unsigned char *in, size_t element_size, size_t byte
         for (size_t byte = 0; byte < element_size; byte++)
             for (size_t i = 0; i < count; i++)
                 out[byte * count + i] = in[i * element_size + byte];
+    }
+    if (whole < bytes)
+        memcpy(out + whole, in + whole, bytes - whole);
+}
+
+void cx_filter_unshuffle(const unsigned char *in, size_t element_size, size_t bytes, unsigned char *out) {
+    size_t count = bytes / element_size, whole = count * element_size;
+    if (element_size == 4) {
+        unshuffle4(in, count, out);
+    } else {
+        for (size_t byte = 0; byte < element_size; byte++)
+            for (size_t i = 0; i < count; i++)
+                out[i * element_size + byte] = in[byte * count + i];
     }
     if (whole < bytes)
         memcpy(out + whole, in + whole, bytes - whole);

@@ -12,6 +12,7 @@
 
 /* All first bytes of the elements, then all second bytes …; bytes behind the last whole element stay where they are. `out` is not `in`. */
 void cx_filter_shuffle(const unsigned char *in, size_t element_size, size_t bytes, unsigned char *out);
+void cx_filter_unshuffle(const unsigned char *in, size_t element_size, size_t bytes, unsigned char *out);
 
 /* The checksum that the fletcher32 filter puts, little-endian, behind a chunk. */
 uint32_t cx_filter_fletcher32(const unsigned char *data, size_t bytes);

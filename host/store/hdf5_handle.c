@@ -1,10 +1,22 @@
 #include "hdf5_handle.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* HDF5's state is one for the whole process; so is the lock that guards it. */
+static pthread_mutex_t hdf5_mutex = PTHREAD_MUTEX_INITIALIZER;
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "chunks are written as they are in memory, and the file's types are little-endian");
+
+void cx_hdf5_lock(void) {
+    pthread_mutex_lock(&hdf5_mutex);
+}
+
+void cx_hdf5_unlock(void) {
+    pthread_mutex_unlock(&hdf5_mutex);
+}
 
 struct innermost {
     char text[512];

@@ -10,6 +10,13 @@
 #include "contexture/error.h"
 #include "part_schema.h"
 
+/*
+ * HDF5 calls take turns: a part may be finished on one thread while another one is written, and not every HDF5 library is built for threads. Held
+ * around every call for a part. The functions below do not lock: who calls them has.
+ */
+void cx_hdf5_lock(void);
+void cx_hdf5_unlock(void);
+
 /* "cannot <action> <path>: …" with the reason at the bottom of HDF5's error stack, and the system's where there is one. Call right after the failed call. */
 enum cx_status cx_hdf5_fail(struct cx_error *error, enum cx_status status, const char *action, const char *path);
 

@@ -82,15 +82,6 @@ enum cx_status cx_output_clean(const char *directory, struct cx_error *error) {
     return status;
 }
 
-enum cx_status cx_file_sync(const char *path, struct cx_error *error) {
-    int descriptor = open(path, O_RDWR | O_CLOEXEC);
-    if (descriptor < 0)
-        return cx_fail_errno(error, "open", path);
-    enum cx_status status = fsync(descriptor) == 0 ? CX_OK : cx_fail_errno(error, "write", path);
-    close(descriptor);
-    return status;
-}
-
 /* In blocks: a mapped part would count as memory of the process, as large as the shard. */
 enum cx_status cx_file_checksum(const char *path, uint32_t *crc32, uint64_t *bytes, struct cx_error *error) {
     enum { block_size = 1 << 18 };

@@ -29,9 +29,6 @@ CX_MUST_USE enum cx_status cx_output_create(const char *directory, struct cx_err
 /* Removes the .tmp files that a killed run may have left. Only to be called by who holds the lock. */
 CX_MUST_USE enum cx_status cx_output_clean(const char *directory, struct cx_error *error);
 
-/* fsync of the file's contents. */
-CX_MUST_USE enum cx_status cx_file_sync(const char *path, struct cx_error *error);
-
 /* CRC-32 (as zlib's) and size of a whole file. */
 CX_MUST_USE enum cx_status cx_file_checksum(const char *path, uint32_t *crc32, uint64_t *bytes, struct cx_error *error);
 

@@ -1,6 +1,7 @@
 /* Beginning and giving up a part; part_append.c fills it, part_finish.c publishes it. */
 #include "part.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,9 +34,14 @@ static enum cx_status copy_sources(struct cx_part *part, const struct cx_store_o
 
 static enum cx_status open_file(struct cx_part *part, const struct cx_store_options *options, struct cx_error *error) {
     part->begun = true;
+    cx_hdf5_lock();
     enum cx_status status = cx_hdf5_create(part->temporary, &part->file, error);
     if (status == CX_OK)
         status = cx_part_write_attributes(part->file, part->temporary, options, error);
+    cx_hdf5_unlock();
+    /* Open from here to the end, so that no error of a write in between can be lost with the system's memory of the file. */
+    if (status == CX_OK && (part->descriptor = open(part->temporary, O_RDWR | O_CLOEXEC)) < 0)
+        status = cx_fail_errno(error, "open", part->temporary);
     int64_t zero = 0;
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
         const struct cx_store_row *row = &cx_store_rows[i];
@@ -59,7 +65,7 @@ enum cx_status cx_part_create(const struct cx_store_options *options, uint64_t s
         status = cx_allocate(1, sizeof *part, "a part", &part, error);
     if (status != CX_OK)
         return status;
-    part->file = -1;
+    part->file = part->descriptor = -1;
     part->label_table = options->labels;
     cx_store_shapes_of(options, &part->shapes);
     if ((status = cx_part_path(options->directory, shard, &part->path, error)) != CX_OK)
@@ -91,6 +97,8 @@ void cx_part_free(struct cx_part *part) {
         cx_flat_release(&part->flats[i]);
     for (size_t i = 0; i < part->source_count; i++)
         free(part->sources[i]);
+    if (part->descriptor >= 0)
+        close(part->descriptor);
     free(part->sources);
     free(part->flats);
     free(part->next_offset);
@@ -105,6 +113,9 @@ void cx_part_free(struct cx_part *part) {
 void cx_part_abandon(struct cx_part *part) {
     if (!part)
         return;
+    cx_chunk_queue_destroy(part->queue); /* its threads look at the datasets */
+    part->queue = NULL;
+    cx_hdf5_lock();
     cx_hdf5_silence(); /* holds for one thread, and this may be another one than that which wrote */
     for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
         cx_flat_release(&part->flats[i]);
@@ -117,5 +128,6 @@ void cx_part_abandon(struct cx_part *part) {
             ignored.status = CX_ERROR_IO;
         part->file = -1;
     }
+    cx_hdf5_unlock();
     cx_part_free(part);
 }

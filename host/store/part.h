@@ -15,7 +15,9 @@ struct cx_part_labels {
 struct cx_part {
     char *path, *temporary; /* parts/shard-NNNNNN.h5 and the same with .tmp */
     struct cx_store_shapes shapes;
-    hid_t file; /* negative: not open */
+    hid_t file;                  /* negative: not open */
+    int descriptor;              /* of the same file, to sync it and to watch over it; negative: not open */
+    uint64_t bytes_on_their_way; /* to the disk: the system was asked to begin to write them */
     struct cx_chunk_queue *queue;
     struct cx_flat *flats; /* [cx_store_row_count], in the order of cx_store_rows; those not wanted are not created */
     int64_t *next_offset;  /* [cx_store_row_count] of the rows that hold offsets */
@@ -30,6 +32,9 @@ struct cx_part {
     bool begun;  /* there may be a .tmp file */
     bool failed; /* nothing may be appended any more */
 };
+
+/* Reads the synced file back and compares it with what was appended. Gives CRC-32 and size of the file. */
+CX_MUST_USE enum cx_status cx_part_read_back(const struct cx_part *part, uint32_t *crc32, uint64_t *bytes, struct cx_error *error);
 
 /* Releases everything but the file on the disk. */
 void cx_part_free(struct cx_part *part);

@@ -4,8 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <libdeflate.h>
-
 #include "contexture/clock.h"
 #include "contexture/file.h"
 #include "contexture/memory.h"
@@ -99,6 +97,7 @@ static enum cx_status write_rest(struct cx_part *part, struct cx_error *error) {
             status = cx_flat_end(part->queue, &part->flats[i], error);
     if (status == CX_OK)
         status = cx_chunk_queue_flush(part->queue, error);
+    cx_hdf5_lock();
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
         if (!part->flats[i].created)
             continue;
@@ -106,49 +105,15 @@ static enum cx_status write_rest(struct cx_part *part, struct cx_error *error) {
             status = cx_hdf5_fail(error, CX_ERROR_IO, "write a dataset of", part->temporary);
         part->flats[i].dataset = -1;
     }
+    cx_hdf5_unlock();
     return status;
 }
 
-/* One dataset of the reopened file against what was appended: number of rows, and the checksum over all of them. */
-static enum cx_status compare_dataset(hid_t file, const char *path, const struct cx_flat *flat, void *buffer, size_t buffer_rows, struct cx_error *error) {
-    uint64_t rows = 0, width = 0;
-    uint32_t crc32 = 0;
-    hid_t dataset = H5Dopen2(file, flat->row->name, H5P_DEFAULT);
-    enum cx_status status = dataset >= 0 && cx_hdf5_extent(dataset, &rows, &width) ? CX_OK : cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read back", path);
-    if (status == CX_OK && (rows != flat->rows || width != flat->width))
-        status = cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s was written with %llu rows and reads back with %llu; is the disk full or failing?", path,
-                         flat->row->name, (unsigned long long)flat->rows, (unsigned long long)rows);
-    for (uint64_t first = 0; status == CX_OK && first < rows; first += buffer_rows) {
-        uint64_t count = rows - first < buffer_rows ? rows - first : buffer_rows;
-        if (!cx_hdf5_read_rows(dataset, first, count, buffer))
-            status = cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read back", path);
-        crc32 = libdeflate_crc32(crc32, buffer, (size_t)count * flat->row_bytes);
-    }
-    if (status == CX_OK && crc32 != flat->crc32)
-        status = cx_fail(error, CX_ERROR_DAMAGED,
-                         "%s: dataset %s reads back with other contents (CRC-32 %08x) than were written (%08x); is the disk full or failing?", path,
-                         flat->row->name, (unsigned)crc32, (unsigned)flat->crc32);
-    cx_hdf5_release(dataset);
-    return status;
-}
-
-static enum cx_status read_back(const struct cx_part *part, struct cx_error *error) {
-    enum { pieces = 16 };
-    hid_t file = -1;
-    enum cx_status status = cx_hdf5_open(part->temporary, &file, error);
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
-        const struct cx_flat *flat = &part->flats[i];
-        if (!flat->created)
-            continue;
-        void *buffer = NULL;
-        size_t rows = flat->rows < flat->chunk_rows * pieces ? (size_t)flat->rows : flat->chunk_rows * pieces;
-        status = cx_allocate(rows, flat->row_bytes, "reading a part back", &buffer, error);
-        if (status == CX_OK)
-            status = compare_dataset(file, part->temporary, flat, buffer, rows, error);
-        free(buffer);
-    }
-    if (file >= 0 && H5Fclose(file) < 0 && status == CX_OK)
-        status = cx_hdf5_fail(error, CX_ERROR_IO, "close", part->temporary);
+static enum cx_status close_file(struct cx_part *part, struct cx_error *error) {
+    cx_hdf5_lock();
+    enum cx_status status = cx_hdf5_close(part->file, part->temporary, error);
+    cx_hdf5_unlock();
+    part->file = -1;
     return status;
 }
 
@@ -166,24 +131,25 @@ enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_summary *summ
         cx_part_abandon(part);
         return status;
     }
+    cx_hdf5_lock();
+    cx_hdf5_silence(); /* holds for one thread, and this may be another one than that which appended */
+    cx_hdf5_unlock();
     enum cx_status status = write_rest(part, error);
     if (status != CX_OK) {
         cx_part_abandon(part);
         return status;
     }
     const double begin = cx_monotonic_seconds();
-    status = cx_hdf5_close(part->file, part->temporary, error);
-    part->file = -1;
+    status = close_file(part, error);
+    const double closed = cx_monotonic_seconds();
+    if (status == CX_OK && fsync(part->descriptor) != 0)
+        status = cx_fail_errno(error, "write", part->temporary);
+    const double synced = cx_monotonic_seconds();
     if (status == CX_OK)
-        status = cx_file_sync(part->temporary, error);
-    const double written = cx_monotonic_seconds();
-    if (status == CX_OK)
-        status = read_back(part, error);
-    if (status == CX_OK)
-        status = cx_file_checksum(part->temporary, &summary->file_crc32, &summary->bytes, error);
+        status = cx_part_read_back(part, &summary->file_crc32, &summary->bytes, error);
     if (status == CX_OK)
         status = publish(part, error);
-    summary->spent = (struct cx_store_seconds){.write = written - begin, .check = cx_monotonic_seconds() - written};
+    summary->spent = (struct cx_store_seconds){.write = closed - begin, .sync = synced - closed, .check = cx_monotonic_seconds() - synced};
     cx_chunk_queue_spent(part->queue, &summary->spent);
     summary->sequences = part->sequences;
     summary->tokens = part->tokens;

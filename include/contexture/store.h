@@ -2,7 +2,8 @@
  * The output folder: immutable HDF5 parts, one per shard, a manifest that says which are whole, and run.h5 that joins them.
  * DESIGN.md, section 3, has the schema; dataset names are a contract.
  *
- * One thread makes all HDF5 calls; compression runs on `threads` threads inside cx_part_append(). HDF5 appears only in the files behind this header.
+ * HDF5 calls take turns, whatever thread makes them, so one part may be finished while another one is filled. Chunks are encoded, and read back, on
+ * `threads` threads of their own. HDF5 appears only in the files behind this header.
  */
 #ifndef CONTEXTURE_STORE_H
 #define CONTEXTURE_STORE_H
@@ -56,9 +57,9 @@ CX_MUST_USE enum cx_status cx_part_create(const struct cx_store_options *options
 CX_MUST_USE enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                                           struct cx_error *error);
 
-/* Wall clock spent on a part: compressing its chunks, handing them to HDF5 and the disk, and reading the finished file back. */
+/* Wall clock spent on a part: compressing its chunks, handing them to HDF5, waiting for the disk, and reading the finished file back. */
 struct cx_store_seconds {
-    double compress, write, check;
+    double compress, write, sync, check;
 };
 
 /* What the manifest says of a finished part. */
@@ -74,8 +75,8 @@ struct cx_part_summary {
 };
 
 /*
- * Closes the file, fsyncs it, opens it again and reads every dataset back against checksums kept in memory, renames it to its name and
- * fsyncs the folder. Fills sequences, tokens, pairs, bytes, file_crc32 and completeness_error of `summary`. The part is freed, whatever happens.
+ * Closes the file, fsyncs it, drops it from the system's cache where that can be, opens it again and decodes every chunk against hashes kept in memory,
+ * renames it to its name and fsyncs the folder. Fills sequences, tokens, pairs, bytes, file_crc32 and completeness_error of `summary`. The part is freed, whatever happens.
  */
 CX_MUST_USE enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_summary *summary, struct cx_error *error);
 

@@ -1,12 +1,14 @@
 /*
  * Preloaded into a program, makes one of its system calls go wrong: the FAULT_AT-th (from 1) of those that touch a file below the folder
- * FAULT_FOLDER. Every such call is counted; with FAULT_AT=0 nothing goes wrong, and their number is written to FAULT_COUNT_FILE at the end.
+ * FAULT_FOLDER. Every such call is counted (reading calls instead if FAULT_READS is set); with FAULT_AT=0 nothing goes wrong, and their number is written to
+ * FAULT_COUNT_FILE at the end.
  *
  * FAULT_KIND: an errno's name, EIO or ENOSPC: the call fails with it
  *             sticky:ENOSPC       it and all later writing calls fail, as on a disk that is full
  *             kill                the process is killed before the call
  *             torn                of a write, half is done, then the process is killed
  *             lost                a write or fsync says that all is well and does nothing
+ *             flip                a write says that all is well, and one bit of its bytes is another one on the disk
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,8 +24,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum call { CALL_OPEN, CALL_MKDIR, CALL_WRITE, CALL_TRUNCATE, CALL_SYNC, CALL_RENAME };
-enum verdict { GO_ON, FAIL, TEAR, LOSE };
+enum call { CALL_OPEN, CALL_MKDIR, CALL_WRITE, CALL_TRUNCATE, CALL_SYNC, CALL_RENAME, CALL_READ };
+enum verdict { GO_ON, FAIL, TEAR, LOSE, FLIP };
 
 static long counted;
 static bool tripped;
@@ -59,6 +61,8 @@ static int error_number(const char *name) {
 
 static enum verdict judge(enum call call) {
     const char *at = getenv("FAULT_AT"), *kind = getenv("FAULT_KIND");
+    if ((call == CALL_READ) != (getenv("FAULT_READS") != NULL))
+        return GO_ON;
     counted++;
     if (!at || !kind)
         return GO_ON;
@@ -79,6 +83,8 @@ static enum verdict judge(enum call call) {
         return TEAR;
     if (strcmp(kind, "lost") == 0)
         return call == CALL_WRITE || call == CALL_SYNC ? LOSE : GO_ON;
+    if (strcmp(kind, "flip") == 0)
+        return call == CALL_WRITE ? FLIP : GO_ON;
     errno = error_number(kind);
     return FAIL;
 }
@@ -103,6 +109,8 @@ __attribute__((destructor)) static void write_count(void) {
 typedef int (*open_function)(const char *, int, ...);
 typedef ssize_t (*write_function)(int, const void *, size_t);
 typedef ssize_t (*pwrite_function)(int, const void *, size_t, off_t);
+typedef ssize_t (*read_function)(int, void *, size_t);
+typedef ssize_t (*pread_function)(int, void *, size_t, off_t);
 typedef int (*truncate_function)(int, off_t);
 typedef int (*sync_function)(int);
 typedef int (*rename_function)(const char *, const char *);
@@ -134,11 +142,24 @@ static void tear(ssize_t done) {
         kill(getpid(), SIGKILL);
 }
 
+/* A copy of what is to be written with one bit changed, another one for every call. It is never freed: there is one a process. */
+static const void *flipped(const void *data, size_t size) {
+    unsigned char *copy = malloc(size + 1);
+    if (!copy)
+        abort();
+    memcpy(copy, data, size);
+    if (size > 0)
+        copy[(size_t)counted * 7919 % size] ^= (unsigned char)(1u << counted % 8);
+    return copy;
+}
+
 ssize_t write(int descriptor, const void *data, size_t size) {
     REAL("write", write_function)
     enum verdict verdict = is_our_descriptor(descriptor) ? judge(CALL_WRITE) : GO_ON;
     if (verdict == TEAR)
         tear(real(descriptor, data, size / 2));
+    if (verdict == FLIP)
+        data = flipped(data, size);
     return verdict == FAIL ? -1 : verdict == LOSE ? (ssize_t)size : real(descriptor, data, size);
 }
 
@@ -146,6 +167,8 @@ static ssize_t write_at(pwrite_function real, int descriptor, const void *data, 
     enum verdict verdict = is_our_descriptor(descriptor) ? judge(CALL_WRITE) : GO_ON;
     if (verdict == TEAR)
         tear(real(descriptor, data, size / 2, offset));
+    if (verdict == FLIP)
+        data = flipped(data, size);
     return verdict == FAIL ? -1 : verdict == LOSE ? (ssize_t)size : real(descriptor, data, size, offset);
 }
 
@@ -157,6 +180,21 @@ ssize_t pwrite(int descriptor, const void *data, size_t size, off_t offset) {
 ssize_t pwrite64(int descriptor, const void *data, size_t size, off64_t offset) {
     REAL("pwrite64", pwrite_function)
     return write_at(real, descriptor, data, size, offset);
+}
+
+ssize_t read(int descriptor, void *data, size_t size) {
+    REAL("read", read_function)
+    return is_our_descriptor(descriptor) && judge(CALL_READ) == FAIL ? -1 : real(descriptor, data, size);
+}
+
+ssize_t pread(int descriptor, void *data, size_t size, off_t offset) {
+    REAL("pread", pread_function)
+    return is_our_descriptor(descriptor) && judge(CALL_READ) == FAIL ? -1 : real(descriptor, data, size, offset);
+}
+
+ssize_t pread64(int descriptor, void *data, size_t size, off64_t offset) {
+    REAL("pread64", pread_function)
+    return is_our_descriptor(descriptor) && judge(CALL_READ) == FAIL ? -1 : real(descriptor, data, size, offset);
 }
 
 static int truncate_to(truncate_function real, int descriptor, off_t size) {

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 try:
@@ -38,14 +39,14 @@ class Bench:
     """A model, a corpus, and the run that the others are compared with."""
 
     def __init__(self, program: Path, folder: Path, seed: int) -> None:
-        self.program, self.folder, self.random = program.resolve(), folder, random.Random(seed)
-        self.seconds = 0.0  # that the latest run to the end took: other work on the machine changes it
+        self.program, self.folder, self.seed = program.resolve(), folder, seed
+        words_random = random.Random(seed)
         shape = ["--layers", "3", "--hidden-size", "64", "--intermediate-size", "256", "--vocabulary-size", "400"]
         subprocess.run([sys.executable, str(TESTS / "make_checkpoint.py"), str(folder / "model"), *shape], check=True, stdout=subprocess.DEVNULL)
         words = "the cat sat on river bank old dog ran find way many people use water long time".split()
         with open(folder / "text.jsonl", "w", encoding="utf-8") as file:
             for number in range(DOCUMENTS):
-                text = " ".join(self.random.choice(words) for _ in range(self.random.randint(1, 60)))
+                text = " ".join(words_random.choice(words) for _ in range(words_random.randint(1, 60)))
                 # Every 16th document is bad, and document 0 is among those.
                 file.write(json.dumps({"id": f"d{number}", "text": 7 if number % 16 == 0 else text}) + "\n")
 
@@ -55,11 +56,12 @@ class Bench:
             common += ["--shard-size", str(SHARD_SIZE)]
         return [str(self.program), "run", *common, *options]
 
-    def run(self, out: Path, *options: str) -> None:
+    def run(self, out: Path, *options: str) -> float:
+        """Runs to the end; returns the seconds that it took."""
         begin = time.monotonic()
         done = subprocess.run(self.command(out, *options), cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 3, f"exit code {done.returncode} instead of 3: {done.stderr}"
-        self.seconds = time.monotonic() - begin
+        return time.monotonic() - begin
 
     def verify(self, out: Path) -> None:
         if not (out / "manifest.json").exists():
@@ -79,6 +81,14 @@ def assert_equal_files(expected: Path, found: Path, what: str) -> None:
     assert not different, f"{what}: other bytes in {different}"
 
 
+def assert_manifest_in_order(out: Path) -> None:
+    """A shard is entered when it is finished, and they are finished in order, though the next one is written meanwhile."""
+    with open(out / "manifest.json", encoding="utf-8") as file:
+        shards = [entry["shard"] for entry in map(json.loads, file) if "shard" in entry]
+    assert shards == list(range(len(shards))), shards
+    assert len(shards) == -(-DOCUMENTS // SHARD_SIZE), shards
+
+
 def interrupt(bench: Bench, out: Path, number: signal.Signals, delay: float) -> int:
     process = subprocess.Popen(bench.command(out), cwd=bench.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     time.sleep(delay)
@@ -96,24 +106,28 @@ def interrupt(bench: Bench, out: Path, number: signal.Signals, delay: float) -> 
     return process.returncode
 
 
-def test_signals(bench: Bench, whole: Path, rounds: int) -> None:
-    """Up to four interruptions at random moments, then a run to the end; more rounds if no signal hit the work."""
-    kinds = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL]
-    codes: list[int] = []
-    for turn in range(5 * rounds):
-        if turn >= rounds and RESUMABLE in codes:
+KINDS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL]
+
+
+def signal_round(bench: Bench, whole: Path, turn: int, undisturbed: float) -> list[int]:
+    """Up to four interruptions at random moments, then a run to the end. What was published early is compared at the end."""
+    kind, moments = KINDS[turn % len(KINDS)], random.Random(1000 * bench.seed + turn)
+    out = bench.folder / f"interrupted-{turn}"
+    codes = [interrupt(bench, out, kind, moments.uniform(0.0, 1.1 * undisturbed)) for _ in range(1 + turn % 4)]
+    bench.verify(out)
+    bench.run(out)
+    assert_equal_files(whole, out, f"round {turn}, {kind.name}")
+    assert_manifest_in_order(out)
+    shutil.rmtree(out)
+    return codes
+
+
+def more_signals(bench: Bench, whole: Path, codes: list[int], rounds: int) -> None:
+    """Alone on the machine, if no signal has hit the work."""
+    for turn in range(rounds, 5 * rounds):
+        if RESUMABLE in codes:
             break
-        out = bench.folder / f"interrupted-{turn}"
-        bench.run(bench.folder / f"undisturbed-{turn}")
-        undisturbed = bench.seconds
-        for _ in range(1 + turn % 4):
-            codes.append(interrupt(bench, out, kinds[turn % len(kinds)], bench.random.uniform(0.0, 1.1 * undisturbed)))
-            bench.verify(out)
-        bench.run(out)
-        bench.verify(out)
-        assert_equal_files(whole, out, f"round {turn}, {kinds[turn % len(kinds)].name}")
-        shutil.rmtree(out)
-        shutil.rmtree(bench.folder / f"undisturbed-{turn}")
+        codes += signal_round(bench, whole, turn, bench.run(bench.folder / f"undisturbed-{turn}"))
     assert RESUMABLE in codes, f"no interruption hit the work: {codes}"
     print(f"{len(codes)} interruptions, {codes.count(RESUMABLE)} of them told as resumable")
 
@@ -166,7 +180,7 @@ def test_sizes(bench: Bench, whole: Path) -> None:
         assert compared >= 19, compared
 
 
-def test_corpus_changes(bench: Bench) -> None:
+def test_corpus_changes(bench: Bench, _whole: Path) -> None:
     """Another corpus on standard input, where its content cannot be told beforehand: found out at the first shard that differs."""
     out = bench.folder / "piped"
     text = (bench.folder / "text.jsonl").read_bytes()
@@ -190,13 +204,18 @@ def main() -> int:
         bench = Bench(arguments.program, Path(name), arguments.seed)
         whole = bench.folder / "whole"
         bench.run(whole)
-        print(f"an undisturbed run takes {bench.seconds:.2f} s")
         bench.verify(whole)
-        test_threads(bench, whole)
-        test_sizes(bench, whole)
-        test_file_size_limit(bench, whole)
-        test_corpus_changes(bench)
-        test_signals(bench, whole, arguments.rounds)
+        assert_manifest_in_order(whole)
+        # Two at a time, on machines with two cores and more; the moments are taken from a run under the same conditions.
+        with ThreadPoolExecutor(2) as pool:
+            tests = [pool.submit(test, bench, whole) for test in (test_threads, test_sizes, test_file_size_limit, test_corpus_changes)]
+            undisturbed = bench.run(bench.folder / "undisturbed")
+            print(f"an undisturbed run takes {undisturbed:.2f} s")
+            rounds = [pool.submit(signal_round, bench, whole, turn, undisturbed) for turn in range(arguments.rounds)]
+            for test in tests:
+                test.result()
+            codes = [code for turn in rounds for code in turn.result()]
+        more_signals(bench, whole, codes, arguments.rounds)
     print("all tests passed")
     return 0
 
