@@ -6,7 +6,7 @@ contexture_test(cuda_fused contexture_op_cases)
 target_sources(test_cuda_fused PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
 
 contexture_test(cuda_forward contexture_op_cases)
-target_sources(test_cuda_forward PRIVATE op_reference.c op_reference_parts.c)
+target_sources(test_cuda_forward PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
 
 # Minutes of CPU time: two schedules of these, and one of the layer sequence under sanitizers. test_cuda_kernels, a selection of them, runs under all.
 set(cuda_seeds 0 5)
