@@ -273,7 +273,7 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
     const double copy_rate = measure_copies(&data, settings);
     printf("\n%s; copies %.1f GB/s\nn = %zu in %zu sequence%s\n", description, 1e-9 * copy_rate, data.batch.tokens, data.batch.sequences,
            data.batch.sequences > 1 ? "s" : "");
-    for (size_t o = 0; o < op_table_count; o++) {
+    for (size_t o = 0; o < op_bench_count; o++) {
         if (!wanted(settings->ops, op_table[o].operation))
             continue;
         check(op_outputs_create(&data, &op_table[o], &error), &error);

@@ -149,7 +149,8 @@ struct op {
 };
 
 extern const struct op op_table[];
-extern const size_t op_table_count;
+/* The last ones of the table are of interest to the benchmark alone: op_table_count leaves them out, op_bench_count has them. */
+extern const size_t op_table_count, op_bench_count;
 
 /* Builds the inputs of a case: the same numbers every time. Aborts the test program if there is no memory. */
 void op_data_create(const struct op_case *shape, struct op_data *data);

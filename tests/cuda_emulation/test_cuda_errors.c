@@ -84,7 +84,7 @@ static void short_memory_is_reported(void **state) {
 static void a_lost_device_is_reported(void **state) {
     (void)state;
     fail_calls(lost_device, 100, CX_ERROR_DEVICE_LOST);
-    fail_calls(-lost_device, 50, CX_ERROR_DEVICE_LOST);
+    fail_calls(-lost_device, 15, CX_ERROR_DEVICE_LOST);
 }
 
 /* After a sticky error the first sentence is what every later call says. */
