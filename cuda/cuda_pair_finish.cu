@@ -203,7 +203,7 @@ static __device__ float check_of_row(const struct pair_problem &problem, unsigne
         expected += static_cast<double>(sums.x);
         squares += static_cast<double>(sums.y);
     }
-    return cx_check_excess(found, expected * factor, sqrt(squares) * factor * static_cast<double>(problem.weight_norm), problem.depth);
+    return cx_check_excess(found, expected * factor, squares, factor * static_cast<double>(problem.weight_norm), problem.depth);
 }
 
 /* Grid: tiles of the chunk. */

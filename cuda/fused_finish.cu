@@ -22,8 +22,8 @@ static __device__ float check_of_pair(const struct fused_problem &problem, size_
     double found = 0.0;
     for (unsigned slice = 0; slice < problem.slices; slice++)
         found += static_cast<double>(problem.check_partials[slice * problem.pair_count + pair]);
-    const double size = sqrt(static_cast<double>(expected.y)) * static_cast<double>(problem.factors[pair].x) * static_cast<double>(problem.pairs.weight_norm);
-    return cx_check_excess(found, static_cast<double>(expected.x), size, problem.pairs.depth);
+    const double scale = static_cast<double>(problem.factors[pair].x) * static_cast<double>(problem.pairs.weight_norm);
+    return cx_check_excess(found, static_cast<double>(expected.x), static_cast<double>(expected.y), scale, problem.pairs.depth);
 }
 
 /* The three norms of a pair, before they are written in the maps' order. */

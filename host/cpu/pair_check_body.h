@@ -45,5 +45,5 @@ static float check_row(const struct pair_tile *tile, size_t row) {
     add_lanes(lanes[0], sum);
     add_lanes(lanes[1], load(from));
     add_lanes(lanes[2], load(from + PAIR_MAX_LANES));
-    return cx_check_excess(sum_lanes(lanes[0]), sum_lanes(lanes[1]), sqrt(sum_lanes(lanes[2])) * matrix->norm, matrix->depth);
+    return cx_check_excess(sum_lanes(lanes[0]), sum_lanes(lanes[1]), sum_lanes(lanes[2]), matrix->norm, matrix->depth);
 }

@@ -27,10 +27,12 @@ static inline float cx_check_sign(size_t column) {
 }
 
 /*
- * |found - expected| of a row over what rounding allows, of size = ‖z‖ ‖W2c‖. Where the row is so large that float32 overflows, the maps tell, and nothing is
- * said here; where it is so small that float32 underflows, neither. Else a sum that is no number is as wrong as can be.
+ * |found - expected| of a row over what rounding allows. `squares` is ‖z‖² as float32 sums it, where squares below 2^-126 may have become 0; `scale` is ‖W2c‖,
+ * times what z and W2c have been divided by. Where the row is so large that float32 overflows, the maps tell, and nothing is said here; where it is so small
+ * that float32 underflows, neither. Else a sum that is no number is as wrong as can be.
  */
-static inline CX_DEVICE float cx_check_excess(double found, double expected, double size, size_t depth) {
+static inline CX_DEVICE float cx_check_excess(double found, double expected, double squares, double scale, size_t depth) {
+    const double size = sqrt(squares + 0x1p-126 * (double)depth) * scale;
     const double allowed = 0x1p-24 * (32.0 + 4.0 * sqrt((double)depth)) * size + 0x1p-120, difference = fabs(found - expected);
     if (!(size < 0x1p100))
         return 0.0f;
