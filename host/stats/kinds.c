@@ -15,13 +15,20 @@ static const char *const class_names[] = {CLASS_LIST(CODE_NAME) NULL};
 static const char *const category_names[] = {CATEGORY_LIST(CODE_NAME) NULL};
 static const char *const sign_names[] = {"positive", "negative", NULL};
 
-#define KEY(name, names, meaning)    {name, CX_STATS_INT32, CX_STATS_KEY, names, meaning}
-#define LABEL_KEY(name, meaning)     {name, CX_STATS_LABEL, CX_STATS_KEY, NULL, meaning}
-#define COUNT(name, meaning)         {name, CX_STATS_INT64, CX_STATS_SUM, NULL, meaning}
-#define SUM(name, meaning)           {name, CX_STATS_FLOAT64, CX_STATS_SUM, NULL, meaning}
-#define DERIVED(name, meaning)       {name, CX_STATS_FLOAT64, CX_STATS_DERIVED, NULL, meaning}
-#define DERIVED_COUNT(name, meaning) {name, CX_STATS_INT64, CX_STATS_DERIVED, NULL, meaning}
-#define DERIVED_ID(name, meaning)    {name, CX_STATS_INT32, CX_STATS_DERIVED, NULL, meaning}
+#define KEY(name, names, meaning)                                                                                                                              \
+    { name, CX_STATS_INT32, CX_STATS_KEY, names, meaning }
+#define LABEL_KEY(name, meaning)                                                                                                                               \
+    { name, CX_STATS_LABEL, CX_STATS_KEY, NULL, meaning }
+#define COUNT(name, meaning)                                                                                                                                   \
+    { name, CX_STATS_INT64, CX_STATS_SUM, NULL, meaning }
+#define SUM(name, meaning)                                                                                                                                     \
+    { name, CX_STATS_FLOAT64, CX_STATS_SUM, NULL, meaning }
+#define DERIVED(name, meaning)                                                                                                                                 \
+    { name, CX_STATS_FLOAT64, CX_STATS_DERIVED, NULL, meaning }
+#define DERIVED_COUNT(name, meaning)                                                                                                                           \
+    { name, CX_STATS_INT64, CX_STATS_DERIVED, NULL, meaning }
+#define DERIVED_ID(name, meaning)                                                                                                                              \
+    { name, CX_STATS_INT32, CX_STATS_DERIVED, NULL, meaning }
 
 #define LAYER KEY("layer", NULL, "number of the layer in the model, from 0")
 
@@ -171,7 +178,8 @@ static const struct cx_stats_column_kind cancelled_category_columns[] = {
     DERIVED("pearson", "Pearson's correlation over all pairs of the corpus"),
 };
 
-#define TABLE(name, analysis, places, columns) {name, analysis, places, columns, sizeof columns / sizeof columns[0]}
+#define TABLE(name, analysis, places, columns)                                                                                                                 \
+    { name, analysis, places, columns, sizeof columns / sizeof columns[0] }
 enum { BOTH = CX_STATS_IN_PART | CX_STATS_IN_MERGED };
 
 const struct cx_stats_table_kind cx_stats_table_kinds[] = {

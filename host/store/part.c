@@ -89,6 +89,7 @@ void cx_part_free(struct cx_part *part) {
         cx_flat_release(&part->flats[i]);
     for (size_t i = 0; i < part->source_count; i++)
         free(part->sources[i]);
+    cx_table_datasets_release(&part->tables);
     free(part->sources);
     free(part->flats);
     free(part->next_offset);
@@ -104,6 +105,7 @@ void cx_part_abandon(struct cx_part *part) {
     cx_hdf5_silence(); /* holds for one thread, and this may be another one than that which wrote */
     for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
         cx_flat_release(&part->flats[i]);
+    cx_table_datasets_release(&part->tables);
     struct cx_error ignored = {0};
     /* Removed before HDF5 closes it, and whatever HDF5 says: nobody will read it. Cut to nothing, in case HDF5 cannot close it and keeps it open. */
     if (part->begun && (truncate(part->temporary, 0) != 0 || unlink(part->temporary) != 0))

@@ -5,6 +5,7 @@
 #include "chunk_writer.h"
 #include "contexture/store.h"
 #include "part_schema.h"
+#include "statistics.h"
 
 struct cx_part {
     char *path, *temporary; /* parts/shard-NNNNNN.h5 and the same with .tmp */
@@ -12,8 +13,9 @@ struct cx_part {
     hid_t file; /* negative: not open */
     struct cx_chunk_queue *queue;
     struct cx_flat *flats; /* [cx_store_row_count], in the order of cx_store_rows; those not wanted are not created */
-    int64_t *next_offset;  /* [cx_store_row_count] of the rows that hold offsets */
-    char *ids;             /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
+    struct cx_table_datasets tables;
+    int64_t *next_offset; /* [cx_store_row_count] of the rows that hold offsets */
+    char *ids;            /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
     size_t ids_used, ids_capacity, longest_id;
     char **sources; /* [source_count] */
     size_t source_count;

@@ -49,20 +49,26 @@ static enum cx_status write_texts(struct cx_part *part, struct cx_error *error) 
     return status;
 }
 
+static enum cx_status close_dataset(const struct cx_part *part, struct cx_flat *flat, struct cx_error *error) {
+    enum cx_status status = H5Dclose(flat->dataset) >= 0 ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "write a dataset of", part->temporary);
+    flat->dataset = -1;
+    return status;
+}
+
 static enum cx_status write_rest(struct cx_part *part, struct cx_error *error) {
     enum cx_status status = write_texts(part, error);
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
         if (part->flats[i].created)
             status = cx_flat_end(part->queue, &part->flats[i], error);
+    for (size_t i = 0; status == CX_OK && i < part->tables.count; i++)
+        status = cx_flat_end(part->queue, &part->tables.items[i].flat, error);
     if (status == CX_OK)
         status = cx_chunk_queue_flush(part->queue, error);
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
-        if (!part->flats[i].created)
-            continue;
-        if (H5Dclose(part->flats[i].dataset) < 0)
-            status = cx_hdf5_fail(error, CX_ERROR_IO, "write a dataset of", part->temporary);
-        part->flats[i].dataset = -1;
-    }
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
+        if (part->flats[i].created)
+            status = close_dataset(part, &part->flats[i], error);
+    for (size_t i = 0; status == CX_OK && i < part->tables.count; i++)
+        status = close_dataset(part, &part->tables.items[i].flat, error);
     return status;
 }
 
@@ -89,21 +95,25 @@ static enum cx_status compare_dataset(hid_t file, const char *path, const struct
     return status;
 }
 
-static enum cx_status read_back(const struct cx_part *part, struct cx_error *error) {
+static enum cx_status read_dataset_back(hid_t file, const char *path, const struct cx_flat *flat, struct cx_error *error) {
     enum { pieces = 16 };
+    void *buffer = NULL;
+    size_t rows = flat->rows < flat->chunk_rows * pieces ? (size_t)flat->rows : flat->chunk_rows * pieces;
+    enum cx_status status = cx_allocate(rows, flat->row_bytes, "reading a part back", &buffer, error);
+    if (status == CX_OK)
+        status = compare_dataset(file, path, flat, buffer, rows, error);
+    free(buffer);
+    return status;
+}
+
+static enum cx_status read_back(const struct cx_part *part, struct cx_error *error) {
     hid_t file = -1;
     enum cx_status status = cx_hdf5_open(part->temporary, &file, error);
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
-        const struct cx_flat *flat = &part->flats[i];
-        if (!flat->created)
-            continue;
-        void *buffer = NULL;
-        size_t rows = flat->rows < flat->chunk_rows * pieces ? (size_t)flat->rows : flat->chunk_rows * pieces;
-        status = cx_allocate(rows, flat->row_bytes, "reading a part back", &buffer, error);
-        if (status == CX_OK)
-            status = compare_dataset(file, part->temporary, flat, buffer, rows, error);
-        free(buffer);
-    }
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
+        if (part->flats[i].created)
+            status = read_dataset_back(file, part->temporary, &part->flats[i], error);
+    for (size_t i = 0; status == CX_OK && i < part->tables.count; i++)
+        status = read_dataset_back(file, part->temporary, &part->tables.items[i].flat, error);
     if (file >= 0 && H5Fclose(file) < 0 && status == CX_OK)
         status = cx_hdf5_fail(error, CX_ERROR_IO, "close", part->temporary);
     return status;

@@ -1,8 +1,8 @@
 /*
  * Statistics over a corpus, after Kobayashi et al., ICLR 2024: what each component of a layer does to the maps. README, section "Statistics", has the tables.
  *
- * Everything is a table: rows with keys, sorted by them, and sums. So tables of two shards are merged by adding rows of the same keys, in the shards' order, and
- * it never shows who computed a shard, or when. The numbers that a reader wants (means, intervals, correlations, the largest pairs) are derived from the
+ * Everything is a table: rows with keys, sorted by them, and sums. So tables of two shards are merged by adding rows of the same keys, in the shards' order,
+ * and it never shows who computed a shard, or when. The numbers that a reader wants (means, intervals, correlations, the largest pairs) are derived from the
  * merged sums by cx_stats_derive().
  *
  * All sums are float64, taken in document order, layer by layer, whatever the number of threads.
