@@ -62,6 +62,10 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     options.backend = run->backend->operations->name;
     run->writer_is_open = true;
     status = writer_open(&run->writer, &options, text, run->report, error);
+    if (status == CX_OK && settings->analyses != 0) {
+        const struct cx_stats_options stats_options = setup_stats_options(&run->setup);
+        status = cx_stats_create(&stats_options, NULL, run->setup.threads, &run->writer.stats, error);
+    }
     free(text);
     return status;
 }
@@ -80,7 +84,7 @@ static bool stop_in_batch(void *context) {
 
 static enum cx_status load_model(struct run *run, struct cx_error *error) {
     const struct cx_decompose_options options = {
-        .maps = run->settings->maps,
+        .maps = setup_maps(run->settings),
         .per_head = run->settings->per_head,
         .hidden_states = run->settings->hidden_states,
         .layers = run->setup.layers,

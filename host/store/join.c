@@ -11,6 +11,7 @@
 #include "contexture/memory.h"
 #include "hdf5_handle.h"
 #include "join.h"
+#include "lock.h"
 #include "output_folder.h"
 #include "part.h"
 
@@ -257,5 +258,25 @@ enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
     free(join.base);
     cx_manifest_content_free(&join.manifest);
     free(join.path);
+    return status;
+}
+
+enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx_error *error) {
+    struct cx_manifest_content manifest = {0};
+    struct cx_lock *lock = NULL;
+    char *path = NULL;
+    *shards = 0;
+    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_manifest_content_read(path, NULL, NULL, &manifest, error);
+    if (status == CX_OK)
+        status = cx_lock_take(directory, &lock, error);
+    if (status == CX_OK)
+        status = cx_store_join(directory, error);
+    if (status == CX_OK)
+        *shards = manifest.count;
+    cx_lock_release(lock);
+    cx_manifest_content_free(&manifest);
+    free(path);
     return status;
 }

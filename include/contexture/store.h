@@ -128,6 +128,9 @@ CX_MUST_USE enum cx_status cx_manifest_complete(struct cx_manifest *manifest, ui
  */
 CX_MUST_USE enum cx_status cx_store_join(const char *directory, struct cx_error *error);
 
+/* cx_store_join() under the folder's lock, for a folder that no run has open: CX_ERROR_CONFLICT says who has it. *shards: those that are joined. */
+CX_MUST_USE enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx_error *error);
+
 /* What cx_store_verify() found. */
 struct cx_verify_report {
     uint64_t shards, sequences, tokens;
