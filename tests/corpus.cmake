@@ -2,6 +2,8 @@ contexture_test(corpus contexture_corpus)
 contexture_test(corpus_bad contexture_corpus)
 contexture_test(corpus_fuzz contexture_corpus)
 contexture_test(sequence contexture_corpus)
+contexture_test(annotations contexture_corpus)
+contexture_test(words contexture_corpus)
 
 # Prints sequences for tests/python/test_truncation_parity.py.
 if(TARGET contexture_corpus)

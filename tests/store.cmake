@@ -2,7 +2,7 @@ if(CX_COMPUTE_ONLY)
   return()
 endif()
 
-foreach(name chunk_filter part manifest verify)
+foreach(name chunk_filter part manifest verify store_annotations)
   contexture_test(${name} contexture_store)
   if(TARGET test_${name})
     target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/host/store)

@@ -26,6 +26,12 @@ static const char *const pieces[] = {"{\"text\": \"a\"}",
                                      "{",
                                      "}",
                                      "[",
+                                     "{\"text\": \"ab c\", \"words\": [{\"start\": 0, \"end\": 2}, {\"start\": 3, \"end\": 4, \"ner\": \"B-P\"}]}",
+                                     "{\"text\": \"\xc3\xa9 b\", \"words\": ",
+                                     "[{\"start\": 1, \"end\": ",
+                                     "{\"start\": 0, \"end\": 1, \"pos\": \"",
+                                     "[]}",
+                                     "3}]}",
                                      "]",
                                      ":",
                                      ",",
@@ -71,6 +77,23 @@ static void damage(unsigned char *bytes, size_t *length) {
         }
 }
 
+/* Words that are given are in order and inside of the text; their labels can be read. */
+static uint64_t check_annotations(const struct cx_document *document) {
+    uint64_t bytes = document->annotation_fault ? strlen(document->annotation_fault) : 0;
+    for (int k = 0; k < 2; k++) {
+        const struct cx_annotation *annotation = &document->annotations[k];
+        uint32_t end = 0;
+        assert_false(annotation->present && document->annotation_fault);
+        for (size_t w = 0; w < annotation->count; w++) {
+            const struct cx_word_annotation *word = &annotation->words[w];
+            assert_true(word->start >= end && word->start < word->end && word->end <= (k == 0 ? document->text_length : document->pair_length));
+            end = word->end;
+            bytes += (word->pos ? strlen(word->pos) : 0) + (word->ner ? strlen(word->ner) : 0) + (word->label ? strlen(word->label) : 0);
+        }
+    }
+    return bytes;
+}
+
 static void read_to_the_end(const char *path, size_t round) {
     struct cx_corpus_options options = fixture_options(&path);
     struct cx_corpus *corpus;
@@ -89,6 +112,7 @@ static void read_to_the_end(const char *path, size_t round) {
         assert_true(status == CX_ERROR_DOCUMENT || (document.text != NULL) != (document.input_ids != NULL));
         for (size_t k = 0; k < document.text_length; k++) /* every byte must be readable */
             bytes += (unsigned char)document.text[k];
+        bytes += check_annotations(&document);
     }
     if (status != CX_END && status != CX_ERROR_INPUT && status != CX_ERROR_UNSUPPORTED)
         fail_msg("round %zu: unexpected %s: %s (checksum %llu)", round, cx_status_name(status), error.message, (unsigned long long)bytes);

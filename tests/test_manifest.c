@@ -92,7 +92,7 @@ static void left_out_documents_are_listed(void **state) {
     struct folder folder = folder_make();
     struct cx_manifest *manifest = NULL;
     struct cx_error error = {0};
-    const struct cx_skipped_document skipped[] = {{7, 8, "a\xff.txt", "line 8: \"quoted\"\nand broken"}, {9, 10, "b.txt", "größer"}};
+    const struct cx_skipped_document skipped[] = {{7, 8, "a\xff.txt", "line 8: \"quoted\"\nand broken", false}, {9, 10, "b.txt", "größer", false}};
     (void)state;
     must(cx_manifest_open(folder.path, sample_identity, &manifest, &error), &error);
     struct cx_part_summary part = make_part(&folder, 0);

@@ -41,6 +41,9 @@ enum cx_status command_run(const struct options *options, struct outcome *outcom
         status = print_report(options, &report, error);
     if (status == CX_OK && report.skipped > 0 && !options->quiet)
         print_sentence("%" PRIu64 " of %" PRIu64 " documents skipped; %s/summary.json says why", report.skipped, report.documents, options->run.output);
+    if (status == CX_OK && report.stripped > 0 && !options->quiet)
+        print_sentence("%" PRIu64 " of %" PRIu64 " documents kept without their annotations, which cannot be used; %s/summary.json says why", report.stripped,
+                       report.documents, options->run.output);
     if (status == CX_OK && options->run.profile)
         profile_print(&report);
     outcome->skipped = report.skipped;

@@ -74,7 +74,7 @@ static enum cx_status print_documents(struct work *work, const struct cx_run_obs
         if (status == CX_OK)
             status = print_document(work, &document, error);
         if (status == CX_ERROR_DOCUMENT) {
-            const struct cx_skipped_document skipped = {document.number, document.line, cx_corpus_source(work->corpus, document.source), error->message};
+            const struct cx_skipped_document skipped = {document.number, document.line, cx_corpus_source(work->corpus, document.source), error->message, false};
             observer->skipped(observer->context, &skipped);
             outcome->skipped++;
             memset(error, 0, sizeof *error);

@@ -16,6 +16,7 @@ static const double most = 9e15; /* whole numbers that a double holds, and more 
 
 static const char *const formats[] = {"auto", "text", "jsonl", NULL};
 static const char *const too_long[] = {"truncate", "window", "skip", NULL};
+static const char *const bad_annotations[] = {"strip", "skip", "fail", NULL}; /* in the order of enum cx_bad_annotations */
 static const char *const map_types[] = {"float32", "float16", NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"f32", "bf16", "f16", NULL}; /* in the order of enum cx_pair_precision */
@@ -39,6 +40,14 @@ const struct option option_table[] = {
      "JSONL member with the document's id"},
     {"pair-field", 0, OPTION_TEXT, MEMBER(run.corpus.pair_field), NULL, 0, 0, NULL, "NAME", CORPUS_READERS, 0, PLACE_ALL, false, input_group,
      "JSONL member with a second text, encoded with the first as a pair"},
+    {"words-field", 0, OPTION_TEXT, MEMBER(run.corpus.words_field), "words", 0, 0, NULL, "NAME", COMPUTERS, 0, PLACE_ALL, false, input_group,
+     "JSONL member with the text's annotated words; the second text's are in NAME_pair"},
+    {"bad-annotations", 0, OPTION_CHOICE, MEMBER(run.bad_annotations), "strip", 0, 0, bad_annotations, NULL, COMPUTERS, 0, PLACE_ALL, false, input_group,
+     "what becomes of a document with unusable annotations: kept without them, left out, or the end of the run"},
+    {"mask-rate", 0, OPTION_NUMBER, MEMBER(run.mask_rate), "0", 0, 1, NULL, "SHARE", COMPUTERS, 0, PLACE_ALL, false, input_group,
+     "share of ordinary tokens that the mask token takes the place of, chosen by --seed"},
+    {"seed", 0, OPTION_COUNT, MEMBER(run.seed), "0", 0, most, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, input_group,
+     "which tokens --mask-rate chooses; the same for any number of threads and any shards"},
     {"skip", 0, OPTION_COUNT, MEMBER(run.corpus.skip), "0", 0, most, NULL, "N", CORPUS_READERS, 0, PLACE_ALL, false, input_group,
      "leave out the first N documents"},
     {"limit", 'n', OPTION_COUNT, MEMBER(run.corpus.limit), "0", 0, most, NULL, "N", CORPUS_READERS, 0, PLACE_ALL, false, input_group,

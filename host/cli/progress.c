@@ -92,13 +92,15 @@ static void show_skipped(void *context, const struct cx_skipped_document *docume
     struct progress *progress = context;
     flockfile(stderr);
     progress->skipped++;
+    progress->stripped += document->stripped;
+    const char *fate = document->stripped ? "kept without annotations" : "skipped";
     if (!progress->quiet && (progress->verbose || progress->skipped <= named_documents)) {
         clear_bar(progress);
         /* The corpus' own sentences begin with file and line. */
         if (strncmp(document->reason, document->source, strlen(document->source)) == 0)
-            print_sentence("skipped: %s", document->reason);
+            print_sentence("%s: %s", fate, document->reason);
         else
-            print_sentence("skipped: %s:%" PRIu64 ": %s", document->source, document->line, document->reason);
+            print_sentence("%s: %s:%" PRIu64 ": %s", fate, document->source, document->line, document->reason);
     }
     funlockfile(stderr);
 }
@@ -115,5 +117,6 @@ struct cx_run_observer progress_observer(struct progress *progress) {
 void progress_end(struct progress *progress) {
     clear_bar(progress);
     if (!progress->quiet && !progress->verbose && progress->skipped > named_documents)
-        print_sentence("skipped: %" PRIu64 " more documents", progress->skipped - named_documents);
+        print_sentence("skipped%s: %" PRIu64 " more documents", progress->stripped > 0 ? " or kept without annotations" : "",
+                       progress->skipped - named_documents);
 }

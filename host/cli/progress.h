@@ -12,8 +12,8 @@
 struct progress {
     bool quiet, verbose, terminal, color;
     bool bar_is_shown;
-    double last; /* seconds of the run at the latest bar or line */
-    uint64_t skipped;
+    double last;                /* seconds of the run at the latest bar or line */
+    uint64_t skipped, stripped; /* the latter are among the former */
 };
 
 void progress_begin(struct progress *progress, bool quiet, bool verbose);

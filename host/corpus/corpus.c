@@ -19,9 +19,25 @@ struct cx_corpus {
     size_t longest_line;
     uint64_t bytes_closed; /* on disk, of the files already behind */
     struct cx_json_lines json;
-    char *fields[3];    /* the copies that `json` borrows */
+    char *fields[5];    /* the copies that `json` borrows */
     char id_digits[24]; /* a document's number as its id */
 };
+
+/* "words" and "words_pair". */
+static enum cx_status copy_words_fields(struct cx_corpus *corpus, const char *name, struct cx_error *error) {
+    static const char suffix[] = "_pair";
+    const size_t length = strlen(name);
+    enum cx_status status = cx_copy_text(name, length, &corpus->fields[3], error);
+    if (status == CX_OK)
+        status = cx_allocate(length + sizeof suffix, 1, "the name of a field", &corpus->fields[4], error);
+    if (status != CX_OK)
+        return status;
+    memcpy(corpus->fields[4], name, length);
+    memcpy(corpus->fields[4] + length, suffix, sizeof suffix);
+    corpus->json.words_fields[0] = corpus->fields[3];
+    corpus->json.words_fields[1] = corpus->fields[4];
+    return CX_OK;
+}
 
 static enum cx_status copy_field(const char *name, char **copy, const char **borrowed, struct cx_error *error) {
     if (!name)
@@ -47,6 +63,8 @@ enum cx_status cx_corpus_open(const struct cx_corpus_options *options, struct cx
         status = copy_field(cx_corpus_id_field(options), &opened->fields[1], &opened->json.id_field, error);
     if (status == CX_OK)
         status = copy_field(options->pair_field, &opened->fields[2], &opened->json.pair_field, error);
+    if (status == CX_OK)
+        status = copy_words_fields(opened, cx_corpus_words_field(options), error);
     if (status != CX_OK) {
         cx_corpus_close(opened);
         return status;
@@ -152,6 +170,13 @@ size_t cx_corpus_source_count(const struct cx_corpus *corpus) {
 
 const char *cx_corpus_source(const struct cx_corpus *corpus, size_t source) {
     return source < corpus->sources.count ? corpus->sources.items[source].path : NULL;
+}
+
+bool cx_corpus_may_be_annotated(const struct cx_corpus *corpus) {
+    for (size_t k = 0; k < corpus->sources.count; k++)
+        if (corpus->sources.items[k].format == CX_CORPUS_JSONL)
+            return true;
+    return false;
 }
 
 uint64_t cx_corpus_bytes_read(const struct cx_corpus *corpus) {

@@ -144,6 +144,33 @@ static enum cx_status read_input_ids(struct cx_json_lines *lines, const json_t *
     return status;
 }
 
+/* A fault is kept in annotation_fault, and leaves the document without any annotation. */
+static enum cx_status read_annotations(struct cx_json_lines *lines, const struct place *at, struct cx_document *document, struct cx_error *error) {
+    const char *texts[2] = {document->text, document->pair};
+    const size_t lengths[2] = {document->text_length, document->pair_length};
+    for (int k = 0; k < 2; k++) {
+        const struct cx_annotation_place place = {at->path, at->line, lines->words_fields[k]};
+        const json_t *words = k == 0 || lines->pair_field ? member(lines->object, place.field) : NULL;
+        if (!words)
+            continue;
+        enum cx_status status =
+            texts[k] ? cx_annotation_parse(words, texts[k], lengths[k], &place, &lines->words[k], &document->annotations[k], &lines->annotation_fault)
+                     : cx_fail(&lines->annotation_fault, CX_ERROR_DOCUMENT,
+                               "%s:%" PRIu64 ": field \"%s\": words belong to a text, and this document has ready input_ids", at->path, at->line, place.field);
+        if (status == CX_OK)
+            continue;
+        if (status != CX_ERROR_DOCUMENT) {
+            if (error)
+                *error = lines->annotation_fault;
+            return status;
+        }
+        document->annotations[0] = document->annotations[1] = (struct cx_annotation){0};
+        document->annotation_fault = lines->annotation_fault.message;
+        return CX_OK;
+    }
+    return CX_OK;
+}
+
 enum cx_status cx_json_lines_parse(struct cx_json_lines *lines, const char *text, size_t length, const char *path, struct cx_document *document,
                                    struct cx_error *error) {
     const struct place at = {path, document->line};
@@ -155,20 +182,24 @@ enum cx_status cx_json_lines_parse(struct cx_json_lines *lines, const char *text
     if (status != CX_OK)
         return status;
     const json_t *ids = member(lines->object, "input_ids");
-    if (ids)
-        return read_input_ids(lines, ids, &at, document, error);
+    if (ids) {
+        status = read_input_ids(lines, ids, &at, document, error);
+        return status == CX_OK ? read_annotations(lines, &at, document, error) : status;
+    }
     if (member(lines->object, "token_type_ids"))
         return cx_fail(error, CX_ERROR_DOCUMENT, "%s:%" PRIu64 ": \"token_type_ids\" without \"input_ids\": types are taken only with ready ids", path,
                        at.line);
     status = read_text(lines, lines->text_field, "--text-field", &at, &document->text, &document->text_length, error);
     if (status == CX_OK && lines->pair_field)
         status = read_text(lines, lines->pair_field, "--pair-field", &at, &document->pair, &document->pair_length, error);
-    return status;
+    return status == CX_OK ? read_annotations(lines, &at, document, error) : status;
 }
 
 void cx_json_lines_free(struct cx_json_lines *lines) {
     json_decref(lines->object);
     free(lines->input_ids);
     free(lines->token_type_ids);
+    free(lines->words[0].words);
+    free(lines->words[1].words);
     *lines = (struct cx_json_lines){0};
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "contexture/memory.h"
+#include "masking.h"
 #include "sequence_build.h"
 
 /* CX_ERROR_DOCUMENT with the document's id and line in front. The id may be no C string, and long. */
@@ -127,6 +128,23 @@ static void take_ids(struct cx_sequence_source *source) {
     source->flags |= CX_SEQUENCE_IDS;
 }
 
+/* Words, mentions and labels of all the document's tokens, and which of them are masked. `masked` owns the ids. */
+static enum cx_status annotate(const struct cx_tokenizer *tokenizer, const struct cx_sequence_options *options, struct cx_sequence_source *source,
+                               int32_t **masked, struct cx_error *error) {
+    const struct cx_document *document = source->document;
+    if (document->annotations[0].present || document->annotations[1].present)
+        source->flags |= CX_SEQUENCE_ANNOTATED;
+    source->input_ids = source->view.ids;
+    enum cx_status status = cx_token_words_find(&source->view, document->annotations, options->labels, &source->words, error);
+    if (status != CX_OK || options->mask_rate <= 0)
+        return status;
+    status = cx_allocate(source->view.count, sizeof **masked, "the masked ids of a document", masked, error);
+    if (status == CX_OK)
+        status = cx_mask_tokens(&source->view, document->number, tokenizer, options, *masked, error);
+    source->input_ids = *masked;
+    return status;
+}
+
 static void shorten(struct cx_sequence_list *list, size_t count) {
     while (list->count > count)
         cx_sequence_free(&list->items[--list->count]);
@@ -136,6 +154,7 @@ enum cx_status cx_sequence_append(const struct cx_document *document, const stru
                                   struct cx_encoding *scratch, struct cx_sequence_list *list, struct cx_error *error) {
     struct cx_sequence_source source = {.document = document};
     char *repaired[2] = {NULL, NULL};
+    int32_t *masked = NULL;
     size_t before = list->count;
     enum cx_status status = CX_OK;
     if (document->source > UINT32_MAX) {
@@ -155,10 +174,14 @@ enum cx_status cx_sequence_append(const struct cx_document *document, const stru
     if (status == CX_OK)
         status = check_room(options, source.layout.special_tokens, error);
     if (status == CX_OK)
+        status = annotate(tokenizer, options, &source, &masked, error);
+    if (status == CX_OK)
         status = append_cut(&source, options, list, error);
     if (status != CX_OK)
         shorten(list, before);
 cleanup:
+    cx_token_words_free(&source.words);
+    free(masked);
     free(repaired[0]);
     free(repaired[1]);
     return status;

@@ -16,10 +16,20 @@ static enum cx_status allocate_tokens(size_t count, struct cx_sequence *sequence
         void *pointer;
         size_t size;
     } arrays[] = {
-        {&sequence->input_ids, sizeof *sequence->input_ids},       {&sequence->token_type_ids, sizeof *sequence->token_type_ids},
-        {&sequence->position_ids, sizeof *sequence->position_ids}, {&sequence->char_start, sizeof *sequence->char_start},
-        {&sequence->char_end, sizeof *sequence->char_end},         {&sequence->special, sizeof *sequence->special},
-        {&sequence->word_ids, sizeof *sequence->word_ids},         {&sequence->text_index, sizeof *sequence->text_index},
+        {&sequence->input_ids, sizeof *sequence->input_ids},
+        {&sequence->token_type_ids, sizeof *sequence->token_type_ids},
+        {&sequence->position_ids, sizeof *sequence->position_ids},
+        {&sequence->char_start, sizeof *sequence->char_start},
+        {&sequence->char_end, sizeof *sequence->char_end},
+        {&sequence->special, sizeof *sequence->special},
+        {&sequence->word_ids, sizeof *sequence->word_ids},
+        {&sequence->text_index, sizeof *sequence->text_index},
+        {&sequence->word, sizeof *sequence->word},
+        {&sequence->entity, sizeof *sequence->entity},
+        {&sequence->pos, sizeof *sequence->pos},
+        {&sequence->entity_label, sizeof *sequence->entity_label},
+        {&sequence->label, sizeof *sequence->label},
+        {&sequence->original_id, sizeof *sequence->original_id},
     };
     enum cx_status status = CX_OK;
     for (size_t k = 0; status == CX_OK && k < sizeof arrays / sizeof *arrays; k++)
@@ -99,7 +109,8 @@ static void copy_tokens(const struct cx_sequence_source *source, const struct cx
         struct cx_token_range kept = kept_tokens(segment, cut);
         uint32_t shift = segment->text < 0 ? 0 : (uint32_t)stretches[segment->text].char_begin;
         for (size_t t = kept.begin; t < kept.end; t++, n++) {
-            sequence->input_ids[n] = view->ids[t];
+            sequence->input_ids[n] = source->input_ids[t];
+            sequence->original_id[n] = view->ids[t];
             sequence->token_type_ids[n] = view->type_ids ? view->type_ids[t] : 0;
             sequence->position_ids[n] = (int32_t)n;
             sequence->char_start[n] = view->spans ? view->spans[t].char_start - shift : 0;
@@ -107,6 +118,11 @@ static void copy_tokens(const struct cx_sequence_source *source, const struct cx
             sequence->special[n] = view->special ? view->special[t] : 0;
             sequence->word_ids[n] = view->word_ids ? view->word_ids[t] : -1;
             sequence->text_index[n] = (int8_t)(view->text_index ? segment->text : -1);
+            sequence->word[n] = source->words.word[t];
+            sequence->entity[n] = source->words.entity[t];
+            sequence->pos[n] = source->words.pos[t];
+            sequence->entity_label[n] = source->words.entity_label[t];
+            sequence->label[n] = source->words.label[t];
         }
     }
 }
@@ -124,6 +140,7 @@ enum cx_status cx_sequence_build(const struct cx_sequence_source *source, const 
         .line = document->line,
         .window = (uint32_t)cut->window,
         .flags = source->flags | cut->flags,
+        .annotated = source->flags & CX_SEQUENCE_ANNOTATED,
         .text_length = stretches[0].byte_end - stretches[0].byte_begin,
         .text_start = stretches[0].char_begin,
         .pair_length = stretches[1].byte_end - stretches[1].byte_begin,
@@ -138,7 +155,11 @@ enum cx_status cx_sequence_build(const struct cx_sequence_source *source, const 
         status = cx_copy_text(source->texts[1] + stretches[1].byte_begin, sequence->pair_length, &sequence->pair, error);
     if (status == CX_OK)
         copy_tokens(source, cut, stretches, sequence);
-    else
+    if (status == CX_OK)
+        status = cx_number_by_appearance(sequence->text_index, sequence->tokens, sequence->word, error);
+    if (status == CX_OK)
+        status = cx_number_by_appearance(sequence->text_index, sequence->tokens, sequence->entity, error);
+    if (status != CX_OK)
         cx_sequence_free(sequence);
     return status;
 }
@@ -153,6 +174,12 @@ void cx_sequence_free(struct cx_sequence *sequence) {
     free(sequence->special);
     free(sequence->word_ids);
     free(sequence->text_index);
+    free(sequence->word);
+    free(sequence->entity);
+    free(sequence->pos);
+    free(sequence->entity_label);
+    free(sequence->label);
+    free(sequence->original_id);
     free(sequence->text);
     free(sequence->pair);
     *sequence = (struct cx_sequence){0};

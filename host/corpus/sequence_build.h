@@ -4,13 +4,16 @@
 
 #include "contexture/sequence.h"
 #include "token_layout.h"
+#include "token_words.h"
 
 /* What all sequences of one document have in common. */
 struct cx_sequence_source {
     const struct cx_document *document;
     struct cx_token_view view;
     struct cx_token_layout layout;
-    const char *texts[2]; /* repaired; NULL: none */
+    struct cx_token_words words;
+    const int32_t *input_ids; /* [view.count] what the model is given: view.ids, or these masked */
+    const char *texts[2];     /* repaired; NULL: none */
     size_t text_lengths[2];
     uint32_t flags;
 };

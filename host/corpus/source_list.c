@@ -20,6 +20,10 @@ const char *cx_corpus_id_field(const struct cx_corpus_options *options) {
     return options->id_field ? options->id_field : "id";
 }
 
+const char *cx_corpus_words_field(const struct cx_corpus_options *options) {
+    return options->words_field ? options->words_field : "words";
+}
+
 size_t cx_corpus_longest_line(const struct cx_corpus_options *options) {
     return options->longest_line > 0 ? options->longest_line : default_longest_line;
 }
@@ -135,8 +139,8 @@ static enum cx_status add_path(struct cx_source_list *list, const char *path, en
 
 static enum cx_status check_fields(const struct cx_corpus_options *options, struct cx_error *error) {
     const char *text = cx_corpus_text_field(options), *id = cx_corpus_id_field(options), *pair = options->pair_field;
-    if (text[0] == '\0' || id[0] == '\0' || (pair && pair[0] == '\0'))
-        return cx_fail(error, CX_ERROR_USAGE, "a field name of the corpus (text, id or pair field) is empty: expected the key of a JSON object");
+    if (text[0] == '\0' || id[0] == '\0' || (pair && pair[0] == '\0') || cx_corpus_words_field(options)[0] == '\0')
+        return cx_fail(error, CX_ERROR_USAGE, "a field name of the corpus (text, id, pair or words field) is empty: expected the key of a JSON object");
     if (pair && strcmp(text, pair) == 0)
         return cx_fail(error, CX_ERROR_USAGE, "text field and pair field are both '%s': a pair needs two different fields", text);
     return CX_OK;

@@ -28,6 +28,7 @@ void cx_source_list_free(struct cx_source_list *list);
 /* The option's value, or its default. */
 const char *cx_corpus_text_field(const struct cx_corpus_options *options);
 const char *cx_corpus_id_field(const struct cx_corpus_options *options);
+const char *cx_corpus_words_field(const struct cx_corpus_options *options);
 size_t cx_corpus_longest_line(const struct cx_corpus_options *options);
 
 #endif

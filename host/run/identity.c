@@ -4,9 +4,13 @@
 #include <string.h>
 
 #include "contexture/memory.h"
+#include "contexture/tokenizer.h"
 
 static const char *const too_long_names[] = {[CX_TOO_LONG_TRUNCATE] = "truncate", [CX_TOO_LONG_WINDOW] = "window", [CX_TOO_LONG_SKIP] = "skip"};
 static const char *const format_names[] = {[CX_CORPUS_AUTO] = "auto", [CX_CORPUS_TEXT] = "text", [CX_CORPUS_JSONL] = "jsonl"};
+
+static const char *const bad_annotations_names[] = {
+    [CX_BAD_ANNOTATIONS_STRIP] = "strip", [CX_BAD_ANNOTATIONS_SKIP] = "skip", [CX_BAD_ANNOTATIONS_FAIL] = "fail"};
 
 static json_t *names_of(unsigned set) {
     json_t *names = json_array();
@@ -53,12 +57,15 @@ static json_t *numbers_of(const size_t *numbers, size_t count) {
 enum cx_status identity_create(const struct setup *setup, const char *model_fingerprint, const char *corpus_fingerprint, const char *backend, json_t **identity,
                                struct cx_error *error) {
     const struct cx_run_settings *settings = setup->settings;
+    const bool masked = settings->mask_rate > 0;
     const struct {
         const char *key;
         json_t *value;
     } members[] = {
         {"analyses", analyses_of(settings)},
+        {"annotations", json_boolean(setup->labels != NULL)},
         {"backend", json_string(backend)},
+        {"bad_annotations", json_string(bad_annotations_names[settings->bad_annotations])},
         {"batch_tokens", json_integer((json_int_t)settings->batch_tokens)},
         {"corpus", json_string(corpus_fingerprint)},
         {"corpus_format", json_string(format_names[settings->corpus.format])},
@@ -68,12 +75,15 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         {"limit", json_integer((json_int_t)settings->corpus.limit)},
         {"mantissa_bits", json_integer((json_int_t)settings->mantissa_bits)},
         {"map_type", json_string(settings->map_type == CX_MAP_FLOAT16 ? "float16" : "float32")},
+        {"mask_rate", json_real(settings->mask_rate)},
+        {"mask_token", masked ? json_integer(cx_tokenizer_mask_id(setup->tokenizer)) : json_null()},
         {"max_tokens", json_integer((json_int_t)setup->sequence_options.longest)},
         {"model", json_string(model_fingerprint)},
         {"pair_field", settings->corpus.pair_field ? json_string(settings->corpus.pair_field) : json_null()},
         {"pair_precision", json_string(cx_pair_precision_name(settings->pair_precision))},
         {"per_head", json_boolean(settings->per_head)},
         {"program_version", json_string(CX_VERSION)},
+        {"seed", masked ? json_integer((json_int_t)settings->seed) : json_null()},
         {"shard_size", json_integer((json_int_t)settings->shard_size)},
         {"skip", json_integer((json_int_t)settings->corpus.skip)},
         {"stages", names_of(settings->maps)},
@@ -83,6 +93,7 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         {"vector_stages", names_of(setup->vector_stages)},
         {"window_memory", json_integer((json_int_t)settings->window_memory)},
         {"window_stride", json_integer((json_int_t)settings->window_stride)},
+        {"words_field", json_string(settings->corpus.words_field ? settings->corpus.words_field : "words")},
     };
     bool whole = (*identity = json_object()) != NULL;
     for (size_t k = 0; k < sizeof members / sizeof *members; k++)

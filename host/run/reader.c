@@ -64,7 +64,7 @@ static enum cx_status read_document(struct reader *reader, struct cx_document *d
 }
 
 static void begin_shard(struct reader *reader) {
-    reader->shard_documents = reader->shard_skipped = reader->shard_hash = 0;
+    reader->shard_documents = reader->shard_skipped = reader->shard_stripped = reader->shard_hash = 0;
 }
 
 /* Reads over the documents of finished shards and sees that they are the ones that the parts were made of. */
@@ -94,12 +94,24 @@ static enum cx_status pass_finished_shards(struct reader *reader, struct cx_erro
     return CX_OK;
 }
 
-static enum cx_status leave_out(struct reader *reader, struct window *window, const struct cx_document *document, const char *reason, struct cx_error *error) {
-    const struct cx_skipped_document skipped = {document->number, document->line, cx_corpus_source(reader->setup->corpus, document->source), reason};
-    reader->shard_skipped++;
+/* Lists a document that is left out or, if `stripped`, kept without its annotations. */
+static enum cx_status list_document(struct reader *reader, struct window *window, const struct cx_document *document, const char *reason, bool stripped,
+                                    struct cx_error *error) {
+    const struct cx_skipped_document skipped = {document->number, document->line, cx_corpus_source(reader->setup->corpus, document->source), reason, stripped};
+    *(stripped ? &reader->shard_stripped : &reader->shard_skipped) += 1;
     if (reader->observer && reader->observer->skipped)
         reader->observer->skipped(reader->observer->context, &skipped);
     return skipped_list_add(&window->left_out, &skipped, error);
+}
+
+/* What --bad-annotations says of them; to strip a document of them is what the corpus has done. */
+static enum cx_status judge_annotations(const struct reader *reader, const struct cx_document *document, struct cx_error *reason) {
+    if (!document->annotation_fault || reader->setup->settings->bad_annotations == CX_BAD_ANNOTATIONS_STRIP)
+        return CX_OK;
+    if (reader->setup->settings->bad_annotations == CX_BAD_ANNOTATIONS_SKIP)
+        return cx_fail(reason, CX_ERROR_DOCUMENT, "%s", document->annotation_fault);
+    return cx_fail(reason, CX_ERROR_INPUT, "%s; mend the line, or go on without such annotations or documents: --bad-annotations strip or skip",
+                   document->annotation_fault);
 }
 
 /* The next document's sequences into the backlog. CX_END at the corpus' end. */
@@ -109,6 +121,8 @@ static enum cx_status fill_backlog(struct reader *reader, struct window *window,
     reader->backlog.count = reader->backlog_taken = 0;
     reader->document_begin = cx_corpus_bytes_read(reader->setup->corpus);
     enum cx_status status = read_document(reader, &document, &reason);
+    if (status == CX_OK)
+        status = judge_annotations(reader, &document, &reason);
     if (status == CX_OK && !document.input_ids && !reader->setup->tokenizer) {
         struct cx_tokenizer *none = NULL;
         return cx_tokenizer_open(reader->setup->settings->model, &none, error); /* fails, and says what is missing */
@@ -116,7 +130,9 @@ static enum cx_status fill_backlog(struct reader *reader, struct window *window,
     if (status == CX_OK)
         status = cx_sequence_append(&document, reader->setup->tokenizer, &reader->setup->sequence_options, &reader->scratch, &reader->backlog, &reason);
     if (status == CX_ERROR_DOCUMENT)
-        return leave_out(reader, window, &document, reason.message, error);
+        return list_document(reader, window, &document, reason.message, false, error);
+    if (status == CX_OK && document.annotation_fault)
+        return list_document(reader, window, &document, document.annotation_fault, true, error);
     if (status != CX_OK && status != CX_END && error)
         *error = reason;
     return status;
@@ -153,6 +169,7 @@ static void close_window(struct reader *reader, struct window *window, bool last
     window->last = last;
     window->documents = reader->shard_documents;
     window->skipped = reader->shard_skipped;
+    window->stripped = reader->shard_stripped;
     window->content_hash = reader->shard_hash;
     window->bytes_end = reader->backlog_taken < reader->backlog.count ? reader->document_begin : cx_corpus_bytes_read(reader->setup->corpus);
     if (last) {

@@ -18,12 +18,12 @@ struct window {
     uint64_t shard, first_document;
     bool last;                       /* of its shard; the following three are the whole shard's then */
     uint64_t documents;              /* read, skipped ones included */
-    uint64_t skipped;                /* documents */
+    uint64_t skipped, stripped;      /* documents */
     uint64_t content_hash;           /* of the documents' lines in order */
     bool is_large;                   /* one sequence whose results are more than --window-memory */
     uint64_t bytes_begin, bytes_end; /* of the corpus, before and behind the window */
     struct cx_sequence_list sequences;
-    struct skipped_list left_out;       /* documents left out since the window before */
+    struct skipped_list left_out;       /* documents left out or stripped since the window before */
     struct cx_sequence_result *results; /* [sequences.count], made by the second step */
     size_t result_capacity;
 };
@@ -43,7 +43,7 @@ struct reader {
     struct cx_encoding scratch;
     struct cx_sequence_list backlog; /* sequences of the latest document */
     size_t backlog_taken;
-    uint64_t shard, shard_documents, shard_skipped, shard_hash;
+    uint64_t shard, shard_documents, shard_skipped, shard_stripped, shard_hash;
     uint64_t document_begin; /* bytes of the corpus before the document in the backlog */
     bool ended;
 };

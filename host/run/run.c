@@ -64,7 +64,7 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     status = writer_open(&run->writer, &options, text, run->report, error);
     if (status == CX_OK && settings->analyses != 0) {
         const struct cx_stats_options stats_options = setup_stats_options(&run->setup);
-        status = cx_stats_create(&stats_options, NULL, run->setup.threads, &run->writer.stats, error);
+        status = cx_stats_create(&stats_options, run->setup.labels, run->setup.threads, &run->writer.stats, error);
     }
     free(text);
     return status;

@@ -64,7 +64,12 @@ static enum cx_status choose_sequences(struct setup *setup, struct cx_error *err
         .window_stride = (size_t)settings->window_stride,
         .vocabulary_size = config->vocabulary_size > INT32_MAX ? INT32_MAX : (int32_t)config->vocabulary_size,
         .token_types = config->token_types > INT32_MAX ? INT32_MAX : (int32_t)config->token_types,
+        .mask_rate = settings->mask_rate,
+        .mask_seed = settings->seed,
     };
+    if (settings->mask_rate > 0 && (!setup->tokenizer || cx_tokenizer_mask_id(setup->tokenizer) < 0))
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "--mask-rate: %s has no %s; leave the option out, or add the token to tokenizer_config.json as mask_token",
+                       settings->model, setup->tokenizer ? "mask token that its tokenizer knows" : "tokenizer, which would know the mask token");
     size_t special = setup->tokenizer ? cx_tokenizer_special_count(setup->tokenizer, settings->corpus.pair_field != NULL) : 0;
     if (setup->sequence_options.longest <= special)
         return cx_fail(error, CX_ERROR_USAGE, "--max-tokens %zu: the tokenizer's %zu special tokens alone fill a sequence; give at least %zu",
@@ -93,10 +98,13 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
         status = choose_sequences(setup, error);
     if (status == CX_OK)
         status = cx_corpus_open(&settings->corpus, &setup->corpus, error);
+    if (status == CX_OK && cx_corpus_may_be_annotated(setup->corpus))
+        status = cx_label_table_create(&setup->labels, error);
     if (status != CX_OK) {
         setup_close(setup);
         return status;
     }
+    setup->sequence_options.labels = setup->labels;
     setup->vector_stages = setup->vector_layer_count > 0 ? settings->vector_stages : 0;
     setup->threads = settings->threads > 0 ? (int)settings->threads : usable_cores();
     setup->layout = (struct cx_result_layout){
@@ -115,6 +123,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
 
 void setup_close(struct setup *setup) {
     cx_corpus_close(setup->corpus);
+    cx_label_table_destroy(setup->labels);
     cx_tokenizer_close(setup->tokenizer);
     free(setup->layers);
     free(setup->vector_layers);
@@ -143,6 +152,9 @@ struct cx_store_options setup_store_options(const struct setup *setup) {
         .maps = settings->maps,
         .per_head = settings->per_head,
         .hidden_states = settings->hidden_states,
+        .annotations = setup->labels != NULL,
+        .masked = settings->mask_rate > 0,
+        .labels = setup->labels,
         .layers = setup->config.layers,
         .stored_layers = setup->layer_numbers,
         .stored_layer_count = setup->layer_count,

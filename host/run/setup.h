@@ -10,6 +10,7 @@ struct setup {
     struct cx_model_config config;
     struct cx_tokenizer *tokenizer; /* NULL: the model has none, and the corpus must carry ids */
     struct cx_corpus *corpus;
+    struct cx_label_table *labels; /* of the corpus' annotations; NULL if it cannot have any */
     struct cx_sequence_options sequence_options;
     bool *layers, *vector_layers;                 /* [config.layers]: marked */
     size_t *layer_numbers, *vector_layer_numbers; /* rising */

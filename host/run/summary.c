@@ -22,8 +22,14 @@ static json_t *text_of(const char *text) {
 
 enum { skipped_listed = 1000 }; /* the manifest has them all */
 
-static void list_skipped(void *context, const struct cx_skipped_document *skipped) {
-    json_t *list = context;
+/* Of documents left out, and of documents kept without their annotations. */
+struct document_lists {
+    json_t *skipped, *stripped;
+};
+
+static void list_document(void *context, const struct cx_skipped_document *skipped) {
+    const struct document_lists *lists = context;
+    json_t *list = skipped->stripped ? lists->stripped : lists->skipped;
     if (json_array_size(list) < skipped_listed)
         json_array_append_new(list, json_pack("{s:I, s:o, s:I, s:o}", "document", (json_int_t)skipped->document, "source", text_of(skipped->source), "line",
                                               (json_int_t)skipped->line, "reason", text_of(skipped->reason)));
@@ -42,29 +48,33 @@ static json_t *paths_of(const struct setup *setup) {
 
 enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, struct cx_run_report *report,
                              struct cx_error *error) {
-    json_t *libraries = NULL, *skipped = json_array(), *summary = NULL;
+    json_t *libraries = NULL, *summary = NULL;
+    struct document_lists lists = {json_array(), json_array()};
     char *path = NULL, *text = NULL;
-    enum cx_status status = cx_store_skipped(setup->settings->output, list_skipped, skipped, error);
+    enum cx_status status = cx_store_skipped(setup->settings->output, list_document, &lists, error);
     if (status == CX_OK)
         status = libraries_create(&libraries, error);
     if (status != CX_OK) {
-        json_decref(skipped);
+        json_decref(lists.skipped);
+        json_decref(lists.stripped);
         return status;
     }
     summary = json_pack(
-        "{s:s, s:i, s:O, s:o*, s:s, s:i, s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I,s:I}, s:{s:f,s:f}, s:{s:f,s:f,s:f,s:f}, s:I, s:f, s:o, s:o}",
+        "{s:s, s:i, s:O, s:o*, s:s, s:i, s:{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}, s:{s:I,s:I,s:I,s:I}, s:{s:f,s:f}, s:{s:f,s:f,s:f,s:f}, s:I, s:f, s:o, s:o, s:o}",
         "program_version", CX_VERSION, "format_version", CX_FORMAT_VERSION, "configuration", configuration, "paths", paths_of(setup), "backend",
         backend_description, "threads", setup->threads,
         /* the whole folder */
-        "counts", "documents", (json_int_t)report->documents, "skipped", (json_int_t)report->skipped, "sequences", (json_int_t)report->sequences, "tokens",
-        (json_int_t)report->tokens, "pairs", (json_int_t)report->pairs, "shards", (json_int_t)report->shards, "bytes", (json_int_t)report->bytes,
+        "counts", "documents", (json_int_t)report->documents, "skipped", (json_int_t)report->skipped, "stripped", (json_int_t)report->stripped, "sequences",
+        (json_int_t)report->sequences, "tokens", (json_int_t)report->tokens, "pairs", (json_int_t)report->pairs, "shards", (json_int_t)report->shards, "bytes",
+        (json_int_t)report->bytes,
         /* this process */
         "this_process", "earlier_shards", (json_int_t)report->earlier_shards, "earlier_documents", (json_int_t)report->earlier_documents, "sequences",
         (json_int_t)report->computed_sequences, "tokens", (json_int_t)report->computed_tokens, "throughput", "sequences_per_second",
         rate(report->computed_sequences, report->seconds), "tokens_per_second", rate(report->computed_tokens, report->seconds), "seconds", "total",
         report->seconds, "read", report->step_seconds[CX_STEP_READ], "decompose", report->step_seconds[CX_STEP_DECOMPOSE], "write",
         report->step_seconds[CX_STEP_WRITE], "peak_memory_bytes", (json_int_t)report->peak_memory, "completeness_error",
-        isfinite(report->completeness_error) ? (double)report->completeness_error : -1.0, "skipped_documents", skipped, "libraries", libraries);
+        isfinite(report->completeness_error) ? (double)report->completeness_error : -1.0, "skipped_documents", lists.skipped, "stripped_documents",
+        lists.stripped, "libraries", libraries);
     if (!summary) {
         status = cx_fail(error, CX_ERROR_INTERNAL, "summary.json cannot be put together");
         goto cleanup;

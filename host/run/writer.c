@@ -28,6 +28,7 @@ static bool find_shard(void *context, uint64_t shard, struct cx_part_summary *su
 static void count_part(struct cx_run_report *report, const struct cx_part_summary *summary) {
     report->documents += summary->documents;
     report->skipped += summary->skipped;
+    report->stripped += summary->stripped;
     report->sequences += summary->sequences;
     report->tokens += summary->tokens;
     report->pairs += summary->pairs;
@@ -81,6 +82,7 @@ static enum cx_status finish_shard(struct writer *writer, const struct window *w
         .first_document = window->first_document,
         .documents = window->documents,
         .skipped = window->skipped,
+        .stripped = window->stripped,
         .content_hash = window->content_hash,
         .seconds = cx_monotonic_seconds() - writer->shard_begin,
     };

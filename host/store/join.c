@@ -18,7 +18,7 @@
 static bool same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
     return a->maps == b->maps && a->vector_stages == b->vector_stages && a->per_head == b->per_head && a->hidden_states == b->hidden_states &&
            a->layers == b->layers && a->stored_layers == b->stored_layers && a->vector_layers == b->vector_layers && a->heads == b->heads &&
-           a->hidden_size == b->hidden_size && a->map_type == b->map_type;
+           a->hidden_size == b->hidden_size && a->map_type == b->map_type && a->annotations == b->annotations && a->masked == b->masked;
 }
 
 /* H5Aiterate callback: copies an attribute as it is. */

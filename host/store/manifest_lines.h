@@ -7,6 +7,7 @@
  * A finished shard:     {"shard":42,"file":"parts/shard-000042.h5","first_document":…,"documents":…,"skipped":…,"sequences":…,"tokens":…,"pairs":…,
  *                        "bytes":…,"file_crc32":"8 hexadecimal digits","content_hash":"16 hexadecimal digits","completeness_error":…,"seconds":…,
  *                        "left_out":[{"document":…,"line":…,"source":"…","reason":"…"}],…}
+ *                       "stripped":… and "stripped_documents":[…], of the same form, only if there are any
  * The end of the run:   {"complete":true,"shards":43,…}
  *
  * A later line about the same shard replaces the earlier one, and takes back that the run is complete. Bytes behind the last line feed are a

@@ -51,6 +51,7 @@ static enum cx_status read_digits(const json_t *object, const char *key, const c
 static enum cx_status read_shard(struct cx_manifest_content *content, const json_t *object, const char *where, struct cx_error *error) {
     struct cx_part_summary part = {0};
     uint64_t crc = 0;
+    int64_t stripped = 0;
     double completeness = 0;
     const struct {
         const char *key;
@@ -63,6 +64,8 @@ static enum cx_status read_shard(struct cx_manifest_content *content, const json
     for (size_t i = 0; status == CX_OK && i < sizeof counts / sizeof counts[0]; i++)
         status = read_count(object, counts[i].key, where, counts[i].value, error);
     if (status == CX_OK)
+        status = cx_json_integer(object, "stripped", where, false, 0, INT64_MAX, &stripped, error);
+    if (status == CX_OK)
         status = read_digits(object, "file_crc32", where, 8, &crc, error);
     if (status == CX_OK)
         status = read_digits(object, "content_hash", where, 16, &part.content_hash, error);
@@ -72,6 +75,7 @@ static enum cx_status read_shard(struct cx_manifest_content *content, const json
         status = cx_json_number(object, "seconds", where, true, &part.seconds, error);
     if (status != CX_OK)
         return status;
+    part.stripped = (uint64_t)stripped;
     part.file_crc32 = (uint32_t)crc;
     part.completeness_error = (float)completeness;
     content->complete = false;

@@ -1,4 +1,4 @@
-/* The documents that a run left out, as the manifest's shard lines list them. */
+/* The documents that a run left out or stripped of their annotations, as the manifest's shard lines list them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,15 +8,13 @@
 
 static const size_t largest_manifest = (size_t)1 << 32;
 
-static enum cx_status tell_line(const char *line, size_t length, const char *path, void (*tell)(void *context, const struct cx_skipped_document *skipped),
+static enum cx_status tell_list(const json_t *object, bool stripped, const char *path, void (*tell)(void *context, const struct cx_skipped_document *skipped),
                                 void *context, struct cx_error *error) {
-    json_t *object = NULL, *list = NULL, *item;
+    json_t *list = NULL, *item;
     size_t place;
-    enum cx_status status = cx_json_parse(line, length, path, &object, error);
-    if (status == CX_OK)
-        status = cx_json_array_member(object, "left_out", path, false, &list, error);
+    enum cx_status status = cx_json_array_member(object, stripped ? "stripped_documents" : "left_out", path, false, &list, error);
     json_array_foreach(list, place, item) {
-        struct cx_skipped_document skipped = {.source = "", .reason = ""};
+        struct cx_skipped_document skipped = {.source = "", .reason = "", .stripped = stripped};
         int64_t document = 0, number = 0;
         if (status == CX_OK)
             status = cx_json_integer(item, "document", path, true, 0, INT64_MAX, &document, error);
@@ -32,6 +30,17 @@ static enum cx_status tell_line(const char *line, size_t length, const char *pat
         skipped.line = (uint64_t)number;
         tell(context, &skipped);
     }
+    return status;
+}
+
+static enum cx_status tell_line(const char *line, size_t length, const char *path, void (*tell)(void *context, const struct cx_skipped_document *skipped),
+                                void *context, struct cx_error *error) {
+    json_t *object = NULL;
+    enum cx_status status = cx_json_parse(line, length, path, &object, error);
+    if (status == CX_OK)
+        status = tell_list(object, false, path, tell, context, error);
+    if (status == CX_OK)
+        status = tell_list(object, true, path, tell, context, error);
     json_decref(object);
     return status;
 }

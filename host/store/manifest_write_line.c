@@ -50,9 +50,12 @@ static json_t *json_from_bytes(const char *bytes) {
     return string;
 }
 
-static json_t *left_out(const struct cx_skipped_document *skipped, size_t count) {
+/* Those that were left out, or those that were stripped of their annotations. */
+static json_t *list_documents(const struct cx_skipped_document *skipped, size_t count, bool stripped) {
     json_t *list = json_array();
     for (size_t i = 0; list && i < count; i++) {
+        if (skipped[i].stripped != stripped)
+            continue;
         /* json_pack takes over the two strings, and gives NULL if one of them is. */
         json_t *item = json_pack("{s:I, s:I, s:o, s:o}", "document", (json_int_t)skipped[i].document, "line", (json_int_t)skipped[i].line, "source",
                                  json_from_bytes(skipped[i].source), "reason", json_from_bytes(skipped[i].reason));
@@ -78,7 +81,13 @@ enum cx_status cx_manifest_shard_line(const struct cx_part_summary *part, const 
                                "first_document", (json_int_t)part->first_document, "documents", (json_int_t)part->documents, "skipped",
                                (json_int_t)part->skipped, "sequences", (json_int_t)part->sequences, "tokens", (json_int_t)part->tokens, "pairs",
                                (json_int_t)part->pairs, "bytes", (json_int_t)part->bytes, "file_crc32", crc, "content_hash", hash, "completeness_error",
-                               (double)part->completeness_error, "seconds", seconds, "left_out", left_out(skipped, skipped_count));
+                               (double)part->completeness_error, "seconds", seconds, "left_out", list_documents(skipped, skipped_count, false));
+    if (object && part->stripped > 0 &&
+        (json_object_set_new(object, "stripped", json_integer((json_int_t)part->stripped)) != 0 ||
+         json_object_set_new(object, "stripped_documents", list_documents(skipped, skipped_count, true)) != 0)) {
+        json_decref(object);
+        object = NULL;
+    }
     return make_line(object, 9, line, error);
 }
 

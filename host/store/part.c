@@ -16,6 +16,7 @@ static enum cx_status check_options(const struct cx_store_options *options, stru
         usable = options->stored_layers[i] < options->layers && (i == 0 || options->stored_layers[i] > options->stored_layers[i - 1]);
     for (size_t i = 0; usable && i < options->vector_layer_count; i++)
         usable = options->vector_layers[i] < options->layers && (i == 0 || options->vector_layers[i] > options->vector_layers[i - 1]);
+    usable = usable && (!options->annotations || options->labels);
     if (usable)
         return CX_OK;
     return cx_fail(error, CX_ERROR_INTERNAL, "%s: the store was given layers, heads or sizes that cannot be", options->directory);
@@ -59,6 +60,7 @@ enum cx_status cx_part_create(const struct cx_store_options *options, uint64_t s
     if (status != CX_OK)
         return status;
     part->file = -1;
+    part->label_table = options->labels;
     cx_store_shapes_of(options, &part->shapes);
     if ((status = cx_part_path(options->directory, shard, &part->path, error)) != CX_OK)
         goto cleanup;
@@ -94,6 +96,8 @@ void cx_part_free(struct cx_part *part) {
     free(part->flats);
     free(part->next_offset);
     free(part->ids);
+    for (int which = 0; which < CX_LABELS; which++)
+        free(part->labels[which].ids);
     free(part->path);
     free(part->temporary);
     free(part);

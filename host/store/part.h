@@ -7,6 +7,12 @@
 #include "part_schema.h"
 #include "statistics.h"
 
+/* The labels of all tokens so far, as ids of the run's table, which has no more than 65,535. */
+struct cx_part_labels {
+    uint16_t *ids;
+    size_t capacity;
+};
+
 struct cx_part {
     char *path, *temporary; /* parts/shard-NNNNNN.h5 and the same with .tmp */
     struct cx_store_shapes shapes;
@@ -17,6 +23,8 @@ struct cx_part {
     int64_t *next_offset; /* [cx_store_row_count] of the rows that hold offsets */
     char *ids;            /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
     size_t ids_used, ids_capacity, longest_id;
+    struct cx_label_table *label_table; /* borrowed */
+    struct cx_part_labels labels[CX_LABELS];
     char **sources; /* [source_count] */
     size_t source_count;
     uint64_t sequences, tokens, pairs;

@@ -46,6 +46,12 @@ static const void *token_values(const struct cx_store_row *row, const struct cx_
         return sequence->word_ids;
     case CX_FIELD_TEXT_INDEX:
         return sequence->text_index;
+    case CX_FIELD_SEQUENCE_WORD:
+        return sequence->word;
+    case CX_FIELD_ENTITY:
+        return sequence->entity;
+    case CX_FIELD_ORIGINAL_ID:
+        return sequence->original_id;
     default:
         return NULL;
     }
@@ -134,11 +140,34 @@ static enum cx_status keep_id(struct cx_part *part, const char *id, struct cx_er
     return CX_OK;
 }
 
+static const uint32_t *label_ids(const struct cx_sequence *sequence, int which) {
+    return which == CX_LABEL_POS ? sequence->pos : which == CX_LABEL_ENTITY ? sequence->entity_label : sequence->label;
+}
+
+/* Ids until the part is finished: the width of a dataset of labels is that of its longest. */
+static enum cx_status keep_labels(struct cx_part *part, const struct cx_sequence *sequence, struct cx_error *error) {
+    size_t needed;
+    if (!cx_add((size_t)part->tokens, sequence->tokens, &needed))
+        return cx_fail_memory(error, "the labels of a part", SIZE_MAX);
+    for (int which = 0; which < CX_LABELS; which++) {
+        struct cx_part_labels *kept = &part->labels[which];
+        const uint32_t *ids = label_ids(sequence, which);
+        enum cx_status status = cx_reserve(&kept->ids, &kept->capacity, needed, sizeof *kept->ids, "the labels of a part", error);
+        if (status != CX_OK)
+            return status;
+        for (size_t k = 0; k < sequence->tokens; k++)
+            kept->ids[part->tokens + k] = (uint16_t)ids[k];
+    }
+    return CX_OK;
+}
+
 static enum cx_status append_sequence(struct cx_part *part, const struct cx_sequence *sequence, const struct cx_sequence_result *result,
                                       struct cx_error *error) {
     if (sequence->tokens == 0 || sequence->tokens > INT32_MAX)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s has %zu tokens", part->path, sequence->id, sequence->tokens);
     enum cx_status status = keep_id(part, sequence->id, error);
+    if (status == CX_OK && part->shapes.annotations)
+        status = keep_labels(part, sequence, error);
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
         if (part->flats[i].created)
             status = append_row(part, i, sequence, result, error);

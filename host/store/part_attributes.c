@@ -43,6 +43,7 @@ enum cx_status cx_part_write_attributes(hid_t file, const char *path, const stru
                 write_maps(file, "stages", CX_STAGE_BIT(CX_STAGES) - 1) &&
                 write_maps(file, "vector_stages", options->vector_layer_count > 0 ? options->vector_stages : 0) &&
                 write_number(file, "per_head", options->per_head) && write_number(file, "hidden_states", options->hidden_states) &&
+                write_number(file, "annotations", options->annotations) && write_number(file, "masked", options->masked) &&
                 write_text(file, "map_type", map_type_names[options->map_type]) && write_number(file, "kept_mantissa_bits", options->kept_mantissa_bits) &&
                 write_text(file, "precision", options->pair_precision) && write_text(file, "backend", options->backend) &&
                 write_text(file, "model_fingerprint", options->model_fingerprint) && write_text(file, "corpus_fingerprint", options->corpus_fingerprint);
@@ -52,6 +53,14 @@ enum cx_status cx_part_write_attributes(hid_t file, const char *path, const stru
 static bool read_number(hid_t file, const char *name, int64_t lowest, int64_t highest, int64_t *value) {
     size_t count = 0;
     return cx_hdf5_read_integers(file, name, value, 1, &count) && count == 1 && *value >= lowest && *value <= highest;
+}
+
+/* Of an attribute that parts have not always had: without it, 0. */
+static bool read_later_flag(hid_t file, const char *name, bool *flag) {
+    int64_t value = 0;
+    bool done = H5Aexists(file, name) == 0 || read_number(file, name, 0, 1, &value);
+    *flag = value != 0;
+    return done;
 }
 
 static bool read_size(hid_t file, const char *name, size_t *size) {
@@ -105,7 +114,8 @@ enum cx_status cx_part_read_shapes(hid_t file, const char *path, struct cx_store
                 read_size(file, "hidden_size", &shapes->hidden_size) && read_layers(file, "stored_layers", &shapes->stored_layers) &&
                 read_layers(file, "vector_layers", &shapes->vector_layers) && read_maps(file, "maps", &shapes->maps) &&
                 read_maps(file, "vector_stages", &shapes->vector_stages) && read_number(file, "per_head", 0, 1, &per_head) &&
-                read_number(file, "hidden_states", 0, 1, &hidden_states) && read_map_type(file, &shapes->map_type);
+                read_number(file, "hidden_states", 0, 1, &hidden_states) && read_later_flag(file, "annotations", &shapes->annotations) &&
+                read_later_flag(file, "masked", &shapes->masked) && read_map_type(file, &shapes->map_type);
     if (!done || shapes->stored_layers == 0)
         return cx_fail(error, CX_ERROR_DAMAGED, "%s: a root attribute is missing or has a value that contexture does not write", path);
     shapes->per_head = per_head != 0;

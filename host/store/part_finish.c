@@ -20,30 +20,73 @@ static enum cx_status append_text(struct cx_part *part, struct cx_flat *flat, ch
     return cx_flat_append(part->queue, flat, padded, 1, error);
 }
 
-/* /seq/id and /sources, whose width is that of their longest text. */
+static const char *label_text(const struct cx_part *part, const struct cx_store_row *row, size_t token) {
+    return cx_label_table_text(part->label_table, part->labels[row->index].ids[token]);
+}
+
+/* The length of the longest label; a label occurs many times, so each is asked for once. */
+static enum cx_status longest_label(const struct cx_part *part, const struct cx_store_row *row, size_t *longest, struct cx_error *error) {
+    bool *seen = NULL;
+    *longest = 0;
+    enum cx_status status = cx_allocate((size_t)CX_MOST_LABELS + 1, sizeof *seen, "the labels of a part", &seen, error);
+    for (uint64_t token = 0; status == CX_OK && token < part->tokens; token++) {
+        bool *known = &seen[part->labels[row->index].ids[token]];
+        size_t length = *known ? 0 : strlen(label_text(part, row, (size_t)token));
+        *longest = length > *longest ? length : *longest;
+        *known = true;
+    }
+    free(seen);
+    return status;
+}
+
+static enum cx_status text_width(const struct cx_part *part, const struct cx_store_row *row, size_t *width, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    *width = part->longest_id;
+    if (row->field == CX_FIELD_LABEL)
+        status = longest_label(part, row, width, error);
+    for (size_t k = 0; row->field == CX_FIELD_SOURCE_NAME && k < part->source_count; k++)
+        if (k == 0 || strlen(part->sources[k]) > *width)
+            *width = strlen(part->sources[k]);
+    *width = *width > 0 ? *width : 1;
+    return status;
+}
+
+/* All texts of a row. `padded` has room for one. */
+static enum cx_status append_texts(struct cx_part *part, struct cx_flat *flat, char *padded, size_t width, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    switch (flat->row->field) {
+    case CX_FIELD_SOURCE_NAME:
+        for (size_t k = 0; status == CX_OK && k < part->source_count; k++)
+            status = append_text(part, flat, padded, width, part->sources[k], error);
+        break;
+    case CX_FIELD_LABEL:
+        for (uint64_t token = 0; status == CX_OK && token < part->tokens; token++)
+            status = append_text(part, flat, padded, width, label_text(part, flat->row, (size_t)token), error);
+        break;
+    default:
+        for (size_t at = 0; status == CX_OK && at < part->ids_used; at += strlen(part->ids + at) + 1)
+            status = append_text(part, flat, padded, width, part->ids + at, error);
+    }
+    return status;
+}
+
+/* Ids, labels and sources: the width of a dataset is that of its longest text. */
 static enum cx_status write_texts(struct cx_part *part, struct cx_error *error) {
     enum cx_status status = CX_OK;
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
         const struct cx_store_row *row = &cx_store_rows[i];
         struct cx_flat *flat = &part->flats[i];
-        if (row->type != CX_STORE_TEXT)
-            continue;
-        size_t width = part->longest_id;
-        for (size_t k = 0; row->field == CX_FIELD_SOURCE_NAME && k < part->source_count; k++)
-            if (k == 0 || strlen(part->sources[k]) > width)
-                width = strlen(part->sources[k]);
-        width = width > 0 ? width : 1;
+        size_t width = 0;
         char *padded = NULL;
-        status = cx_allocate(width, 1, "a text", &padded, error);
+        if (row->type != CX_STORE_TEXT || !cx_store_row_wanted(row, &part->shapes))
+            continue;
+        status = text_width(part, row, &width, error);
+        if (status == CX_OK)
+            status = cx_allocate(width, 1, "a text", &padded, error);
         if (status == CX_OK)
             status = cx_flat_create(part->queue, part->file, row, &part->shapes, width, flat, error);
-        if (row->field == CX_FIELD_SOURCE_NAME) {
-            for (size_t k = 0; status == CX_OK && k < part->source_count; k++)
-                status = append_text(part, flat, padded, width, part->sources[k], error);
-        } else {
-            for (size_t at = 0; status == CX_OK && at < part->ids_used; at += strlen(part->ids + at) + 1)
-                status = append_text(part, flat, padded, width, part->ids + at, error);
-        }
+        if (status == CX_OK)
+            status = append_texts(part, flat, padded, width, error);
         free(padded);
     }
     return status;

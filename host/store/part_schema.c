@@ -10,7 +10,7 @@
  * /seq/document                             int64               [N]                                          number of the document in the corpus, from 0
  * /seq/source, /seq/line                    int32, int64        [N]                                          index into /sources; line in that file, from 1
  * /seq/window                               int32               [N]                                          number of the window over a long document, from 0
- * /seq/flags                                int32               [N]                                          bits: 1 truncated, 2 window, 4 invalid UTF-8 replaced, 8 two texts, 16 ready input_ids
+ * /seq/flags                                int32               [N]                                          bits: 1 truncated, 2 window, 4 invalid UTF-8 replaced, 8 two texts, 16 ready input_ids, 32 annotated words
  * /seq/n_tokens                             int32               [N]                                          n
  * /seq/completeness_error                   float32             [N, L]                                       largest ‖Σ_j part + bias − state‖ / ‖state‖ over stages and tokens
  * /seq/tok_offset                           int64               [N+1]                                        the sequence's first row in /tok and /tokstat
@@ -24,6 +24,10 @@
  * /tok/special                              uint8               [T]                                          1: added by the tokenizer
  * /tok/word_id                              int32               [T]                                          word of its text that the token is part of; −1: none
  * /tok/text_index                           int8                [T]                                          0 first text, 1 second, −1 neither
+ * /tok/word                                 int32               [T]                          JSONL corpora   word of the sequence, 0, 1, … in order of appearance: the annotation's, else the tokenizer's; −1: none
+ * /tok/entity                               int32               [T]                          JSONL corpora   entity mention of the sequence, 0, 1, … likewise; −1: none
+ * /tok/pos, entity_label, label             UTF-8               [T]                          JSONL corpora   labels of the token's annotated word, zero-padded; empty: none
+ * /tok/original_id                          int32               [T]                          --mask-rate     id before masking
  * /text/bytes, offset, start                uint8, int64, int64 block, [N+1], [N]                            the text that the tokens cover; where it begins in bytes; characters of the document before it
  * /text/pair_bytes, pair_offset, pair_start as above            as above                                     the same of the second text
  * /maps/<map>                               float32 or half     block [L, target, source]    --stages        ‖part_ij‖; attn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln; attn_weight: mean of α over the heads
@@ -86,7 +90,7 @@ const struct cx_store_row cx_store_rows[] = {
     {"/seq/line", CX_STORE_INT64, CX_SHAPE_SEQUENCE, CX_FIELD_LINE, 0, NULL, "[sequences]", "line of the document in its file, from 1"},
     {"/seq/window", CX_STORE_INT32, CX_SHAPE_SEQUENCE, CX_FIELD_WINDOW, 0, NULL, "[sequences]", "number of the window over its document, from 0"},
     {"/seq/flags", CX_STORE_INT32, CX_SHAPE_SEQUENCE, CX_FIELD_FLAGS, 0, NULL, "[sequences]",
-     "bits: 1 truncated, 2 one of several windows, 4 invalid UTF-8 was replaced, 8 two texts, 16 ready input_ids without a text"},
+     "bits: 1 truncated, 2 one of several windows, 4 invalid UTF-8 was replaced, 8 two texts, 16 ready input_ids without a text, 32 words are annotated"},
     {"/seq/n_tokens", CX_STORE_INT32, CX_SHAPE_SEQUENCE, CX_FIELD_TOKEN_COUNT, 0, NULL, "[sequences]", "number of tokens"},
     {"/seq/completeness_error", CX_STORE_FLOAT32, CX_SHAPE_SEQUENCE_LAYER, CX_FIELD_COMPLETENESS, 0, NULL, "[sequences, stored layers]",
      "largest relative error, over stages and tokens, of the sum of all parts against the true vector"},
@@ -107,6 +111,13 @@ const struct cx_store_row cx_store_rows[] = {
     {"/tok/word_id", CX_STORE_INT32, CX_SHAPE_TOKEN, CX_FIELD_WORD, 0, NULL, "[tokens]", "the word of its text that the token is part of; -1: none"},
     {"/tok/text_index", CX_STORE_INT8, CX_SHAPE_TOKEN, CX_FIELD_TEXT_INDEX, 0, NULL, "[tokens]",
      "0: token of the first text, 1: of the second, -1: of neither"},
+    {"/tok/word", CX_STORE_INT32, CX_SHAPE_TOKEN, CX_FIELD_SEQUENCE_WORD, 0, NULL, "[tokens]",
+     "the word of its sequence that the token is part of, in order of first appearance: an annotated one, or where the text is not annotated the tokenizer's; -1: "
+     "none"},
+    {"/tok/entity", CX_STORE_INT32, CX_SHAPE_TOKEN, CX_FIELD_ENTITY, 0, NULL, "[tokens]",
+     "the entity mention of its sequence that the token is part of, in order of first appearance; -1: none"},
+    {"/tok/original_id", CX_STORE_INT32, CX_SHAPE_TOKEN, CX_FIELD_ORIGINAL_ID, 0, NULL, "[tokens]",
+     "id of the token before masking: differs from /tok/input_id where the token was masked"},
     {"/text/bytes", CX_STORE_UINT8, CX_SHAPE_BLOCK, CX_FIELD_TEXT, 0, "/text/offset", "flat; a sequence's text at /text/offset", "UTF-8 text"},
     {"/text/offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_TEXT_OFFSET, 0, NULL, OFFSETS, "first byte of the sequence's text in /text/bytes"},
     {"/text/start", CX_STORE_INT64, CX_SHAPE_SEQUENCE, CX_FIELD_TEXT_START, 0, NULL, "[sequences]",
@@ -133,6 +144,12 @@ const struct cx_store_row cx_store_rows[] = {
     /* clang-format on */
     {"/seq/id", CX_STORE_TEXT, CX_SHAPE_SEQUENCE, CX_FIELD_ID, 0, NULL, "[sequences]",
      "id of the document, UTF-8, zero-padded; windows after the first add #1, #2, …"},
+    {"/tok/pos", CX_STORE_TEXT, CX_SHAPE_TOKEN, CX_FIELD_LABEL, CX_LABEL_POS, NULL, "[tokens]",
+     "part of speech of the token's word, as the corpus annotates it, UTF-8, zero-padded; empty: none"},
+    {"/tok/entity_label", CX_STORE_TEXT, CX_SHAPE_TOKEN, CX_FIELD_LABEL, CX_LABEL_ENTITY, NULL, "[tokens]",
+     "label of the token's entity mention, UTF-8, zero-padded; empty: none"},
+    {"/tok/label", CX_STORE_TEXT, CX_SHAPE_TOKEN, CX_FIELD_LABEL, CX_LABEL_OTHER, NULL, "[tokens]",
+     "label of the token's word, as the corpus annotates it, UTF-8, zero-padded; empty: none"},
     {"/sources", CX_STORE_TEXT, CX_SHAPE_SOURCE, CX_FIELD_SOURCE_NAME, 0, NULL, "[files]", "the files of the corpus, as they were given, zero-padded"},
 };
 const size_t cx_store_row_count = sizeof cx_store_rows / sizeof cx_store_rows[0];
@@ -143,6 +160,8 @@ void cx_store_shapes_of(const struct cx_store_options *options, struct cx_store_
         .vector_stages = options->vector_layer_count > 0 ? options->vector_stages : 0,
         .per_head = options->per_head,
         .hidden_states = options->hidden_states,
+        .annotations = options->annotations,
+        .masked = options->masked,
         .layers = options->layers,
         .stored_layers = options->stored_layer_count,
         .vector_layers = options->vector_layer_count,
@@ -163,6 +182,12 @@ bool cx_store_row_wanted(const struct cx_store_row *row, const struct cx_store_s
     case CX_FIELD_HIDDEN_OFFSET:
     case CX_FIELD_HIDDEN_STATE:
         return shapes->hidden_states;
+    case CX_FIELD_SEQUENCE_WORD:
+    case CX_FIELD_ENTITY:
+    case CX_FIELD_LABEL:
+        return shapes->annotations;
+    case CX_FIELD_ORIGINAL_ID:
+        return shapes->masked;
     case CX_FIELD_VECTOR_OFFSET:
         return shapes->vector_stages != 0;
     case CX_FIELD_VECTOR:

@@ -45,6 +45,10 @@ enum cx_store_field {
     CX_FIELD_SPECIAL,
     CX_FIELD_WORD,
     CX_FIELD_TEXT_INDEX,
+    CX_FIELD_SEQUENCE_WORD,
+    CX_FIELD_ENTITY,
+    CX_FIELD_LABEL,
+    CX_FIELD_ORIGINAL_ID,
     CX_FIELD_TEXT,
     CX_FIELD_TEXT_OFFSET,
     CX_FIELD_TEXT_START,
@@ -62,6 +66,9 @@ enum cx_store_field {
     CX_FIELD_STATISTIC,
 };
 
+/* Indexes of the rows of CX_FIELD_LABEL. */
+enum { CX_LABEL_POS, CX_LABEL_ENTITY, CX_LABEL_OTHER, CX_LABELS };
+
 struct cx_store_row {
     const char *name; /* of the dataset */
     enum cx_store_type type;
@@ -76,7 +83,7 @@ struct cx_store_row {
 /* The part of the options that decides which datasets there are and how large their blocks are. */
 struct cx_store_shapes {
     unsigned maps, vector_stages;
-    bool per_head, hidden_states;
+    bool per_head, hidden_states, annotations, masked;
     size_t layers, stored_layers, vector_layers, heads, hidden_size;
     enum cx_map_type map_type;
 };

@@ -73,6 +73,12 @@ struct offset_check {
     int64_t last;
 };
 
+/* Where look_at_numbers() stands: tokens of the sequence that are still to come, and the number that is new in it. */
+struct number_check {
+    uint64_t sequence;
+    int32_t tokens_left, next;
+};
+
 /* Offsets begin at 0, and every step is the size of the sequence's block (of texts: not negative). */
 static bool look_at_offsets(struct part_check *check, const struct cx_store_row *row, uint64_t first_row, size_t rows, const void *values, void *context) {
     struct offset_check *state = context;
@@ -89,6 +95,28 @@ static bool look_at_offsets(struct part_check *check, const struct cx_store_row 
             return false;
         }
         state->last = offsets[i];
+    }
+    return true;
+}
+
+/* Words and mentions of a sequence are numbered by first appearance, -1 for none: no number is larger than the ones before it by more than one. */
+static bool look_at_numbers(struct part_check *check, const struct cx_store_row *row, uint64_t first_row, size_t rows, const void *values, void *context) {
+    struct number_check *state = context;
+    const int32_t *numbers = values;
+    for (size_t i = 0; i < rows; i++) {
+        while (state->tokens_left <= 0) {
+            if (state->sequence == check->summary->sequences)
+                return true; /* the number of rows is looked at elsewhere */
+            state->tokens_left = check->tokens[state->sequence++];
+            state->next = 0;
+        }
+        if (numbers[i] < -1 || numbers[i] > state->next) {
+            cx_complain(check->complaints, "%s: dataset %s: entry %" PRIu64 " is %" PRId32 "; expected -1 to %" PRId32 ", as numbers of first appearance are",
+                        check->path, row->name, first_row + i, numbers[i], state->next);
+            return false;
+        }
+        state->next += numbers[i] == state->next;
+        state->tokens_left--;
     }
     return true;
 }
@@ -158,12 +186,14 @@ static enum cx_status check_datasets(struct part_check *check, struct cx_error *
         for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
             const struct cx_store_row *row = &cx_store_rows[i];
             struct offset_check state = {0};
+            struct number_check numbering = {0};
             if (!cx_store_row_wanted(row, &check->shapes) || (row->shape == CX_SHAPE_OFFSET) != (pass == 0))
                 continue;
             bool floats = row->type == CX_STORE_FLOAT32 || row->type == CX_STORE_MAP;
-            look_function look = pass == 0 ? look_at_offsets : floats ? look_at_floats : NULL;
+            bool numbers = row->field == CX_FIELD_SEQUENCE_WORD || row->field == CX_FIELD_ENTITY;
+            look_function look = pass == 0 ? look_at_offsets : floats ? look_at_floats : numbers ? look_at_numbers : NULL;
             uint64_t before = check->complaints->count, expected = expected_rows(check, row, ends);
-            status = read_pieces(check, row, &rows, look, &state, error);
+            status = read_pieces(check, row, &rows, look, numbers ? (void *)&numbering : (void *)&state, error);
             ends[i] = state.last;
             if (status == CX_OK && check->complaints->count == before && expected != UINT64_MAX && rows != expected)
                 cx_complain(check->complaints, "%s: dataset %s has %" PRIu64 " rows; expected %" PRIu64, check->path, row->name, rows, expected);

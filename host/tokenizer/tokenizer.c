@@ -29,6 +29,7 @@ enum cx_status cx_tokenizer_open(const char *directory, struct cx_tokenizer **to
     if (status == CX_OK)
         status = cx_added_tokens_finish(&opened->added, &opened->normalizer, error);
     if (status == CX_OK) {
+        opened->mask_id = cx_find_mask(opened, directory);
         *tokenizer = opened;
         opened = NULL;
     }

@@ -213,11 +213,16 @@ struct cx_tokenizer {
     struct cx_added_tokens added;
     struct cx_wordpiece wordpiece;
     struct cx_template single, pair;
-    char *notice; /* or NULL */
+    int32_t mask_id; /* -1: none */
+    char *notice;    /* or NULL */
 };
 
 /* Adds a sentence to the notice. */
 CX_PRINTF(3, 4) CX_MUST_USE enum cx_status cx_tokenizer_note(struct cx_tokenizer *tokenizer, struct cx_error *error, const char *format, ...);
+
+/* The mask token's id: the token that tokenizer_config.json or special_tokens_map.json names, else [MASK]; -1 if the tokenizer does not know it. Files that
+ * cannot be read count as not there: nothing else of them is needed. */
+int32_t cx_find_mask(const struct cx_tokenizer *tokenizer, const char *directory);
 
 /* vocab_txt.c */
 CX_MUST_USE enum cx_status cx_read_vocabulary_lines(struct cx_vocabulary *vocabulary, const char *path, struct cx_error *error);

@@ -19,6 +19,9 @@
 #include "contexture/stats.h"
 #include "contexture/store.h"
 
+/* What becomes of a document whose annotations cannot be used. */
+enum cx_bad_annotations { CX_BAD_ANNOTATIONS_STRIP, CX_BAD_ANNOTATIONS_SKIP, CX_BAD_ANNOTATIONS_FAIL };
+
 /* What the user asks for. All texts belong to the caller. */
 struct cx_run_settings {
     const char *model;  /* a Hugging Face model directory */
@@ -27,9 +30,12 @@ struct cx_run_settings {
     uint64_t max_tokens; /* of a sequence; 0: as many as the model has positions */
     enum cx_too_long too_long;
     uint64_t window_stride; /* 0: a quarter of a sequence */
-    uint64_t shard_size;    /* documents */
-    unsigned maps;          /* a set of maps, see stage.h */
-    const char *layers;     /* "all", "0,3,5-7", "-1" */
+    enum cx_bad_annotations bad_annotations;
+    double mask_rate;    /* share of ordinary tokens that are masked */
+    uint64_t seed;       /* of the masking */
+    uint64_t shard_size; /* documents */
+    unsigned maps;       /* a set of maps, see stage.h */
+    const char *layers;  /* "all", "0,3,5-7", "-1" */
     bool per_head, hidden_states;
     const char *vectors;    /* layers, or "none" */
     unsigned vector_stages; /* a set of stages */
@@ -66,10 +72,10 @@ struct cx_run_progress {
 /* Where a run tells how it goes. Any function may be NULL. */
 struct cx_run_observer {
     void *context;
-    void (*progress)(void *context, const struct cx_run_progress *progress); /* ten times a second, by the calling thread */
-    void (*notice)(void *context, const char *sentence);                     /* by any thread */
-    void (*skipped)(void *context, const struct cx_skipped_document *document);
-    bool (*stop)(void *context); /* true: end soon, with CX_ERROR_INTERRUPTED */
+    void (*progress)(void *context, const struct cx_run_progress *progress);    /* ten times a second, by the calling thread */
+    void (*notice)(void *context, const char *sentence);                        /* by any thread */
+    void (*skipped)(void *context, const struct cx_skipped_document *document); /* or kept without its annotations */
+    bool (*stop)(void *context);                                                /* true: end soon, with CX_ERROR_INTERRUPTED */
 };
 
 enum { CX_STEP_READ, CX_STEP_DECOMPOSE, CX_STEP_WRITE, CX_STEPS };
@@ -86,6 +92,7 @@ struct cx_run_profile {
 /* What a run did. "earlier" counts what the folder held already. */
 struct cx_run_report {
     uint64_t documents, skipped, sequences, tokens, pairs, bytes, shards; /* of the whole folder */
+    uint64_t stripped;                                                    /* documents kept without their annotations */
     uint64_t earlier_shards, earlier_documents;
     uint64_t computed_tokens, computed_sequences;
     float completeness_error; /* the largest */

@@ -25,12 +25,15 @@ struct cx_store_options {
     const char *directory;
     unsigned maps; /* see stage.h */
     bool per_head, hidden_states;
-    size_t layers;               /* of the model */
-    const size_t *stored_layers; /* [stored_layer_count], rising */
-    size_t stored_layer_count;   /* L */
-    const size_t *vector_layers; /* [vector_layer_count] */
-    size_t vector_layer_count;   /* V */
-    unsigned vector_stages;      /* a set of stages */
+    bool annotations;              /* documents of the corpus may be annotated: words, mentions and labels are stored */
+    bool masked;                   /* tokens may be masked: their ids before that are stored */
+    struct cx_label_table *labels; /* what the sequences' label ids say; may be NULL without annotations */
+    size_t layers;                 /* of the model */
+    const size_t *stored_layers;   /* [stored_layer_count], rising */
+    size_t stored_layer_count;     /* L */
+    const size_t *vector_layers;   /* [vector_layer_count] */
+    size_t vector_layer_count;     /* V */
+    unsigned vector_stages;        /* a set of stages */
     size_t heads, hidden_size;
     enum cx_map_type map_type;
     int kept_mantissa_bits; /* of maps, round to nearest even; 23: all */
@@ -65,6 +68,7 @@ struct cx_store_seconds {
 /* What the manifest says of a finished part. */
 struct cx_part_summary {
     uint64_t shard, first_document, documents, skipped; /* documents: in the shard's range, skipped ones included */
+    uint64_t stripped;                                  /* documents whose annotations could not be used, kept without them */
     uint64_t sequences, tokens, pairs, bytes;           /* bytes of the file */
     uint64_t content_hash;                              /* of the documents' lines, from cx_document.content_hash, in order */
     uint32_t file_crc32;
@@ -87,10 +91,11 @@ uint64_t cx_store_bytes(const struct cx_store_options *options, const uint64_t *
 
 /* --- the manifest --- */
 
-/* A document that was left out, and why. */
+/* A document that was left out, or kept without its annotations, and why. */
 struct cx_skipped_document {
     uint64_t document, line;
     const char *source, *reason;
+    bool stripped; /* kept */
 };
 
 struct cx_manifest;
@@ -147,7 +152,7 @@ struct cx_verify_report {
 CX_MUST_USE enum cx_status cx_store_verify(const char *directory, double completeness_bound, void (*complain)(void *context, const char *sentence),
                                            void *context, struct cx_verify_report *report, struct cx_error *error);
 
-/* Calls `tell` for every document that the finished shards left out, in the manifest's order; for summary.json. */
+/* Calls `tell` for every document that the finished shards left out or stripped of annotations, in the manifest's order; for summary.json. */
 CX_MUST_USE enum cx_status cx_store_skipped(const char *directory, void (*tell)(void *context, const struct cx_skipped_document *skipped), void *context,
                                             struct cx_error *error);
 

@@ -35,6 +35,7 @@ class Part:
     file_crc32: int
     completeness_error: float
     left_out: tuple[dict[str, Any], ...]
+    stripped: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass
@@ -55,6 +56,11 @@ class Manifest:
     def left_out(self) -> list[dict[str, Any]]:
         """Documents that could not be used: document, line, source, reason."""
         return [document for part in self.parts for document in part.left_out]
+
+    @property
+    def stripped(self) -> list[dict[str, Any]]:
+        """Documents that were kept without their annotations, which could not be used: document, line, source, reason."""
+        return [document for part in self.parts for document in part.stripped]
 
     def check_parts(self, folder: Path, contents: bool) -> None:
         """Every part is there and has its size; with `contents`, also its checksum."""
@@ -142,4 +148,5 @@ def _part(content: dict[str, Any]) -> Part:
         file_crc32=int(content["file_crc32"], 16),
         completeness_error=float(content["completeness_error"]),
         left_out=tuple(content["left_out"]),
+        stripped=tuple(content.get("stripped_documents", ())),
     )

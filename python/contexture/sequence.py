@@ -29,6 +29,7 @@ class Flags(enum.IntFlag):
     REPAIRED = 4  # invalid UTF-8 was replaced by U+FFFD
     PAIR = 8  # two texts
     IDS = 16  # ready input_ids, without a text
+    ANNOTATED = 32  # words come from the corpus' annotation
 
 
 class Blocks(Mapping[str, np.ndarray]):
@@ -162,6 +163,56 @@ class Sequence:
     def text_index(self) -> np.ndarray:
         """[n] 0 for tokens of the first text, 1 of the second, -1 of neither."""
         return self._token_rows("/tok/text_index")
+
+    @cached_property
+    def word(self) -> np.ndarray:
+        """[n] the word of the sequence that a token is part of: 0, 1, … in order of first appearance; -1: none. Words are the corpus' annotated ones, and
+        the tokenizer's own in a text without annotation."""
+        if "/tok/word" in self._open():
+            return self._token_rows("/tok/word")
+        seen: dict[tuple[int, int], int] = {}
+        words = zip(self.text_index.tolist(), self.word_ids.tolist(), strict=True)
+        return np.array([-1 if word < 0 else seen.setdefault((text, word), len(seen)) for text, word in words], dtype=np.int32)
+
+    @cached_property
+    def entity(self) -> np.ndarray:
+        """[n] the entity mention of the sequence that a token is part of, numbered as words are; -1: none."""
+        return self._token_rows("/tok/entity") if "/tok/entity" in self._open() else np.full(self.n_tokens, -1, dtype=np.int32)
+
+    def _labels(self, name: str) -> list[str]:
+        if name not in self._open():
+            return [""] * self.n_tokens
+        return [bytes(label).rstrip(b"\0").decode("utf-8", "replace") for label in self._token_rows(name)]
+
+    @cached_property
+    def pos(self) -> list[str]:
+        """[n] part of speech of the token's word, as the corpus annotates it; "": none."""
+        return self._labels("/tok/pos")
+
+    @cached_property
+    def entity_label(self) -> list[str]:
+        """[n] label of the token's entity mention; "": none."""
+        return self._labels("/tok/entity_label")
+
+    @cached_property
+    def label(self) -> list[str]:
+        """[n] label of the token's word, as the corpus annotates it; "": none."""
+        return self._labels("/tok/label")
+
+    @property
+    def annotated(self) -> bool:
+        """The corpus annotates words of this sequence."""
+        return Flags.ANNOTATED in self.flags
+
+    @cached_property
+    def original_ids(self) -> np.ndarray:
+        """[n] ids before --mask-rate took the mask token instead."""
+        return self._token_rows("/tok/original_id") if "/tok/original_id" in self._open() else self.input_ids
+
+    @cached_property
+    def masked(self) -> np.ndarray:
+        """[n] bool: --mask-rate replaced the token by the mask token."""
+        return self.original_ids != self.input_ids
 
     @cached_property
     def tokens(self) -> list[str]:

@@ -1,0 +1,57 @@
+"""python -m contexture.annotate on real sentences, with a real model of spaCy."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import support
+
+from contexture import annotate
+
+ANNOTATED = support.TESTS / "golden" / "annotated.jsonl.gz"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_model() -> None:
+    pytest.importorskip("spacy", reason="spaCy is not installed")
+    if not any(importlib.util.find_spec(name) for name in annotate.MODELS):
+        pytest.skip("no English model of spaCy is installed")
+
+
+def test_annotator_on_real_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text in, gzip out, and again from JSONL: the words are those of the committed file. Labels may change a little with the processor's arithmetic."""
+    with gzip.open(ANNOTATED, "rt", encoding="utf-8") as file:
+        expected = [document for document in map(json.loads, file) if document["id"].startswith("people")]
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\ufeff\n" + "\r\n".join(document["text"] for document in expected) + "\n \n", encoding="utf-8")
+    assert annotate.main(["-i", str(texts), "-o", str(tmp_path / "out.jsonl.gz")]) == 0
+    with gzip.open(tmp_path / "out.jsonl.gz", "rt", encoding="utf-8") as file:
+        found = [json.loads(line) for line in file]
+    assert [document["text"] for document in found] == [document["text"] for document in expected]
+    same = words = 0
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [(word["start"], word["end"]) for word in ours["words"]] == [(word["start"], word["end"]) for word in theirs["words"]]
+        same += sum(ours == theirs for ours, theirs in zip(ours["words"], theirs["words"], strict=True))
+        words += len(ours["words"])
+    assert same >= 0.99 * words, f"{same} of {words} words have the labels of {ANNOTATED.name}"
+    assert sum("ner" in word for document in found for word in document["words"]) > 500
+
+    lines = support.write_jsonl(tmp_path / "two.jsonl", [{"id": "x", "body": "Marie Curie was born in Warsaw. She died in France.", "source": "own"}])
+    assert annotate.main(["-i", str(lines), "--text-field", "body", "--sentences", "--label", "dep"]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["id"], first["body"], first["source"]) == ("x.1", "Marie Curie was born in Warsaw.", "own")
+    assert (second["id"], second["words"][0]["label"]) == ("x.2", "nsubj")
+    assert [word.get("ner") for word in first["words"]][:2] == ["B-PERSON", "I-PERSON"]
+
+
+def test_annotator_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert annotate.main(["-m", "no_such_model"]) == 1
+    assert "the spaCy model no_such_model is not installed" in capsys.readouterr().err
+    lines = tmp_path / "bad.jsonl"
+    lines.write_text('{"text": "a"}\n{"body": "a"}\n', encoding="utf-8")
+    assert annotate.main(["-i", str(lines), "-o", str(tmp_path / "out.jsonl")]) == 1
+    assert 'line 2 has no text in a field "text"' in capsys.readouterr().err
