@@ -19,7 +19,7 @@ enum cx_status pair_count(const struct cx_run_settings *settings, const struct c
         status = cx_pair_filter_create(filter, error);
     while (status == CX_OK && (status = reader_next(&reader, &window, error)) == CX_OK)
         for (size_t k = 0; k < window.sequences.count; k++)
-            cx_pair_filter_add(*filter, window.sequences.items[k].input_ids, window.sequences.items[k].tokens);
+            cx_pair_filter_add(*filter, &window.sequences.items[k]);
     window_free(&window);
     reader_free(&reader);
     setup_close(&setup);

@@ -17,6 +17,9 @@
 /* One more window than there are result buffers: the next one is read while one is computed and one is written. */
 enum { most_windows = most_result_buffers + 1 };
 
+/* Pairs of token types that pair_amplification keeps sums for, if no --min-count says how many: 1 MB a shard with 6 layers. */
+enum { usual_pairs = 2000 };
+
 struct run {
     const struct cx_run_settings *settings;
     const struct cx_run_observer *observer;
@@ -64,11 +67,13 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     options.backend = run->backend->operations->name;
     run->writer_is_open = true;
     status = writer_open(&run->writer, &options, text, run->report, error);
-    if (status == CX_OK && settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS) && settings->min_count > 1)
+    if (status == CX_OK && settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS) && settings->min_count != 1)
         status = pair_count(settings, run->observer, run->corpus_fingerprint, &run->pair_filter, error);
     if (status == CX_OK && settings->analyses != 0) {
         struct cx_stats_options stats_options = setup_stats_options(&run->setup);
         stats_options.pair_filter = run->pair_filter;
+        if (run->pair_filter && settings->min_count == 0)
+            stats_options.min_count = cx_pair_filter_min_count(run->pair_filter, usual_pairs);
         status = cx_stats_create(&stats_options, run->setup.labels, run->setup.threads, &run->writer.stats, error);
     }
     free(text);

@@ -45,11 +45,12 @@ static void places_of(int32_t target, int32_t source, size_t places[2]) {
     places[1] = (size_t)(mixed >> 32 & mask);
 }
 
-void cx_pair_filter_add(struct cx_pair_filter *filter, const int32_t *ids, size_t count) {
+void cx_pair_filter_add(struct cx_pair_filter *filter, const struct cx_sequence *sequence) {
+    const int32_t *ids = sequence->input_ids;
     size_t places[2];
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < count; j++) {
-            if (i == j)
+    for (size_t i = 0; i < sequence->tokens; i++)
+        for (size_t j = 0; j < sequence->tokens && !sequence->special[i]; j++) {
+            if (i == j || sequence->special[j])
                 continue;
             places_of(ids[i], ids[j], places);
             uint16_t *first = &filter->counters[places[0]], *second = &filter->counters[places[1]];
@@ -59,6 +60,26 @@ void cx_pair_filter_add(struct cx_pair_filter *filter, const int32_t *ids, size_
             *first += *first == before;
             *second += second != first && *second == before;
         }
+}
+
+static uint64_t pairs_with(const struct cx_pair_filter *filter, uint64_t min_count) {
+    uint64_t places = 0;
+    for (size_t place = 0; place < (size_t)1 << place_bits; place++)
+        places += filter->counters[place] >= min_count;
+    return places / 2;
+}
+
+/* A pair has two places, so that half of the places that reach a count are as many as there are such pairs, where few share a place. */
+uint64_t cx_pair_filter_min_count(const struct cx_pair_filter *filter, uint64_t pairs) {
+    uint64_t low = 5, high = most;
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        if (pairs_with(filter, middle) <= pairs)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
 }
 
 bool cx_pair_filter_passes(const struct cx_pair_filter *filter, int32_t target, int32_t source, uint64_t min_count) {

@@ -31,12 +31,13 @@ static enum cx_status prepare(void *state, struct view *view, struct cx_error *e
     struct pair_state *self = state;
     const struct cx_pair_filter *filter = self->options.pair_filter;
     const int32_t *ids = view->sequence->input_ids;
+    const uint8_t *special = view->sequence->special;
     enum cx_status status = CX_OK;
     for (size_t i = 0, pair = 0; i < view->n; i++)
         for (size_t j = 0; j < view->n && status == CX_OK; j++, pair++) {
             size_t slot;
             view->pair_slot[pair] = no_slot;
-            if (i == j || (filter && !cx_pair_filter_passes(filter, ids[i], ids[j], self->options.min_count)))
+            if (i == j || special[i] || special[j] || (filter && !cx_pair_filter_passes(filter, ids[i], ids[j], self->options.min_count)))
                 continue;
             status = slots_find(&self->pairs, (uint64_t)(uint32_t)ids[i] << 32 | (uint32_t)ids[j], &slot, error);
             if (status != CX_OK)

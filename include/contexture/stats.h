@@ -146,7 +146,12 @@ CX_MUST_USE enum cx_status cx_stats_derive(const struct cx_stats_set *parts, str
  */
 CX_MUST_USE enum cx_status cx_pair_filter_create(struct cx_pair_filter **filter, struct cx_error *error);
 void cx_pair_filter_destroy(struct cx_pair_filter *filter); /* NULL is allowed */
-void cx_pair_filter_add(struct cx_pair_filter *filter, const int32_t *ids, size_t count);
+/* The pairs of a sequence's tokens, but for those that are special and for a place with itself. */
+void cx_pair_filter_add(struct cx_pair_filter *filter, const struct cx_sequence *sequence);
+
+/* The smallest min_count, 5 at least, that about `pairs` pairs of token types reach. */
+uint64_t cx_pair_filter_min_count(const struct cx_pair_filter *filter, uint64_t pairs);
+
 bool cx_pair_filter_passes(const struct cx_pair_filter *filter, int32_t target, int32_t source, uint64_t min_count);
 
 struct cx_stats;
