@@ -46,6 +46,6 @@ struct accumulator_kind {
     void (*destroy)(void *state);
 };
 
-extern const struct accumulator_kind change_accumulator, mixing_accumulator, category_accumulator, cancellation_accumulator;
+extern const struct accumulator_kind change_accumulator, mixing_accumulator, pair_accumulator, category_accumulator, cancellation_accumulator;
 
 #endif

@@ -81,7 +81,7 @@ static const struct cx_stats_column_kind correlation_columns[] = {
 };
 
 static const struct cx_stats_column_kind pair_columns[] = {
-    KEY("target", NULL, "id of the target token in the vocabulary"),
+    KEY("target", NULL, "id of the target token in the vocabulary; special tokens, and pairs of a place with itself, are left out"),
     KEY("source", NULL, "id of the source token"),
     COUNT("count", "pairs of places with these tokens"),
     SUM("sum", "[stored layers * 5 components], component by component inside a layer: of the change of the map"),

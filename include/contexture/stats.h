@@ -94,15 +94,18 @@ struct cx_stats_table {
     struct cx_stats_column *columns; /* [kind->column_count] */
 };
 
+struct cx_pair_filter;
+
 /* What decides the values of the statistics, beside maps and sequences. */
 struct cx_stats_options {
     unsigned analyses;
-    size_t layer_count;   /* L: the results' */
-    const size_t *layers; /* [L] their numbers in the model, rising */
-    uint64_t bootstrap;   /* replicates */
-    uint64_t min_count;   /* of a pair of token types in the corpus */
-    uint64_t top_pairs;   /* pairs told for each layer, component and sign */
-    bool raw_maps;        /* maps are compared as they are; else each row is divided by its sum first */
+    size_t layer_count;                       /* L: the results' */
+    const size_t *layers;                     /* [L] their numbers in the model, rising */
+    uint64_t bootstrap;                       /* replicates */
+    uint64_t min_count;                       /* of a pair of token types in the corpus */
+    uint64_t top_pairs;                       /* pairs told for each layer, component and sign */
+    bool raw_maps;                            /* maps are compared as they are; else each row is divided by its sum first */
+    const struct cx_pair_filter *pair_filter; /* borrowed; NULL: all pairs are kept. Of no account in merging: it only leaves out what would not be told. */
 };
 
 /* The tables of a shard, or of several merged ones; start zeroed, end with cx_stats_set_free(). */
@@ -136,6 +139,20 @@ CX_MUST_USE enum cx_status cx_stats_merge(struct cx_stats_set *into, struct cx_s
 CX_MUST_USE enum cx_status cx_stats_derive(const struct cx_stats_set *parts, struct cx_stats_set *merged, struct cx_error *error);
 
 /* --- accumulating a shard --- */
+
+/*
+ * Which pairs of token types may stand in the corpus min_count times: all that do, and few others, in 32 MiB, if it was given all sequences of the corpus. In a
+ * corpus most pairs stand once or twice, and to keep sums for them takes as much as the maps themselves.
+ */
+CX_MUST_USE enum cx_status cx_pair_filter_create(struct cx_pair_filter **filter, struct cx_error *error);
+void cx_pair_filter_destroy(struct cx_pair_filter *filter); /* NULL is allowed */
+/* The pairs of a sequence's tokens, but for those that are special and for a place with itself. */
+void cx_pair_filter_add(struct cx_pair_filter *filter, const struct cx_sequence *sequence);
+
+/* The smallest min_count, 5 at least, that about `pairs` pairs of token types reach. */
+uint64_t cx_pair_filter_min_count(const struct cx_pair_filter *filter, uint64_t pairs);
+
+bool cx_pair_filter_passes(const struct cx_pair_filter *filter, int32_t target, int32_t source, uint64_t min_count);
 
 struct cx_stats;
 
