@@ -111,15 +111,12 @@ def word_and_entity_pairs(run: Run) -> Finding:
             )
             if component == "ff":
                 outcomes.append(_outcome(len(more) + len(less), len(part)))
-        if outcomes and first == "same_word" and _pairs(table, "adjacent"):
-            near = statistics.category_difference(first, "adjacent", by_layer=False)
-            near = near[near["component"] == "ff"]
-            if len(near):
-                row = near.iloc[0]
-                sentences.append(
-                    "Pieces of one word stand side by side, so part of this is nearness: against all neighbouring tokens the difference of FF is "
-                    f"{interval(row['difference'] * factor, row['low'] * factor, row['high'] * factor)}."
-                )
+        near = statistics.category_difference(first, "adjacent", by_layer=False) if _pairs(table, "adjacent") else by_layer[:0]
+        for _, row in near[near["component"] == "ff"].iterrows():
+            sentences.append(
+                "Such pairs stand close together, so part of this may be nearness: against all neighbouring tokens, FF's difference is "
+                f"{interval(row['difference'] * factor, row['low'] * factor, row['high'] * factor)}."
+            )
     tested = [outcome for outcome in outcomes if outcome != UNTESTED]
     if not tested:
         return Finding(statement, UNTESTED, sentences)
