@@ -41,7 +41,7 @@ def every_component(run: Run) -> Finding:
     try:
         whole = run.contextualization_change()
     except RunError as error:
-        return Finding(statement, UNTESTED, [_sentence(error)])
+        return Finding(statement, UNTESTED, [as_sentence(error)])
     table = whole[(whole["variant"] == "all") & whole["component"].isin(SINGLE_COMPONENTS)].dropna(subset=["mean"])
     tested = table.dropna(subset=["low"])
     if tested.empty:
@@ -85,7 +85,7 @@ def word_and_entity_pairs(run: Run) -> Finding:
         statistics = run.statistics
         table = run.categories()
     except RunError as error:
-        return Finding(statement, UNTESTED, [_sentence(error)])
+        return Finding(statement, UNTESTED, [as_sentence(error)])
     factor, unit = (1, "") if statistics.raw_maps else (100, " percentage points of the target's row")
     sentences, outcomes = [], []
     for first, others, what, reason in (
@@ -144,11 +144,11 @@ def _outcome(clear: int, layers: int) -> str:
 
 
 def cancellation(run: Run) -> Finding:
-    statement = "Later components undo part of the feed-forward block's change"
+    statement = "Later components undo part of the change by FF"
     try:
         table = run.cancellation()
     except RunError as error:
-        return Finding(statement, UNTESTED, [_sentence(error)])
+        return Finding(statement, UNTESTED, [as_sentence(error)])
     table = table[(table["variant"] == "all") & (table["earlier"] == "ff")].dropna(subset=["share_low"])
     if table.empty:
         return Finding(statement, UNTESTED, ["An interval needs two sequences at least in which the maps change."])
@@ -195,7 +195,8 @@ def interval(value: float, low: float, high: float) -> str:
         return f"{number(value)} (no interval)"
     width = high - low
     decimals = 3 if width <= 0 else min(max(1 - math.floor(math.log10(width)), 0), 6)
-    texts = [f"{end:.{decimals}f}".replace("-", "−") for end in (value, low, high)]
+    # Adding 0 makes 0 of −0.
+    texts = [f"{round(end, decimals) + 0.0:.{decimals}f}".replace("-", "−") for end in (value, low, high)]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
@@ -230,6 +231,7 @@ def _layers(layers: list[int]) -> str:
     return f"layer{'s' if len(layers) > 1 else ''} {', '.join(texts)}"
 
 
-def _sentence(error: Exception) -> str:
+def as_sentence(error: Exception) -> str:
+    """With a capital letter and a full stop."""
     text = str(error)
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

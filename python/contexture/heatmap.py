@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,8 @@ from contexture.sequence import Sequence
 
 FEWEST_TOKENS, MOST_TOKENS = 6, 24
 LOOKED_AT = 2000  # sequences from which the examples are chosen
-CELL, LETTER, GAP = 16.0, 6.4, 6.0
+CELL, LETTER, GAP = 16.0, 6.8, 6.0
+MOST_LETTERS = 20
 STEPS = (("attn_res_ln", "ff"), ("attn_res_ln", "ff_res_ln"), ("attn", "ff_res_ln"), ("attn", "attn_res_ln"), ("ff", "ff_res_ln"))
 
 
@@ -72,8 +74,18 @@ def heatmap(sequence: Sequence) -> Heatmap:
     panels = [_panel(f"{name}: share of the target’s row", shares[name][place], sequence, False) for name in names]
     if len(names) > 1:
         panels.append(_panel(f"change from {names[0]} to {names[1]}", shares[names[1]][place] - shares[names[0]][place], sequence, True))
-    margin = LETTER * max(max(map(len, sequence.tokens)), 4) + GAP
-    return Heatmap(sequence.id, sequence.text, run.layers[place], sequence.tokens, panels, margin, margin + CELL * sequence.n_tokens + GAP)
+    tokens = [_short(token) for token in sequence.tokens]
+    margin = LETTER * max(map(_width, tokens), default=0) + GAP
+    return Heatmap(sequence.id, sequence.text, run.layers[place], tokens, panels, margin, margin + CELL * sequence.n_tokens + GAP)
+
+
+def _short(token: str) -> str:
+    return token if len(token) <= MOST_LETTERS else f"{token[: MOST_LETTERS - 1]}…"
+
+
+def _width(text: str) -> int:
+    """In letters of the fixed width that the page sets them in; those of East Asia take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _panel(heading: str, values: np.ndarray, sequence: Sequence, signed: bool) -> Panel:
@@ -82,10 +94,9 @@ def _panel(heading: str, values: np.ndarray, sequence: Sequence, signed: bool) -
         colors, scale = colormaps["RdBu_r"], Normalize(-most, most)
     else:
         colors, scale = colormaps["magma_r"], PowerNorm(0.5, 0, 1)
-    margin = LETTER * max(max(map(len, sequence.tokens)), 4) + GAP
     tokens = sequence.tokens
     cells = [
-        Cell(margin + CELL * j, margin + CELL * i, to_hex(colors(scale(value))), f"{target} ← {source}: {value:{'+' if signed else ''}.3f}".replace("-", "−"))
+        Cell(CELL * j, CELL * i, to_hex(colors(scale(value))), f"{target} ← {source}: {value:{'+' if signed else ''}.3f}".replace("-", "−"))
         for i, target in enumerate(tokens)
         for j, (source, value) in enumerate(zip(tokens, values[i].tolist(), strict=True))
     ]

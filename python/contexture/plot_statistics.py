@@ -70,7 +70,7 @@ CLASS_LABELS = {
 CATEGORY_PANELS = (("same_word", "other_word", "adjacent"), ("same_entity", "both_entities", "entity_other", "no_entity"))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 CYCLE = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, "#777777")
-WIDTH, PANEL_HEIGHT = 6.0, 3.5
+WIDTH, PANEL_HEIGHT = 5.0, 3.1  # narrow, so that letters are large enough on a phone
 MOST_BARS = 72  # more are drawn as lines
 
 
@@ -234,6 +234,8 @@ def _of(table: pandas.DataFrame, column: str, name: str) -> pandas.DataFrame:
 
 def _of_layers(table: pandas.DataFrame, layers: AbstractSequence[int] | None) -> tuple[pandas.DataFrame, list[int]]:
     known = sorted(set(table["layer"].tolist()))
+    if not known:
+        raise RunError("there is nothing to draw: the table of these statistics has no rows, since no sequence could be compared")
     for layer in layers or ():
         if layer not in known:
             raise UnknownName("layer", layer, [str(number) for number in known])
@@ -288,7 +290,7 @@ def _layer_ticks(axis: Axes, layers: list[int]) -> None:
 def _legend(axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     if handles:
-        columns = 3 if max(map(len, labels)) < 18 else 2
+        columns = 3 if max(map(len, labels)) < 14 else 2
         axis.legend(handles, [label.replace("$", r"\$") for label in labels], fontsize=8, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
 
 

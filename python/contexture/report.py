@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 import contexture
 from contexture import plot_statistics
 from contexture.errors import RunError, UnknownName
-from contexture.findings import findings, number
+from contexture.findings import as_sentence, findings, number
 from contexture.heatmap import Heatmap, example_heatmaps
 from contexture.plot_statistics import CATEGORY_LABELS, CLASS_LABELS, COMPONENT_LABELS
 from contexture.run import Run, open_run
-from contexture.statistics import SINGLE_COMPONENTS
+from contexture.statistics import COMPONENTS, SINGLE_COMPONENTS
 
 EXAMPLES = 3
 TOP_PAIRS = 10
@@ -108,7 +108,7 @@ def _section(run: Run, name: str, heading: str, fill: Callable[[Run, Section], N
     try:
         fill(run, section)
     except RunError as error:
-        return Section(name, heading, [f"{error}."])
+        return Section(name, heading, [as_sentence(error)])
     return section
 
 
@@ -120,7 +120,7 @@ def fill_change(run: Run, section: Section) -> None:
     alt = f"Change by component and layer. {_largest(table[(table['variant'] == 'all') & table['component'].isin(SINGLE_COMPONENTS)], 'mean')}"
     section.pictures.append(picture(plot_statistics.contextualization_change(run), alt, "Contextualization change of each component, by layer. Whiskers: 95 % interval over sequences."))
     for variant, title in (("all", "All elements"), ("no_special", "Without special tokens"), ("no_diagonal", "Without the diagonal")):
-        part = table[table["variant"] == variant]
+        part = table[table["variant"] == variant].sort_values("component", key=lambda names: names.map(list(COMPONENTS).index), kind="stable")
         section.tables.append(_by_layer(part, "component", ("mean", "low", "high"), COMPONENT_LABELS, f"{title}: mean and interval"))
 
 
@@ -153,12 +153,14 @@ def fill_top_pairs(run: Run, section: Section) -> None:
         return
     factor, unit = (1, "norm") if run.statistics.raw_maps else (100, "percentage points")
     section.text.append(f"Target ← source, the mean change ({unit}), and how often the pair stands in the corpus: {least} times at least. The largest first.")
-    for component in SINGLE_COMPONENTS:
+    for component in ("ff", *(name for name in SINGLE_COMPONENTS if name != "ff")):
         for sign, what in (("positive", "amplifies"), ("negative", "weakens")):
             part = table[(table["component"] == component) & (table["sign"] == sign)]
             layers = sorted(set(part["layer"].tolist()))
+            # Where a component weakens all pairs, the largest means are those that it weakens least.
+            part = part[part["mean"] > 0 if sign == "positive" else part["mean"] < 0]
             cells = {
-                (row.layer, row.rank): f"{row.target_token} ← {row.source_token}  {number(row.mean * factor)} ({row.count:,})" for row in part.itertuples(index=False)
+                (row.layer, row.rank): f"{row.target_token} ← {row.source_token} · {number(row.mean * factor)} ({row.count:,})" for row in part.itertuples(index=False)
             }
             rows = [[rank + 1, *(cells.get((layer, rank), "") for layer in layers)] for rank in sorted(set(part["rank"].tolist()))]
             caption = f"Pairs that {COMPONENT_LABELS[component]} {what} most"
