@@ -104,7 +104,7 @@ def test_whole_report(page: str) -> None:
     # FF: 0.3 and a hundredth of the layer, 1 and 3; the interval is ± 1.96 · 0.025.
     assert "FF 0.320 [0.271, 0.369]" in text
     # Three replicates have 0.05, 0.05 and 0.2; a share of 0.02 more is 2 percentage points.
-    assert "FF, two pieces of one word against the others: 2.0 [5.0, 19.2] percentage points" in text
+    assert "FF, two pieces of one word against the others: 2 [5, 19] percentage points" in text
     assert "RES2 and LN2 together undo 20.0 % of FF's change: share −0.20 [−0.30, −0.10], mean over layers; undone in layers 1, 3." in text
     assert len(content.all("img")) == 7 and len(content.all("svg")) == 3 * 3
     assert "completeness" in text and "1.0e-07" in text
