@@ -8,7 +8,7 @@ if(CX_SANITIZE)
 endif()
 
 # Tests that do not run the program learn nothing from a sanitizer.
-set(python_tests end_to_end)
+set(python_tests end_to_end statistics)
 if(NOT CX_SANITIZE)
   list(APPEND python_tests annotate annotations notebook oracle pytorch_maps reader)
 endif()

@@ -86,7 +86,7 @@ const struct option option_table[] = {
     {"bootstrap", 0, OPTION_COUNT, MEMBER(run.bootstrap), "100", 0, 100000, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
      "replicates of the bootstrap by sequence in the statistics of categories; 0: none"},
     {"min-count", 0, OPTION_COUNT, MEMBER(run.min_count), "0", 0, most, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
-     "pairs of token types that stand in the corpus less often are left out of pair_amplification; 0: a count that leaves about 2,000 pairs"},
+     "pairs of token types that stand in the corpus less often are left out of pair_amplification; 0: a count that leaves about 1,000 pairs"},
     {"top-pairs", 0, OPTION_COUNT, MEMBER(run.top_pairs), "100", 0, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
      "pairs that pair_amplification tells for every layer, component and sign"},
     {"raw-maps", 0, OPTION_FLAG, MEMBER(run.raw_maps), "false", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, statistics_group,

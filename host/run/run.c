@@ -17,8 +17,8 @@
 /* One more window than there are result buffers: the next one is read while one is computed and one is written. */
 enum { most_windows = most_result_buffers + 1 };
 
-/* Pairs of token types that pair_amplification keeps sums for, if no --min-count says how many: 1 MB a shard with 6 layers. */
-enum { usual_pairs = 2000 };
+/* Pairs of token types that pair_amplification keeps sums for, if no --min-count says how many: half a megabyte a shard with 6 layers. */
+enum { usual_pairs = 1000 };
 
 struct run {
     const struct cx_run_settings *settings;

@@ -68,8 +68,8 @@ static enum cx_status choose_sequences(struct setup *setup, struct cx_error *err
         .mask_seed = settings->seed,
     };
     if (settings->mask_rate > 0 && (!setup->tokenizer || cx_tokenizer_mask_id(setup->tokenizer) < 0))
-        return cx_fail(error, CX_ERROR_UNSUPPORTED, "--mask-rate: %s has no %s; leave the option out, or add the token to tokenizer_config.json as mask_token",
-                       settings->model, setup->tokenizer ? "mask token that its tokenizer knows" : "tokenizer, which would know the mask token");
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "--mask-rate: %s has no %s; leave the option out", settings->model,
+                       setup->tokenizer ? "mask token that its tokenizer knows" : "tokenizer, which would know the mask token");
     size_t special = setup->tokenizer ? cx_tokenizer_special_count(setup->tokenizer, settings->corpus.pair_field != NULL) : 0;
     if (setup->sequence_options.longest <= special)
         return cx_fail(error, CX_ERROR_USAGE, "--max-tokens %zu: the tokenizer's %zu special tokens alone fill a sequence; give at least %zu",

@@ -14,6 +14,7 @@ import importlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -66,10 +67,16 @@ def read_documents(lines: Iterable[bytes], jsonl: bool, text_field: str) -> Iter
         yield document
 
 
+def memory_zone(nlp: Language) -> contextlib.AbstractContextManager[Any]:
+    """What spaCy remembers of texts inside of it is forgotten at its end; older versions keep every word they have seen."""
+    return nlp.memory_zone() if hasattr(nlp, "memory_zone") else contextlib.nullcontext()
+
+
 def split_sentences(documents: Iterable[dict[str, Any]], nlp: Language, text_field: str) -> Iterator[dict[str, Any]]:
     """Every sentence as a document of its own; one of "id" gets "id.1", "id.2", …"""
     for document in documents:
-        sentences = [sentence.text.strip() for sentence in nlp(document[text_field]).sents]
+        with memory_zone(nlp):
+            sentences = [sentence.text.strip() for sentence in nlp(document[text_field]).sents]
         for number, sentence in enumerate(filter(None, sentences), 1):
             yield document | {text_field: sentence} | ({"id": f"{document['id']}.{number}"} if "id" in document else {})
 
@@ -94,16 +101,16 @@ def words_of(doc: Doc, label: str | None = None) -> list[dict[str, Any]]:
 def annotate(documents: Iterable[dict[str, Any]], nlp: Language, label: str | None = None, text_field: str = "text") -> Iterator[dict[str, Any]]:
     """The documents in their order, with "words". A text that is too long for the model stays without."""
 
-    def texts() -> Iterator[tuple[str, dict[str, Any]]]:
-        for document in documents:
-            text = document[text_field]
-            yield (text if len(text) <= nlp.max_length else "", document)
-
-    for doc, document in nlp.pipe(texts(), as_tuples=True, batch_size=64):
-        if doc.text == document[text_field]:
-            yield document | {"words": words_of(doc, label)}
-        else:
-            print(f"contexture.annotate: a text of {len(document[text_field])} characters is too long for the model and stays without words", file=sys.stderr)
+    rest = iter(documents)
+    while batch := list(islice(rest, 256)):
+        texts = [document[text_field] for document in batch]
+        with memory_zone(nlp):
+            words = [words_of(doc, label) for doc in nlp.pipe((text if len(text) <= nlp.max_length else "" for text in texts), batch_size=64)]
+        for document, text, found in zip(batch, texts, words, strict=True):
+            if len(text) <= nlp.max_length:
+                yield document | {"words": found}
+                continue
+            print(f"contexture.annotate: a text of {len(text)} characters is too long for the model and stays without words", file=sys.stderr)
             yield document
 
 

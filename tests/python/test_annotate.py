@@ -28,7 +28,7 @@ def test_annotator_on_real_sentences(tmp_path: Path, capsys: pytest.CaptureFixtu
         expected = [document for document in map(json.loads, file) if document["id"].startswith("people")]
     texts = tmp_path / "texts.txt"
     texts.write_text("\ufeff\n" + "\r\n".join(document["text"] for document in expected) + "\n \n", encoding="utf-8")
-    assert annotate.main(["-i", str(texts), "-o", str(tmp_path / "out.jsonl.gz")]) == 0
+    assert annotate.main(["-i", str(texts), "-o", str(tmp_path / "out.jsonl.gz"), "--label", "tag"]) == 0
     with gzip.open(tmp_path / "out.jsonl.gz", "rt", encoding="utf-8") as file:
         found = [json.loads(line) for line in file]
     assert [document["text"] for document in found] == [document["text"] for document in expected]
@@ -55,3 +55,13 @@ def test_annotator_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     lines.write_text('{"text": "a"}\n{"body": "a"}\n', encoding="utf-8")
     assert annotate.main(["-i", str(lines), "-o", str(tmp_path / "out.jsonl")]) == 1
     assert 'line 2 has no text in a field "text"' in capsys.readouterr().err
+
+
+def test_a_text_too_long_for_the_model_stays_without_words(capsys: pytest.CaptureFixture[str]) -> None:
+    nlp = annotate.load_model()
+    nlp.max_length = 20
+    documents = [{"text": "Oslo is near."}, {"text": "Bergen is far from Oslo."}, {"text": ""}]
+    first, second, third = annotate.annotate(documents, nlp)
+    assert first["words"][0] == {"start": 0, "end": 4, "pos": "PROPN", "ner": "B-GPE"}
+    assert second == documents[1] and third["words"] == []
+    assert "24 characters" in capsys.readouterr().err

@@ -89,19 +89,22 @@ def test_words_of_tokens(random_checkpoints: dict[str, Path], tmp_path: Path) ->
         with contexture.open_run(out / "run.h5") as joined:
             assert joined[7].pos == run[7].pos and joined[-1].entity_label == run[-1].entity_label
     # Threads show in no byte, shards in no value.
-    other = run_program(folder, ANNOTATED, tmp_path / "threads", "--too-long", "window", "--shard-size", 30, "--threads", 1)
-    for part in sorted((out / "parts").iterdir()):
-        assert part.read_bytes() == (other / "parts" / part.name).read_bytes(), part.name
+    options = ("--too-long", "window", "--limit", 40, "--shard-size")
+    one, two = (run_program(folder, ANNOTATED, tmp_path / f"threads-{threads}", *options, 15, "--threads", threads) for threads in (1, 2))
+    for part in sorted((one / "parts").iterdir()):
+        assert part.read_bytes() == (two / "parts" / part.name).read_bytes(), part.name
+    with contexture.open_run(one) as first, contexture.open_run(out) as run:
+        assert all(a.word.tolist() == b.word.tolist() and a.pos == b.pos for a, b in zip(first, run))
 
 
 def test_masking(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     folder, rate = random_checkpoints["gelu"], 0.12
-    plain = run_program(folder, ANNOTATED, tmp_path / "plain", "--max-tokens", 40, "--limit", 100)
-    masked = run_program(folder, ANNOTATED, tmp_path / "masked", "--max-tokens", 40, "--limit", 100, "--mask-rate", rate, "--seed", 5)
+    plain = run_program(folder, ANNOTATED, tmp_path / "plain", "--max-tokens", 32, "--limit", 60)
+    masked = run_program(folder, ANNOTATED, tmp_path / "masked", "--max-tokens", 32, "--limit", 60, "--mask-rate", rate, "--seed", 5)
     shards = run_program(
-        folder, ANNOTATED, tmp_path / "shards", "--max-tokens", 40, "--limit", 100, "--mask-rate", rate, "--seed", 5, "--shard-size", 7, "--batch-tokens", 64
+        folder, ANNOTATED, tmp_path / "shards", "--max-tokens", 32, "--limit", 60, "--mask-rate", rate, "--seed", 5, "--shard-size", 7, "--batch-tokens", 64
     )
-    other = run_program(folder, ANNOTATED, tmp_path / "seed", "--max-tokens", 40, "--limit", 100, "--mask-rate", rate, "--seed", 6)
+    other = run_program(folder, ANNOTATED, tmp_path / "seed", "--max-tokens", 32, "--limit", 60, "--mask-rate", rate, "--seed", 6)
     vocabulary = json.loads((masked / "tokens.json").read_text())
     special = {vocabulary.index(token) for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")}
     with contexture.open_run(plain) as a, contexture.open_run(masked) as b, contexture.open_run(shards) as c, contexture.open_run(other) as d:
