@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.colors import Normalize, PowerNorm, to_hex
+from matplotlib.colors import Normalize, PowerNorm
 
 from contexture.convert import row_shares
 from contexture.run import Run
@@ -95,8 +95,9 @@ def _panel(heading: str, values: np.ndarray, sequence: Sequence, signed: bool) -
     else:
         colors, scale = colormaps["magma_r"], PowerNorm(0.5, 0, 1)
     tokens = sequence.tokens
+    painted = (colors(scale(values))[..., :3] * 255).round().astype(int)
     cells = [
-        Cell(CELL * j, CELL * i, to_hex(colors(scale(value))), f"{target} ← {source}: {value:{'+' if signed else ''}.3f}".replace("-", "−"))
+        Cell(CELL * j, CELL * i, "#{:02x}{:02x}{:02x}".format(*painted[i, j]), f"{target} ← {source}: {value:{'+' if signed else ''}.3f}".replace("-", "−"))
         for i, target in enumerate(tokens)
         for j, (source, value) in enumerate(zip(tokens, values[i].tolist(), strict=True))
     ]

@@ -47,7 +47,7 @@ class Statistics:
             if run.attributes and "analyses" not in self._first_part_attributes():
                 raise self._missing("all")
             raise RunError(f"{run.path} has no run.h5 yet, which holds the statistics; `contexture merge {run.path}` makes it of the finished parts")
-        self._file = run._cache.get(path)
+        self._path = path
         if "/stats" not in self._file:
             raise self._missing("all")
         if "/seq/n_tokens" in self._file and run.manifest:
@@ -57,6 +57,11 @@ class Statistics:
         self.options: dict[str, Any] = self._file.dataset_attributes("/stats")
         """Options that the values depend on: analyses, layers, bootstrap, min_count, top_pairs, raw_maps."""
         self.analyses: list[str] = [text.decode() if isinstance(text, bytes) else str(text) for text in self.options["analyses"]]
+
+    @property
+    def _file(self) -> HDF5File:
+        # The cache closes files that others push out.
+        return self._run._cache.get(self._path)
 
     def _first_part_attributes(self) -> dict[str, Any]:
         return self._run._cache.get(self._run._paths[0]).dataset_attributes("/stats")

@@ -165,6 +165,15 @@ def test_joined_file_alone_has_the_statistics(folder: Path) -> None:
     assert len(run.cancellation())
 
 
+def test_statistics_outlive_the_cache_of_open_files(folder: Path) -> None:
+    from contexture.hdf5_file import FileCache
+
+    run = contexture.open_run(folder)
+    run._cache = FileCache(limit=1)
+    assert (run.statistics.category_difference("same_word", "other_word")["method"] == "bootstrap").all()
+    assert len(run.categories())
+
+
 # Pictures.
 
 
@@ -175,6 +184,16 @@ def test_bars_are_the_means(run: contexture.Run) -> None:
     assert len(plot_statistics.contextualization_change(run, "no_diagonal", ["ff_block"]).axes[0].get_legend().get_texts()) == 1
     with pytest.raises(contexture.UnknownName, match="no variant 'none'"):
         plot_statistics.contextualization_change(run, "none")
+
+
+def test_many_layers_are_drawn_as_lines(tmp_path: Path) -> None:
+    layers = list(range(24))
+    run = contexture.open_run(fake_statistics.write_run(tmp_path / "out", Options(layers=layers, bootstrap=False)))
+    axis = plot_statistics.contextualization_change(run).axes[0]
+    np.testing.assert_allclose(lines(axis), [[change_mean(layer, step, "all") for layer in layers] for step in range(5)])
+    axis = plot_statistics.mixing_ratio(run, "frequency").axes[0]
+    shown = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert len(shown) == 8 and (shown[0], shown[-1]) == ("layer 0", "layer 23")
 
 
 def lines(axis: object) -> list[np.ndarray]:

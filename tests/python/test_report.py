@@ -15,7 +15,7 @@ import support
 from fake_statistics import Options
 
 import contexture
-from contexture import findings, report
+from contexture import findings, plot_statistics, report
 
 EVIL = "<script>alert(1)</script>"
 BARE = Options(layers=(3,), annotated=False, bootstrap=False, nan=True)
@@ -89,9 +89,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(support.ROOT / "python"), "PATH": "", "HOME": str(Path.home())}
+    return subprocess.run([sys.executable, "-W", "error", "-m", "contexture.report", *map(str, arguments)], env=environment, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def page(whole: Path) -> str:
-    return render(whole)
+    path = whole.parent / "page.html"
+    result = command(whole, "-o", path)
+    assert result.returncode == 0, result.stderr
+    return path.read_text(encoding="utf-8")
 
 
 def test_whole_report(page: str) -> None:
@@ -167,12 +175,12 @@ def test_numbers_are_written_for_people() -> None:
     assert findings._layers([0, 1, 2, 4, 5, 7]) == "layers 0–2, 4, 5, 7" and findings._layers([3]) == "layer 3"
 
 
-def test_command(whole: Path, page: str, tmp_path: Path) -> None:
-    """It writes the same bytes as any other process."""
-    environment = {"PYTHONPATH": str(support.ROOT / "python"), "PATH": "", "MPLCONFIGDIR": str(tmp_path)}
-    command = [sys.executable, "-W", "error", "-m", "contexture.report"]
-    result = subprocess.run([*command, str(whole), "-o", str(tmp_path / "page.html")], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page
-    result = subprocess.run([*command, str(tmp_path / "nothing")], env=environment, capture_output=True, text=True)
+def test_equal_numbers_give_equal_pictures(whole: Path) -> None:
+    with contexture.open_run(whole) as run:
+        first, second = (report.picture(plot_statistics.contextualization_change(run), "alt", "caption") for _ in range(2))
+    assert first == second
+
+
+def test_command_says_what_is_wrong(tmp_path: Path) -> None:
+    result = command(tmp_path / "nothing")
     assert result.returncode == 1 and "does not exist" in result.stderr and len(result.stderr.splitlines()) == 1
