@@ -274,6 +274,10 @@ static void what_cannot_be_merged_is_refused(void **unused) {
     assert_non_null(strstr(error.message, "a.h5: the table /stats/mixing_ratio/token: the keys of row 1"));
     ((int32_t *)column_values(&b.tables[TABLE_POS], "source_pos"))[0] = 99;
     assert_int_equal(cx_stats_set_check(&b, "b.h5", &error), CX_ERROR_DAMAGED);
+    ((int32_t *)column_values(&b.tables[TABLE_POS], "source_pos"))[0] = 1;
+    ((int32_t *)column_values(&b.tables[TABLE_BOOTSTRAP_COUNT], "category"))[CATEGORIES - 1] = CATEGORIES;
+    assert_int_equal(cx_stats_set_check(&b, "b.h5", &error), CX_ERROR_DAMAGED);
+    assert_non_null(strstr(error.message, "categories/bootstrap_count: row 14 has the category 15; there are 15"));
     cx_stats_set_free(&a);
     cx_stats_set_free(&b);
     free_corpus(corpus);

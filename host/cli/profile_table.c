@@ -58,7 +58,8 @@ void profile_print(const struct cx_run_report *report) {
     print_step("decompose, host", report->step_seconds[CX_STEP_DECOMPOSE] - waited, profile->seconds);
     print_step("wait for device", waited, profile->seconds);
     print_step("compress", profile->store.compress, profile->seconds);
-    print_step("write", write - profile->store.compress - profile->store.check, profile->seconds);
+    print_step("statistics", profile->statistics, profile->seconds);
+    print_step("write", write - profile->store.compress - profile->store.check - profile->statistics, profile->seconds);
     print_step("check", profile->store.check, profile->seconds);
     print_step("pipeline", profile->seconds, profile->seconds);
 }

@@ -120,6 +120,14 @@ int rows_compare(const struct cx_stats_table *a, size_t row_a, const struct cx_s
     return 0;
 }
 
+/* Labels, or the values of a code; 0: plain numbers. */
+static size_t code_count(const struct cx_stats_column_kind *column, size_t label_count) {
+    size_t count = 0;
+    while (column->names && column->names[count])
+        count++;
+    return column->type == CX_STATS_LABEL ? label_count : count;
+}
+
 static enum cx_status check_table(const struct cx_stats_table *table, size_t label_count, const char *where, struct cx_error *error) {
     const struct cx_stats_table_kind *kind = table->kind;
     for (size_t row = 1; row < table->rows; row++)
@@ -128,10 +136,11 @@ static enum cx_status check_table(const struct cx_stats_table *table, size_t lab
                            kind->name, row);
     for (size_t column = 0; column < kind->column_count; column++) {
         const int32_t *values = table->columns[column].values;
-        for (size_t row = 0; kind->columns[column].type == CX_STATS_LABEL && row < table->rows; row++)
-            if (values[row] < 0 || (size_t)values[row] >= label_count)
-                return cx_fail(error, CX_ERROR_DAMAGED, "%s: the table /stats/%s: row %zu has the label %d; there are %zu", where, kind->name, row,
-                               (int)values[row], label_count);
+        const size_t codes = code_count(&kind->columns[column], label_count);
+        for (size_t row = 0; codes > 0 && row < table->rows; row++)
+            if (values[row] < 0 || (size_t)values[row] >= codes)
+                return cx_fail(error, CX_ERROR_DAMAGED, "%s: the table /stats/%s: row %zu has the %s %d; there are %zu", where, kind->name, row,
+                               kind->columns[column].name, (int)values[row], codes);
     }
     return CX_OK;
 }

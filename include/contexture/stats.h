@@ -129,10 +129,11 @@ size_t cx_stats_type_size(enum cx_stats_type type);
 /* Room for `rows` rows; they are there then, and not yet filled. */
 CX_MUST_USE enum cx_status cx_stats_table_resize(struct cx_stats_table *table, size_t rows, struct cx_error *error);
 
-/* CX_ERROR_DAMAGED if keys do not rise, or a label is not among the set's; `where` begins the sentence. For sets read from files. */
+/* CX_ERROR_DAMAGED if keys do not rise, or a code or label is none; `where` begins the sentence. For sets read from files. */
 CX_MUST_USE enum cx_status cx_stats_set_check(const struct cx_stats_set *set, const char *where, struct cx_error *error);
 
-/* Adds the tables of `from` to those of `into`, which come before it. Both hold tables of parts with the same options: CX_ERROR_DAMAGED if not. */
+/* Adds the tables of `from`, of which nothing is left but to free it, to those of `into`, which come before it. Both hold tables of parts with the same
+ * options: CX_ERROR_DAMAGED if not. */
 CX_MUST_USE enum cx_status cx_stats_merge(struct cx_stats_set *into, struct cx_stats_set *from, struct cx_error *error);
 
 /* Makes what run.h5 holds of a merged set of parts. */
