@@ -54,7 +54,9 @@ def every_component(run: Run) -> Finding:
     verdict = CONFIRMED if not others else PARTLY if any(clear.values()) else NOT_CONFIRMED
     sentences = []
     if always:
-        sentences.append(f"{_list(always)} {_verb(always, 'reorders', 'reorder')} the map in {_all_layers(layers[always[0]])}: the interval of the change lies above 0.")
+        sentences.append(
+            f"{_list(always)} {_verb(always, 'reorders', 'reorder')} the map in {_all_layers(layers[always[0]])}: the interval of the change lies above 0."
+        )
     if others:
         sentences.append("; ".join(f"{COMPONENT_LABELS[name]} does so in {len(clear[name])} of {len(layers[name])} layers" for name in others) + ".")
     means = {name: _over_layers(tested[tested["component"] == name], "mean", "low", "high") for name in names}
@@ -64,7 +66,9 @@ def every_component(run: Run) -> Finding:
     sentences.append(f"The largest is that of {_place(largest)}, the smallest that of {_place(smallest)}.")
     block = whole[(whole["variant"] == "all") & (whole["component"] == "after_attn")].dropna(subset=["low"])
     if len(block):
-        sentences.append(f"Everything behind attention together, from the map of attention to the layer's output: {interval(*_over_layers(block, 'mean', 'low', 'high'))}.")
+        sentences.append(
+            f"Everything behind attention together, from the map of attention to the layer's output: {interval(*_over_layers(block, 'mean', 'low', 'high'))}."
+        )
     caveat = (
         "1 − ρ is never below 0, and 0 only if the order of all elements stays, so the size says more than the sign. RES1 adds to the diagonal alone: "
         "without the diagonal its change is 0 by construction."
@@ -162,16 +166,24 @@ def cancellation(run: Run) -> Finding:
         if later == "res2_ln2":
             verdict = _outcome(len(undone), len(part))
         what = "undo" if later == "res2_ln2" else "undoes"
-        verb = f"{what} {number(-100 * mean)} %" if high < 0 else f"{'add' if later == 'res2_ln2' else 'adds'} {number(100 * mean)} %" if low > 0 else "leaves as it is, on the whole,"
+        verb = (
+            f"{what} {number(-100 * mean)} %"
+            if high < 0
+            else f"{'add' if later == 'res2_ln2' else 'adds'} {number(100 * mean)} %"
+            if low > 0
+            else "leaves as it is, on the whole,"
+        )
         name = "RES2 and LN2 together" if later == "res2_ln2" else f"{COMPONENT_LABELS[later]} alone"
         where = "; ".join(f"{what} in {_layers(layers)}" for what, layers in (("undone", undone), ("added to", added)) if layers) or "clear of 0 in no layer"
         rho = _over_layers(part.dropna(subset=["spearman_low"]), "spearman_mean", "spearman_low", "spearman_high")
-        sentences.append(f"{name} {verb} of FF's change: share {interval(mean, low, high)}, mean over layers; {where}. Rank correlation of the changes: {interval(*rho)}.")
+        sentences.append(
+            f"{name} {verb} of FF's change: share {interval(mean, low, high)}, mean over layers; {where}. Rank correlation of the changes: {interval(*rho)}."
+        )
     together = table[table["later"] == "res2_ln2"]
     below = together.loc[together["share_high"] < -0.5, "layer"].tolist()
     caveat = (
-        "The map behind FF stands in FF's change and in RES2's with opposite signs: three unrelated maps of equal spread would have a share of −0.5 for RES2, and for "
-        f"RES2 and LN2 together, and 0 for LN2. Together they are below −0.5 in {_layers(below) if below else 'no layer'}. −1 is undoing all."
+        "The map behind FF stands in FF's change and in RES2's with opposite signs: three unrelated maps of equal spread would have a share of −0.5 "
+        f"for RES2, and for RES2 and LN2 together, and 0 for LN2. Together they are below −0.5 in {_layers(below) if below else 'no layer'}. −1 is undoing all."
     )
     return Finding(statement, verdict, sentences, caveat)
 

@@ -109,7 +109,10 @@ def contextualization_change(
 
 def mixing_ratio(run: Run, by: str = "class", stage: str = "ff_res_ln", most: int = 8) -> Figure:
     """Mean mixing ratio: by="class", "pos" or "entity" by layer, a line a class, the `most` frequent ones; by="frequency" over how
-    often a token stands in the corpus, a line a layer, `most` of them. Whiskers: ± 1.96 standard errors over tokens (token ids), as if these were independent."""
+    often a token stands in the corpus, a line a layer, `most` of them.
+
+    Whiskers: ± 1.96 standard errors over tokens (token ids), as if these were independent.
+    """
     table = _of(run.mixing_ratio(by), "stage", stage)
     figure, (axis,) = _panels(1)
     if by == "frequency":

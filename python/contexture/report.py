@@ -64,7 +64,9 @@ class Section:
 
 def render(run: Run, examples: int = EXAMPLES) -> str:
     """The page. Texts of the corpus are escaped, and the page itself forbids scripts and anything from elsewhere."""
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("contexture"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("contexture"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["number"] = lambda value: number(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, (int, np.integer)) else value
     heatmaps, why_none = examples_of(run, examples)
     return environment.get_template("report.html").render(
@@ -115,10 +117,15 @@ def _section(run: Run, name: str, heading: str, fill: Callable[[Run, Section], N
 def fill_change(run: Run, section: Section) -> None:
     table = run.contextualization_change()
     section.text.append(
-        "How differently each map orders its elements before and after a component: 1 − Spearman’s rank correlation, mean over sequences. 0: the same order; 1: an unrelated one."
+        "How differently each map orders its elements before and after a component: 1 − Spearman’s rank correlation, mean over "
+        "sequences. 0: the same order; 1: an unrelated one."
     )
     alt = f"Change by component and layer. {_largest(table[(table['variant'] == 'all') & table['component'].isin(SINGLE_COMPONENTS)], 'mean')}"
-    section.pictures.append(picture(plot_statistics.contextualization_change(run), alt, "Contextualization change of each component, by layer. Whiskers: 95 % interval over sequences."))
+    section.pictures.append(
+        picture(
+            plot_statistics.contextualization_change(run), alt, "Contextualization change of each component, by layer. Whiskers: 95 % interval over sequences."
+        )
+    )
     for variant, title in (("all", "All elements"), ("no_special", "Without special tokens"), ("no_diagonal", "Without the diagonal")):
         part = table[table["variant"] == variant].sort_values("component", key=lambda names: names.map(list(COMPONENTS).index), kind="stable")
         section.tables.append(_by_layer(part, "component", ("mean", "low", "high"), COMPONENT_LABELS, f"{title}: mean and interval"))
@@ -127,7 +134,10 @@ def fill_change(run: Run, section: Section) -> None:
 def fill_categories(run: Run, section: Section) -> None:
     table = run.categories()
     unit = "norms" if run.statistics.raw_maps else "share of the target’s row, in percentage points"
-    section.text.append(f"What a component adds to the part of a target that comes from a source: the map after it less the map before, {unit}; mean over pairs. Categories overlap.")
+    section.text.append(
+        f"What a component adds to the part of a target that comes from a source: the map after it less the map before, "
+        f"{unit}; mean over pairs. Categories overlap."
+    )
     for component in ("ff", "ff_block"):
         label = COMPONENT_LABELS[component]
         named = table[(table["component"] == component) & (table["count"] > 0) & table["category"].isin(sum(plot_statistics.CATEGORY_PANELS, ()))]
@@ -160,7 +170,8 @@ def fill_top_pairs(run: Run, section: Section) -> None:
             # Where a component weakens all pairs, the largest means are those that it weakens least.
             part = part[part["mean"] > 0 if sign == "positive" else part["mean"] < 0]
             cells = {
-                (row.layer, row.rank): f"{row.target_token} ← {row.source_token} · {number(row.mean * factor)} ({row.count:,})" for row in part.itertuples(index=False)
+                (row.layer, row.rank): f"{row.target_token} ← {row.source_token} · {number(row.mean * factor)} ({row.count:,})"
+                for row in part.itertuples(index=False)
             }
             rows = [[rank + 1, *(cells.get((layer, rank), "") for layer in layers)] for rank in sorted(set(part["rank"].tolist()))]
             caption = f"Pairs that {COMPONENT_LABELS[component]} {what} most"
@@ -174,7 +185,8 @@ def fill_cancellation(run: Run, section: Section) -> None:
         "0 leaves it, and −0.5 is what RES2 would show if the maps had nothing in common."
     )
     part = table[(table["variant"] == "all") & (table["earlier"] == "ff")]
-    alt = f"Share of the feed-forward block’s change that later components undo, and rank correlation, by layer. {_largest(part, 'share_mean', 'later', COMPONENT_LABELS, lowest=True)}"
+    lowest = _largest(part, "share_mean", "later", COMPONENT_LABELS, lowest=True)
+    alt = f"Share of the change by FF that later components undo, and rank correlation of the changes, by layer. {lowest}"
     section.pictures.append(picture(plot_statistics.cancellation(run), alt, "What becomes of FF’s change. Whiskers: 95 % interval over sequences."))
     part = table[table["variant"] == "all"].copy()
     part["step"] = [f"{COMPONENT_LABELS[later]} on {COMPONENT_LABELS[earlier]}" for earlier, later in zip(part["earlier"], part["later"], strict=True)]
@@ -182,18 +194,26 @@ def fill_cancellation(run: Run, section: Section) -> None:
     section.tables.append(_by_layer(part, "step", ("spearman_mean", "spearman_low", "spearman_high"), {}, "Spearman’s ρ of the changes: mean and interval"))
     categories = run.cancellation("category")
     categories = categories[(categories["earlier"] == "ff") & (categories["later"] == "res2_ln2") & (categories["count"] > 0)]
-    section.tables.append(_by_layer(categories, "category", ("share", "low", "high"), CATEGORY_LABELS, "RES2 + LN2 on FF, by category of the pair: share and interval"))
+    section.tables.append(
+        _by_layer(categories, "category", ("share", "low", "high"), CATEGORY_LABELS, "RES2 + LN2 on FF, by category of the pair: share and interval")
+    )
 
 
 def fill_mixing(run: Run, section: Section) -> None:
-    section.text.append("The share of the other tokens in a token’s vector, mean over tokens. Whiskers: ± 1.96 standard errors over tokens, as if these were independent.")
+    section.text.append(
+        "The share of the other tokens in a token’s vector, mean over tokens. Whiskers: ± 1.96 standard errors over tokens, as if these were independent."
+    )
     table = run.mixing_ratio("class")
     last = table[(table["stage"] == "ff_res_ln") & (table["count"] > 0)]
     alt = f"Mixing ratio of the layer’s output by class of the token and layer. {_largest(last[last['class'] != 'all'], 'mean', 'class', CLASS_LABELS)}"
     section.pictures.append(picture(plot_statistics.mixing_ratio(run), alt, "Mixing ratio of the layer’s output by class of the token. In brackets: tokens."))
     if (run.mixing_ratio("pos")["count"] > 0).any():
         section.pictures.append(
-            picture(plot_statistics.mixing_ratio(run, "pos"), "Mixing ratio of the layer’s output by part of speech and layer.", "The same by part of speech, the most frequent ones.")
+            picture(
+                plot_statistics.mixing_ratio(run, "pos"),
+                "Mixing ratio of the layer’s output by part of speech and layer.",
+                "The same by part of speech, the most frequent ones.",
+            )
         )
     section.pictures.append(
         picture(
@@ -204,7 +224,9 @@ def fill_mixing(run: Run, section: Section) -> None:
     )
     section.tables.append(_by_layer(run.mixing_ratio(), "stage", ("mean",), {}, "All tokens, by stage"))
     section.tables.append(_by_layer(last, "class", ("mean",), CLASS_LABELS, "Layer’s output (ff_res_ln), by class"))
-    section.tables.append(_by_layer(run.mixing_ratio("correlation"), "stage", ("spearman",), {}, "Spearman’s ρ of a token’s frequency and its mean mixing ratio"))
+    section.tables.append(
+        _by_layer(run.mixing_ratio("correlation"), "stage", ("spearman",), {}, "Spearman’s ρ of a token’s frequency and its mean mixing ratio")
+    )
 
 
 def _by_layer(table: pandas.DataFrame, key: str, columns: tuple[str, ...], labels: dict[str, str], caption: str) -> Table:
@@ -240,7 +262,10 @@ def _largest(table: pandas.DataFrame, column: str, key: str = "component", label
 def examples_of(run: Run, count: int) -> tuple[list[Heatmap], str]:
     """Heatmaps of a few sequences, or why there are none."""
     if not [name for name in run.maps if name != "attn_weight"]:
-        return [], "This run stores no maps, so there are no examples: run contexture with --stages attn_res_ln,ff (or all), perhaps with --limit, to have some."
+        return (
+            [],
+            "This run stores no maps, so there are no examples: run contexture with --stages attn_res_ln,ff (or all), perhaps with --limit, to have some.",
+        )
     heatmaps = example_heatmaps(run, count)
     return heatmaps, "" if heatmaps else "The run holds no sequence that is short enough to be shown."
 
@@ -257,13 +282,19 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("maps stored", ", ".join(run.maps) or "none"),
     ]
     if run.manifest:
-        rows.append(("documents", f"{sum(part.documents for part in run.manifest.parts):,}, of which {sum(part.skipped for part in run.manifest.parts):,} were skipped"))
+        rows.append(
+            ("documents", f"{sum(part.documents for part in run.manifest.parts):,}, of which {sum(part.skipped for part in run.manifest.parts):,} were skipped")
+        )
         if getattr(run.manifest, "stripped", []):
             rows.append(("annotations", f"{len(run.manifest.stripped):,} documents kept without them, since they could not be used"))
         errors = [part.completeness_error for part in run.manifest.parts]
         if errors:
             rows.append(("completeness", f"parts and bias part add up to the model’s own states; largest relative error {max(errors):.1e}"))
-    rows += [(name, str(identity[key])) for key, name in (("model", "model’s fingerprint"), ("corpus", "corpus’ fingerprint"), ("backend", "backend")) if key in identity]
+    rows += [
+        (name, str(identity[key]))
+        for key, name in (("model", "model’s fingerprint"), ("corpus", "corpus’ fingerprint"), ("backend", "backend"))
+        if key in identity
+    ]
     rows.append(("program", f"contexture {run.attributes.get('program_version', 'of unknown version')}; report by the reader {contexture.__version__}"))
     return rows
 
@@ -274,12 +305,15 @@ def settings(run: Run) -> list[tuple[str, str]]:
     analyses = identity.pop("analyses", None)
     flat = identity | ({f"analyses: {key}": value for key, value in analyses.items()} if isinstance(analyses, dict) else {})
     hidden = ("model", "corpus", "backend")
-    return [(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in flat.items() if key not in hidden and value is not None]
+    return [
+        (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in flat.items() if key not in hidden and value is not None
+    ]
 
 
 def main(arguments: AbstractSequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m contexture.report", description="Writes one HTML page about the statistics of a run: findings, pictures, tables, examples. It needs no network."
+        prog="python -m contexture.report",
+        description="Writes one HTML page about the statistics of a run: findings, pictures, tables, examples. It needs no network.",
     )
     parser.add_argument("run", type=Path, help="output folder of `contexture run --analyses all`")
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), help="page to write (default: %(default)s)")

@@ -67,7 +67,9 @@ class Statistics:
         return self._run._cache.get(self._run._paths[0]).dataset_attributes("/stats")
 
     def _missing(self, analyses: str) -> RunError:
-        return RunError(f"{self._run.path} holds no such statistics; run contexture with --analyses {analyses} into another folder (--stages none stores no maps)")
+        return RunError(
+            f"{self._run.path} holds no such statistics; run contexture with --analyses {analyses} into another folder (--stages none stores no maps)"
+        )
 
     @property
     def raw_maps(self) -> bool:

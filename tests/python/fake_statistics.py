@@ -87,7 +87,12 @@ def write_merged(file: h5py.File, options: Options) -> None:
     if "mixing_ratio" in options.analyses:
         write_mixing(file, options)
     if "pair_amplification" in options.analyses:
-        top = Table(file, "pair_amplification/top", options, {"layer": layers, "component": (COMPONENTS[:5], COMPONENTS), "sign": (("positive", "negative"),) * 2, "rank": (range(3), None)})
+        top = Table(
+            file,
+            "pair_amplification/top",
+            options,
+            {"layer": layers, "component": (COMPONENTS[:5], COMPONENTS), "sign": (("positive", "negative"),) * 2, "rank": (range(3), None)},
+        )
         top.made("target", lambda row: (4, 9, 77)[row["rank"]], "i4")
         top.made("source", lambda row: 3 if row["sign"] == "positive" else 8, "i4")
         top.made("count", lambda row: 5 - row["rank"], "i8")
@@ -144,7 +149,12 @@ def write_categories(file: h5py.File, options: Options) -> None:
     table.made("std", lambda row: np.nan if options.nan else 0.1)
     for name, sign in (("low", -1), ("high", 1), ("bootstrap_low", -1), ("bootstrap_high", 1)):
         table.made(name, lambda row, sign=sign: np.nan if options.nan else mean(row) + sign * 0.001 * (CATEGORIES.index(row["category"]) + 1))
-    pos = Table(file, "categories/pos", options, {"layer": layers, "component": components, "target_pos": ([1] if options.annotated else [], None), "source_pos": ([1], None)})
+    pos = Table(
+        file,
+        "categories/pos",
+        options,
+        {"layer": layers, "component": components, "target_pos": ([1] if options.annotated else [], None), "source_pos": ([1], None)},
+    )
     for name in ("count", "sequences"):
         pos.made(name, lambda row: 7, "i8")
     for name in ("mean", "std", "low", "high"):
@@ -179,7 +189,9 @@ def write_bootstrap(file: h5py.File, options: Options) -> None:
     table = Table(file, "categories/bootstrap", options, keys)
     table.column("sum", [REPLICATES.get(row["category"], ([0.0] * 4,))[0] for row in table.rows])
     counts = Table(file, "categories/bootstrap_count", options, {"category": (CATEGORIES, CATEGORIES)})
-    counts.column("count", [REPLICATES.get(row["category"], (0, [0 if row["category"] in ENTITIES and not options.annotated else 5] * 4))[1] for row in counts.rows], "i8")
+    counts.column(
+        "count", [REPLICATES.get(row["category"], (0, [0 if row["category"] in ENTITIES and not options.annotated else 5] * 4))[1] for row in counts.rows], "i8"
+    )
 
 
 def write_run(folder: Path, options: Options = Options(), maps: bool = True) -> Path:

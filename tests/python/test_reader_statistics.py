@@ -105,7 +105,12 @@ def test_difference_of_categories_without_bootstrap(tmp_path: Path) -> None:
     row = one(run.statistics.category_difference("same_entity", ("both_entities", "no_entity")), layer=1, component="ff")
     # Half widths are 0.006, and 0.007 of 70 pairs and 0.009 of 90.
     spread = 0.006 + (70 * 0.007 + 90 * 0.009) / 160
-    assert (row["difference"], row["low"], row["high"], row["method"]) == (pytest.approx(0.03), pytest.approx(0.03 - spread), pytest.approx(0.03 + spread), "errors added")
+    assert (row["difference"], row["low"], row["high"], row["method"]) == (
+        pytest.approx(0.03),
+        pytest.approx(0.03 - spread),
+        pytest.approx(0.03 + spread),
+        "errors added",
+    )
 
 
 def test_cancellation(run: contexture.Run) -> None:
@@ -219,18 +224,41 @@ def test_statistics_of_the_program(random_checkpoints: dict[str, Path], tmp_path
     """The reader's tables are what its maps give: codes, labels, layers and units are understood as they were meant."""
     from scipy.stats import spearmanr
 
-    words = [{"start": 0, "end": 3, "pos": "DET"}, {"start": 4, "end": 12, "pos": "NOUN", "ner": "B-LOC"}, {"start": 13, "end": 18, "pos": "NOUN", "ner": "I-LOC"}]
+    words = [
+        {"start": 0, "end": 3, "pos": "DET"},
+        {"start": 4, "end": 12, "pos": "NOUN", "ner": "B-LOC"},
+        {"start": 13, "end": 18, "pos": "NOUN", "ner": "I-LOC"},
+    ]
     documents = [{"text": f"the riverbank {ending} is here", "words": words} for ending in ("sat", "rat", "floor", "is")]
     documents = [document | {"words": words[:2]} if len(document["text"]) < 26 else document for document in documents]
     corpus = support.write_jsonl(tmp_path / "corpus.jsonl", documents)
-    support.contexture("run", "--model", random_checkpoints["gelu"], "--corpus", corpus, "--out", tmp_path / "out", "--analyses", "all", "--min-count", 2, "--shard-size", 3, "-q")
+    support.contexture(
+        "run",
+        "--model",
+        random_checkpoints["gelu"],
+        "--corpus",
+        corpus,
+        "--out",
+        tmp_path / "out",
+        "--analyses",
+        "all",
+        "--min-count",
+        2,
+        "--shard-size",
+        3,
+        "-q",
+    )
     with contexture.open_run(tmp_path / "out") as run:
         assert run.statistics.analyses == list(fake_statistics.ANALYSES) and run.statistics.layers == run.layers
         maps = {stage: [sequence.maps[stage].astype(float) for sequence in run] for stage in STAGES}
         layer = run.layers[-1]
         changes = [1 - spearmanr(a[-1].ravel(), b[-1].ravel())[0] for a, b in zip(maps["attn_res_ln"], maps["ff"])]
         row = one(run.contextualization_change(), layer=layer, component="ff", variant="all")
-        assert (row["mean"], row["std"], row["count"]) == (pytest.approx(np.mean(changes), rel=1e-6), pytest.approx(np.std(changes, ddof=1), rel=1e-6), len(run))
+        assert (row["mean"], row["std"], row["count"]) == (
+            pytest.approx(np.mean(changes), rel=1e-6),
+            pytest.approx(np.std(changes, ddof=1), rel=1e-6),
+            len(run),
+        )
 
         deltas = [row_shares(b[-1]) - row_shares(a[-1]) for a, b in zip(maps["attn_res_ln"], maps["ff"])]
         same_word = [(word := sequence.word)[:, None] == word[None] for sequence in run]
@@ -250,6 +278,12 @@ def test_statistics_of_the_program(random_checkpoints: dict[str, Path], tmp_path
         assert (row["count"], row["mean"]) == (len(ratios), pytest.approx(ratios.mean(), rel=1e-5))
 
         top = run.top_pairs("ff", layer, 1, "positive").iloc[0]
-        found = [delta[i, j] for delta, s in zip(deltas, run) for i in range(len(s)) for j in range(len(s)) if (s.tokens[i], s.tokens[j]) == (top.target_token, top.source_token)]
+        found = [
+            delta[i, j]
+            for delta, s in zip(deltas, run)
+            for i in range(len(s))
+            for j in range(len(s))
+            if (s.tokens[i], s.tokens[j]) == (top.target_token, top.source_token)
+        ]
         assert top["count"] == len(found) >= 2 and top["mean"] == pytest.approx(np.mean(found), rel=1e-5)
         assert (run.statistics.category_difference("same_word", "other_word")["method"] == "bootstrap").all()

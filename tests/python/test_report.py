@@ -166,7 +166,10 @@ def test_statements_come_out_either_way(tmp_path: Path) -> None:
     assert "in no layer is it clear of 0" in second.sentences[0]
     assert any(sentence.startswith("FF, two words of one entity") and sentence.endswith("less in layers 1, 3.") for sentence in second.sentences)
     assert third.verdict == findings.NOT_CONFIRMED
-    assert third.sentences[0].startswith("RES2 and LN2 together add 25.0 % of FF's change: share 0.25 [0.15, 0.35]") and "added to in layers 1, 3" in third.sentences[0]
+    assert (
+        third.sentences[0].startswith("RES2 and LN2 together add 25.0 % of FF's change: share 0.25 [0.15, 0.35]")
+        and "added to in layers 1, 3" in third.sentences[0]
+    )
 
 
 def test_numbers_are_written_for_people() -> None:
