@@ -295,7 +295,18 @@ def _legend(axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         columns = 3 if max(map(len, labels)) < 14 else 2
-        axis.legend(handles, [label.replace("$", r"\$") for label in labels], fontsize=8, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+        axis.legend(
+            handles,
+            [label.replace("$", r"\$") for label in labels],
+            fontsize=8,
+            ncols=columns,
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            frameon=False,
+            handlelength=1.4,
+            handletextpad=0.5,
+            columnspacing=1.2,
+        )
 
 
 def _shades(count: int) -> list:
