@@ -8,9 +8,9 @@ if(CX_SANITIZE)
 endif()
 
 # Tests that do not run the program learn nothing from a sanitizer.
-set(python_tests end_to_end)
+set(python_tests end_to_end statistics)
 if(NOT CX_SANITIZE)
-  list(APPEND python_tests annotate annotations gpu_script notebook oracle pytorch_maps reader)
+  list(APPEND python_tests annotate annotations gpu_script notebook oracle pytorch_maps reader reader_statistics report report_browser)
 endif()
 foreach(name ${python_tests})
   contexture_python_test(python_${name} python/test_${name}.py 600 ${environment})

@@ -20,15 +20,16 @@ static enum cx_status print_values(struct cx_error *error) {
     enum cx_status status = CX_OK;
     for (size_t k = 0; k < option_count && status == CX_OK; k++) {
         const struct option *option = &option_table[k];
-        if (option->type == OPTION_FLAG || (!option->choices && option->type != OPTION_STAGES))
+        const bool stages = option->type == OPTION_STAGES, analyses = option->type == OPTION_ANALYSES;
+        if (option->type == OPTION_FLAG || (!option->choices && !stages && !analyses))
             continue;
         status = output_print(error, "        --%s) COMPREPLY=($(compgen -W \"", option->name);
         for (size_t choice = 0; option->choices && option->choices[choice] && status == CX_OK; choice++)
             status = output_print(error, "%s%s", choice > 0 ? " " : "", option->choices[choice]);
-        if (status == CX_OK && option->type == OPTION_STAGES)
+        if (status == CX_OK && (stages || analyses))
             status = output_print(error, "all none");
-        for (unsigned map = 0; map < CX_MAPS && option->type == OPTION_STAGES && status == CX_OK; map++)
-            status = output_print(error, " %s", cx_map_name(map));
+        for (unsigned bit = 0; bit < (stages ? CX_MAPS : analyses ? CX_ANALYSES : 0) && status == CX_OK; bit++)
+            status = output_print(error, " %s", stages ? cx_map_name(bit) : cx_analysis_name(bit));
         if (status == CX_OK)
             status = output_print(error, "\" -- \"$word\")); return ;;\n");
     }

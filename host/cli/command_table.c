@@ -10,6 +10,7 @@ const struct command command_table[] = {
     {"plan", COMMAND_PLAN, NULL, "read and tokenize only; tell what a run would compute, store and take", "contexture plan --model MiniLM --corpus text.txt",
      command_plan},
     {"verify", COMMAND_VERIFY, "DIR", "check every part of a run's folder: checksums, offsets, values, completeness", "contexture verify out", command_verify},
+    {"merge", COMMAND_MERGE, "DIR", "join the finished shards of a run's folder, and their statistics, into run.h5", "contexture merge out", command_merge},
     {"info", COMMAND_INFO, "[DIR]", "describe a model, a run's folder, or without DIR this machine", "contexture info out", command_info},
     {"completion", COMMAND_COMPLETION, "SHELL", "print a completion script; SHELL is bash", "contexture completion bash", command_completion},
     {"help", COMMAND_HELP, "[COMMAND]", "explain the commands, or one of them", "contexture help run", command_help},

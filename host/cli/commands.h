@@ -8,6 +8,7 @@ CX_MUST_USE enum cx_status command_run(const struct options *options, struct out
 CX_MUST_USE enum cx_status command_tokenize(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_plan(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_verify(const struct options *options, struct outcome *outcome, struct cx_error *error);
+CX_MUST_USE enum cx_status command_merge(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_info(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_completion(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_help(const struct options *options, struct outcome *outcome, struct cx_error *error);

@@ -8,8 +8,8 @@ enum {
     CORPUS_READERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN,
     COMPUTERS = COMMAND_RUN | COMMAND_PLAN,
     REPORTERS = COMMAND_RUN | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO,
-    EVERY = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO | COMMAND_COMPLETION | COMMAND_HELP,
-    WORKERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO,
+    EVERY = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_MERGE | COMMAND_INFO | COMMAND_COMPLETION | COMMAND_HELP,
+    WORKERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_MERGE | COMMAND_INFO,
 };
 
 static const double most = 9e15; /* whole numbers that a double holds, and more than any corpus has */
@@ -23,8 +23,8 @@ static const char *const forward_precisions[] = {"f32", "tf32", "f16", NULL}; /*
 static const char *const pair_precisions[] = {"f32", "bf16", "f16", NULL};    /* in the order of enum cx_pair_precision */
 static const char *const offset_units[] = {"char", "byte", NULL};
 
-static const char input_group[] = "Input", output_group[] = "What is computed and stored", machine_group[] = "Machine", report_group[] = "Report",
-                  general_group[] = "General";
+static const char input_group[] = "Input", output_group[] = "What is computed and stored", statistics_group[] = "Statistics", machine_group[] = "Machine",
+                  report_group[] = "Report", general_group[] = "General";
 
 /* name, letter, type, member, default, lowest, highest, choices, the value's name, commands that take it, commands that need it, places, several values?,
    group, help */
@@ -81,6 +81,17 @@ const struct option option_table[] = {
     {"mantissa-bits", 0, OPTION_COUNT, MEMBER(run.mantissa_bits), "23", 1, 23, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
      "mantissa bits that maps keep; 13 halves the files at a relative error of 6e-5"},
     {"compression", 0, OPTION_COUNT, MEMBER(run.compression), "1", 0, 9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group, "deflate level; 0: none"},
+
+    {"analyses", 0, OPTION_ANALYSES, MEMBER(run.analyses), "none", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, statistics_group,
+     "statistics of the whole corpus, of any maps: all, none, or some of contextualization_change, mixing_ratio, pair_amplification, categories, cancellation"},
+    {"bootstrap", 0, OPTION_COUNT, MEMBER(run.bootstrap), "100", 0, 100000, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
+     "replicates of the bootstrap by sequence in the statistics of categories; 0: none"},
+    {"min-count", 0, OPTION_COUNT, MEMBER(run.min_count), "0", 0, most, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
+     "pairs of token types that stand in the corpus less often are left out of pair_amplification; 0: a count that leaves about 1,000 pairs"},
+    {"top-pairs", 0, OPTION_COUNT, MEMBER(run.top_pairs), "100", 0, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
+     "pairs that pair_amplification tells for every layer, component and sign"},
+    {"raw-maps", 0, OPTION_FLAG, MEMBER(run.raw_maps), "false", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, statistics_group,
+     "take the change of the maps as they are; else each row is divided by its sum first"},
 
     {"backend", 0, OPTION_CHOICE, MEMBER(run.backend), "auto", 0, 0, backends, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "what computes; auto takes a usable GPU, else the CPU"},

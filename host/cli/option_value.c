@@ -93,6 +93,37 @@ static enum cx_status set_choice(unsigned *choice, const struct option *option, 
     return cx_fail(error, CX_ERROR_USAGE, "%s: expected one of %s, found \"%s\"", origin, list, text);
 }
 
+static const char *analysis_name_of(size_t index, char *buffer, size_t size) {
+    (void)buffer;
+    (void)size;
+    return cx_analysis_name((unsigned)index);
+}
+
+static enum cx_status set_analyses(unsigned *set, const char *text, const char *origin, struct cx_error *error) {
+    *set = 0;
+    if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0) {
+        *set = text[0] == 'a' ? CX_ALL_ANALYSES : 0;
+        return CX_OK;
+    }
+    for (const char *place = text;; place++) {
+        const size_t length = strcspn(place, ",");
+        const unsigned analysis = cx_analysis_by_name(place, length);
+        if (analysis == CX_ANALYSES) {
+            char word[64], nearest[96];
+            (void)snprintf(word, sizeof word, "%.*s", (int)length, place);
+            suggest_nearest(word, analysis_name_of, CX_ANALYSES, "", nearest, sizeof nearest);
+            return cx_fail(error, CX_ERROR_USAGE,
+                           "%s: expected all, none, or a list of contextualization_change, mixing_ratio, pair_amplification, categories, cancellation, found "
+                           "\"%.*s\"%s",
+                           origin, (int)length, place, nearest);
+        }
+        *set |= CX_ANALYSIS_BIT(analysis);
+        place += length;
+        if (*place == '\0')
+            return CX_OK;
+    }
+}
+
 static const char *map_name_of(size_t index, char *buffer, size_t size) {
     (void)buffer;
     (void)size;
@@ -150,6 +181,8 @@ enum cx_status option_set(struct options *options, const struct option *option, 
         return set_choice(member(options, option), option, text, origin, error);
     case OPTION_STAGES:
         return set_stages(member(options, option), option, text, origin, error);
+    case OPTION_ANALYSES:
+        return set_analyses(member(options, option), text, origin, error);
     case OPTION_TEXT:
     case OPTION_LIST:
         break;
@@ -174,12 +207,13 @@ static void write_bytes(uint64_t bytes, char *text, size_t size) {
     (void)snprintf(text, size, "%" PRIu64 "%s", bytes, units[unit]);
 }
 
-static void write_stages(unsigned set, char *text, size_t size) {
+/* The names of the bits 0 .. count - 1 that are set. */
+static void write_set(unsigned set, unsigned count, const char *(*name)(unsigned bit), char *text, size_t size) {
     text[0] = '\0';
-    for (unsigned map = 0; map < CX_MAPS; map++)
-        if (set & CX_STAGE_BIT(map)) {
+    for (unsigned bit = 0; bit < count; bit++)
+        if (set & 1u << bit) {
             const size_t length = strlen(text);
-            (void)snprintf(text + length, size - length, "%s%s", length > 0 ? "," : "", cx_map_name(map));
+            (void)snprintf(text + length, size - length, "%s%s", length > 0 ? "," : "", name(bit));
         }
     if (set == 0)
         (void)snprintf(text, size, "none");
@@ -211,7 +245,10 @@ enum cx_status option_text(struct options *options, const struct option *option,
         (void)snprintf(buffer, sizeof buffer, "%.9g", *(const double *)value);
         break;
     case OPTION_STAGES:
-        write_stages(*(const unsigned *)value, buffer, sizeof buffer);
+        write_set(*(const unsigned *)value, CX_MAPS, cx_map_name, buffer, sizeof buffer);
+        break;
+    case OPTION_ANALYSES:
+        write_set(*(const unsigned *)value, CX_ANALYSES, cx_analysis_name, buffer, sizeof buffer);
         break;
     }
     return options_own(options, buffer, strlen(buffer), text, error);

@@ -8,7 +8,7 @@
 #include "contexture/memory.h"
 #include "options.h"
 
-enum { largest_file = 1 << 20 };
+enum { largest_file = 1 << 20, most_names = CX_MAPS > CX_ANALYSES ? (int)CX_MAPS : (int)CX_ANALYSES }; /* of stages or analyses */
 
 /* What a file says of one option. All values are read as text: they go the way that flags and variables go. */
 struct entry {
@@ -24,7 +24,7 @@ struct schema {
 };
 
 static bool is_list(const struct option *option) {
-    return option->type == OPTION_LIST || option->type == OPTION_STAGES;
+    return option->type == OPTION_LIST || option->type == OPTION_STAGES || option->type == OPTION_ANALYSES;
 }
 
 static void schema_free(struct schema *schema) {
@@ -228,12 +228,12 @@ static enum cx_status dump_entry(struct options *options, const struct option *o
     const char *text;
     if (count == 0)
         return CX_OK;
-    if (option->type != OPTION_STAGES && option->type != OPTION_LIST) {
+    if (!is_list(option)) {
         status = option_text(options, option, 0, &text, error);
         entry->text = (char *)text;
         return status;
     }
-    status = cx_allocate(option->type == OPTION_LIST ? count : CX_MAPS, sizeof *entry->list, "the options", &entry->list, error);
+    status = cx_allocate(option->type == OPTION_LIST ? count : most_names, sizeof *entry->list, "the options", &entry->list, error);
     for (size_t k = 0; k < count && status == CX_OK && option->type == OPTION_LIST; k++) {
         status = option_text(options, option, k, &text, error);
         entry->list[entry->count++] = (char *)text;

@@ -14,7 +14,16 @@
 
 /* --- commands --- */
 
-enum { COMMAND_RUN = 1, COMMAND_TOKENIZE = 2, COMMAND_PLAN = 4, COMMAND_VERIFY = 8, COMMAND_INFO = 16, COMMAND_COMPLETION = 32, COMMAND_HELP = 64 };
+enum {
+    COMMAND_RUN = 1,
+    COMMAND_TOKENIZE = 2,
+    COMMAND_PLAN = 4,
+    COMMAND_VERIFY = 8,
+    COMMAND_INFO = 16,
+    COMMAND_COMPLETION = 32,
+    COMMAND_HELP = 64,
+    COMMAND_MERGE = 128
+};
 
 struct options;
 
@@ -40,14 +49,15 @@ const struct command *command_find(const char *name); /* NULL if there is none *
 
 /* The type of the member at `offset`. */
 enum option_type {
-    OPTION_FLAG,   /* bool */
-    OPTION_TEXT,   /* const char * */
-    OPTION_LIST,   /* struct text_list */
-    OPTION_COUNT,  /* uint64_t */
-    OPTION_BYTES,  /* uint64_t, with K, M, G for powers of 1024 */
-    OPTION_NUMBER, /* double */
-    OPTION_CHOICE, /* an enum: the number of the choice */
-    OPTION_STAGES, /* unsigned: a set of maps */
+    OPTION_FLAG,     /* bool */
+    OPTION_TEXT,     /* const char * */
+    OPTION_LIST,     /* struct text_list */
+    OPTION_COUNT,    /* uint64_t */
+    OPTION_BYTES,    /* uint64_t, with K, M, G for powers of 1024 */
+    OPTION_NUMBER,   /* double */
+    OPTION_CHOICE,   /* an enum: the number of the choice */
+    OPTION_STAGES,   /* unsigned: a set of maps */
+    OPTION_ANALYSES, /* unsigned: a set of analyses */
 };
 
 /* Where an option may stand. */

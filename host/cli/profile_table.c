@@ -58,6 +58,7 @@ void profile_print(const struct cx_run_report *report) {
     print_step("decompose, host", report->step_seconds[CX_STEP_DECOMPOSE] - waited, profile->seconds);
     print_step("wait for device", waited, profile->seconds);
     print_step("compress", profile->store.compress, profile->seconds);
+    print_step("statistics", profile->statistics, profile->seconds);
     print_step("write", profile->store.write, profile->seconds);
     print_step("sync", profile->store.sync, profile->seconds);
     print_step("check", profile->store.check, profile->seconds);

@@ -22,6 +22,28 @@ static json_t *names_of(unsigned set) {
     return names;
 }
 
+/* The analyses by name, each with the options that its values depend on. */
+static json_t *analyses_of(const struct cx_run_settings *settings) {
+    json_t *analyses = json_object();
+    int failed = analyses == NULL;
+    for (unsigned analysis = 0; analysis < CX_ANALYSES; analysis++)
+        if (settings->analyses & CX_ANALYSIS_BIT(analysis))
+            failed |= json_object_set_new(analyses, cx_analysis_name(analysis), json_true());
+    if (settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_CATEGORIES))
+        failed |= json_object_set_new(analyses, "bootstrap", json_integer((json_int_t)settings->bootstrap));
+    if (settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS)) {
+        failed |= json_object_set_new(analyses, "min_count", json_integer((json_int_t)settings->min_count));
+        failed |= json_object_set_new(analyses, "top_pairs", json_integer((json_int_t)settings->top_pairs));
+    }
+    if (settings->analyses != 0)
+        failed |= json_object_set_new(analyses, "raw_maps", json_boolean(settings->raw_maps));
+    if (failed) {
+        json_decref(analyses);
+        return NULL;
+    }
+    return analyses;
+}
+
 static json_t *numbers_of(const size_t *numbers, size_t count) {
     json_t *list = json_array();
     for (size_t k = 0; k < count; k++)
@@ -40,6 +62,7 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         const char *key;
         json_t *value;
     } members[] = {
+        {"analyses", analyses_of(settings)},
         {"annotations", json_boolean(setup->labels != NULL)},
         {"backend", json_string(backend)},
         {"bad_annotations", json_string(bad_annotations_names[settings->bad_annotations])},

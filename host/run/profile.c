@@ -39,10 +39,10 @@ static json_t *step_of(double seconds, double whole) {
 static json_t *steps_of(const struct cx_run_report *report) {
     const struct cx_run_profile *profile = &report->profile;
     const double whole = profile->seconds, waited = profile->decompose.wait_seconds;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "read_and_tokenize", step_of(report->step_seconds[CX_STEP_READ], whole), "decompose",
-                     step_of(report->step_seconds[CX_STEP_DECOMPOSE] - waited, whole), "wait_for_device", step_of(waited, whole), "compress",
-                     step_of(profile->store.compress, whole), "write", step_of(profile->store.write, whole), "sync", step_of(profile->store.sync, whole),
-                     "check", step_of(profile->store.check, whole));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "read_and_tokenize", step_of(report->step_seconds[CX_STEP_READ], whole), "decompose",
+                     step_of(report->step_seconds[CX_STEP_DECOMPOSE] - waited, whole), "wait_for_device", step_of(waited, whole), "statistics",
+                     step_of(profile->statistics, whole), "compress", step_of(profile->store.compress, whole), "write", step_of(profile->store.write, whole),
+                     "sync", step_of(profile->store.sync, whole), "check", step_of(profile->store.check, whole));
 }
 
 static enum cx_status write_file(const struct setup *setup, const char *backend_description, const struct cx_run_report *report, struct cx_error *error) {

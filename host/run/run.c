@@ -10,12 +10,16 @@
 #include "contexture/clock.h"
 #include "contexture/pipeline.h"
 #include "identity.h"
+#include "pair_count.h"
 #include "profile.h"
 #include "summary.h"
 #include "writer.h"
 
 /* One more window than there are result buffers: the next one is read while one is computed and one is written. */
 enum { most_windows = most_result_buffers + 1 };
+
+/* Pairs of token types that pair_amplification keeps sums for, if no --min-count says how many: half a megabyte a shard with 6 layers. */
+enum { usual_pairs = 1000 };
 
 struct run {
     const struct cx_run_settings *settings;
@@ -32,6 +36,7 @@ struct run {
     struct computer computer;
     struct writer writer;
     bool writer_is_open;
+    struct cx_pair_filter *pair_filter;
     struct window windows[most_windows];
     double begin, pipeline_begin;
 };
@@ -69,6 +74,15 @@ static enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     options.backend = run->backend->operations->name;
     run->writer_is_open = true;
     status = writer_open(&run->writer, &options, text, run->report, error);
+    if (status == CX_OK && settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS) && settings->min_count != 1)
+        status = pair_count(settings, run->observer, run->corpus_fingerprint, &run->pair_filter, error);
+    if (status == CX_OK && settings->analyses != 0) {
+        struct cx_stats_options stats_options = setup_stats_options(&run->setup);
+        stats_options.pair_filter = run->pair_filter;
+        if (run->pair_filter && settings->min_count == 0)
+            stats_options.min_count = cx_pair_filter_min_count(run->pair_filter, usual_pairs);
+        status = cx_stats_create(&stats_options, run->setup.labels, run->setup.threads, &run->writer.stats, error);
+    }
     free(text);
     if (status == CX_OK)
         tell_backend(run);
@@ -89,7 +103,7 @@ static bool stop_in_batch(void *context) {
 
 static enum cx_status load_model(struct run *run, struct cx_error *error) {
     const struct cx_decompose_options options = {
-        .maps = run->settings->maps,
+        .maps = setup_maps(run->settings),
         .per_head = run->settings->per_head,
         .hidden_states = run->settings->hidden_states,
         .layers = run->setup.layers,
@@ -258,6 +272,7 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
         window_free(&run.windows[k]);
     if (run.writer_is_open)
         writer_close(&run.writer);
+    cx_pair_filter_destroy(run.pair_filter);
     computer_free(&run.computer);
     reader_free(&run.reader);
     json_decref(run.identity);

@@ -80,6 +80,10 @@ static enum cx_status choose_sequences(struct setup *setup, struct cx_error *err
     return CX_OK;
 }
 
+unsigned setup_maps(const struct cx_run_settings *settings) {
+    return settings->maps | cx_analyses_maps(settings->analyses);
+}
+
 enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *settings, const struct cx_run_observer *observer, struct cx_error *error) {
     *setup = (struct setup){.settings = settings};
     enum cx_status status = cx_checkpoint_read_config(settings->model, &setup->config, error);
@@ -107,7 +111,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
         .model_layers = setup->config.layers,
         .hidden_size = setup->config.hidden_size,
         .heads = setup->config.heads,
-        .maps = settings->maps,
+        .maps = setup_maps(settings),
         .stored_layers = setup->layer_count,
         .vector_layers = setup->vector_layer_count,
         .vector_stages = setup->vector_stages,
@@ -137,6 +141,19 @@ enum cx_status setup_open_backend(const struct setup *setup, struct cx_backend *
         .pair_precision = settings->pair_precision,
     };
     return cx_backend_open(&options, &setup->config, backend, error);
+}
+
+struct cx_stats_options setup_stats_options(const struct setup *setup) {
+    const struct cx_run_settings *settings = setup->settings;
+    return (struct cx_stats_options){
+        .analyses = settings->analyses,
+        .layer_count = setup->layer_count,
+        .layers = setup->layer_numbers,
+        .bootstrap = settings->bootstrap,
+        .min_count = settings->min_count,
+        .top_pairs = settings->top_pairs,
+        .raw_maps = settings->raw_maps,
+    };
 }
 
 struct cx_store_options setup_store_options(const struct setup *setup) {

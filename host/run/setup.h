@@ -20,6 +20,9 @@ struct setup {
     struct cx_result_layout layout;
 };
 
+/* The maps that are computed: those to store, and those that analyses look at. */
+unsigned setup_maps(const struct cx_run_settings *settings);
+
 CX_MUST_USE enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *settings, const struct cx_run_observer *observer,
                                       struct cx_error *error);
 void setup_close(struct setup *setup);
@@ -28,6 +31,7 @@ void setup_close(struct setup *setup);
 CX_MUST_USE enum cx_status setup_open_backend(const struct setup *setup, struct cx_backend **backend, struct cx_error *error);
 
 /* The part of the store's options that the setup knows: all but fingerprints, backend and version. */
+struct cx_stats_options setup_stats_options(const struct setup *setup);
 struct cx_store_options setup_store_options(const struct setup *setup);
 
 #endif

@@ -1,5 +1,6 @@
 #include "writer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,22 @@ enum cx_status writer_settle(struct writer *writer, struct cx_error *error) {
 }
 
 /* The part and what its shard left out go over to the finishing thread; what that list held goes back, for its memory. */
+static enum cx_status add_statistics(struct writer *writer, const struct window *window, struct cx_error *error) {
+    const double begin = cx_monotonic_seconds();
+    enum cx_status status = cx_stats_add(writer->stats, window->sequences.items, window->results, window->sequences.count, error);
+    struct cx_stats_set set = {0};
+    if (status == CX_OK && window->last) {
+        status = cx_stats_take(writer->stats, &set, error);
+        if (status == CX_OK)
+            status = cx_part_add_statistics(writer->part, &set, error);
+        cx_stats_set_free(&set);
+    }
+    pthread_mutex_lock(&writer->manifest_mutex);
+    writer->report->profile.statistics += cx_monotonic_seconds() - begin;
+    pthread_mutex_unlock(&writer->manifest_mutex);
+    return status;
+}
+
 static enum cx_status finish_shard(struct writer *writer, const struct window *window, struct cx_error *error) {
     struct finishing *finishing = &writer->finishing;
     const double seconds = cx_monotonic_seconds() - writer->shard_begin;
@@ -128,12 +145,26 @@ static enum cx_status finish_shard(struct writer *writer, const struct window *w
     return finishing->running ? CX_OK : finish_part(writer, error);
 }
 
+/* Stages that only the statistics asked for are stored as if they had not been computed. */
+static void hide_stages(const struct writer *writer, const struct window *window) {
+    for (size_t k = 0; k < window->sequences.count; k++)
+        for (unsigned stage = 0; stage < CX_STAGES; stage++)
+            for (size_t place = 0;
+                 !(writer->options.maps & CX_STAGE_BIT(stage)) && place < window->sequences.items[k].tokens * writer->options.stored_layer_count; place++) {
+                window->results[k].mixing_ratio[stage][place] = NAN;
+                window->results[k].bias_norm[stage][place] = NAN;
+            }
+}
+
 enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error) {
     enum cx_status status = atomic_load(&writer->finishing.failed) ? writer_settle(writer, error) : CX_OK;
     if (status == CX_OK && !writer->part) {
         writer->shard_begin = cx_monotonic_seconds();
         status = cx_part_create(&writer->options, window->shard, &writer->part, error);
     }
+    if (status == CX_OK && writer->stats)
+        status = add_statistics(writer, window, error);
+    hide_stages(writer, window);
     if (status == CX_OK && window->sequences.count > 0)
         status = cx_part_append(writer->part, window->sequences.items, window->results, window->sequences.count, error);
     if (status == CX_OK)
@@ -148,6 +179,7 @@ void writer_close(struct writer *writer) {
     cx_part_abandon(writer->part);
     if (writer->manifest)
         cx_manifest_close(writer->manifest);
+    cx_stats_destroy(writer->stats);
     skipped_list_free(&writer->left_out);
     skipped_list_free(&writer->finishing.left_out);
     pthread_mutex_destroy(&writer->manifest_mutex);

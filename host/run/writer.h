@@ -31,6 +31,7 @@ struct writer {
     struct cx_manifest *manifest;
     pthread_mutex_t manifest_mutex; /* the first step looks shards up while the third adds them */
     struct cx_part *part;           /* of the shard that is being written; NULL: not yet begun */
+    struct cx_stats *stats;         /* of that shard; NULL: not asked for */
     struct skipped_list left_out;   /* of that shard */
     struct finishing finishing;
     double shard_begin; /* monotonic seconds */

@@ -220,14 +220,23 @@ static bool set_layout(hid_t properties, const struct cx_flat *flat, int compres
 
 enum cx_status cx_flat_create(struct cx_chunk_queue *queue, hid_t file, const struct cx_store_row *row, const struct cx_store_shapes *shapes, size_t text_width,
                               struct cx_flat *flat, struct cx_error *error) {
+    return cx_flat_create_small(queue, file, row, shapes, text_width, SIZE_MAX, flat, error);
+}
+
+enum cx_status cx_flat_create_small(struct cx_chunk_queue *queue, hid_t file, const struct cx_store_row *row, const struct cx_store_shapes *shapes,
+                                    size_t text_width, size_t rows, struct cx_flat *flat, struct cx_error *error) {
     size_t element_size = row->type == CX_STORE_TEXT ? (text_width > 0 ? text_width : 1) : cx_store_element_size(row, shapes);
     bool two = row->shape == CX_SHAPE_SEQUENCE_LAYER || row->shape == CX_SHAPE_TOKEN_LAYER;
     *flat = (struct cx_flat){.dataset = -1, .row = row, .element_size = element_size, .rank = two ? 2 : 1, .kept_mantissa_bits = 23, .created = true};
     flat->half = row->type == CX_STORE_MAP && shapes->map_type == CX_MAP_FLOAT16;
     flat->width = cx_store_row_width(row, shapes);
+    if (row->shape == CX_SHAPE_TABLE && flat->width > 1)
+        flat->rank = 2;
     if (!cx_multiply(flat->width, element_size, &flat->row_bytes) || flat->row_bytes == 0)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: dataset %s has rows of %zu elements", queue->path, row->name, flat->width);
     flat->chunk_rows = flat->row_bytes >= CX_CHUNK_BYTES ? 1 : CX_CHUNK_BYTES / flat->row_bytes;
+    if (rows < flat->chunk_rows)
+        flat->chunk_rows = rows > 0 ? rows : 1;
 
     enum cx_status status = write_until(queue, full_batches(queue), error);
     if (status != CX_OK)

@@ -51,6 +51,10 @@ void cx_chunk_queue_destroy(struct cx_chunk_queue *queue);
 CX_MUST_USE enum cx_status cx_flat_create(struct cx_chunk_queue *queue, hid_t file, const struct cx_store_row *row, const struct cx_store_shapes *shapes,
                                           size_t text_width, struct cx_flat *flat, struct cx_error *error);
 
+/* The same of a dataset that will have at most `rows` rows, so that its only chunk is no larger. */
+CX_MUST_USE enum cx_status cx_flat_create_small(struct cx_chunk_queue *queue, hid_t file, const struct cx_store_row *row, const struct cx_store_shapes *shapes,
+                                                size_t text_width, size_t rows, struct cx_flat *flat, struct cx_error *error);
+
 /* Appends rows that are in the file's form already. */
 CX_MUST_USE enum cx_status cx_flat_append(struct cx_chunk_queue *queue, struct cx_flat *flat, const void *rows, size_t count, struct cx_error *error);
 

@@ -182,6 +182,8 @@ hid_t cx_hdf5_type(const struct cx_store_row *row, const struct cx_store_shapes 
         return H5Tcopy(H5T_IEEE_F32LE);
     case CX_STORE_FLOAT32:
         return H5Tcopy(H5T_IEEE_F32LE);
+    case CX_STORE_FLOAT64:
+        return H5Tcopy(H5T_IEEE_F64LE);
     }
     return -1;
 }

@@ -11,6 +11,7 @@
 #include "contexture/memory.h"
 #include "hdf5_handle.h"
 #include "join.h"
+#include "lock.h"
 #include "output_folder.h"
 #include "part.h"
 
@@ -115,6 +116,33 @@ static enum cx_status add_dataset(struct cx_join *join, size_t part, size_t row,
     return status;
 }
 
+/* Adds a part's statistics to those of the parts before it, in the order of the shards. */
+static enum cx_status add_statistics(struct cx_join *join, size_t part, hid_t file, const char *path, struct cx_error *error) {
+    struct cx_stats_set set = {0};
+    enum cx_status status = cx_statistics_read(file, path, &set, error);
+    if (status == CX_OK && part == 0) {
+        join->statistics = set;
+        return CX_OK;
+    }
+    if (status == CX_OK && (set.tables != NULL) != (join->statistics.tables != NULL))
+        status = cx_fail(error, CX_ERROR_DAMAGED, "%s: of this part and the first one only one has statistics", path);
+    if (status == CX_OK && set.tables)
+        status = cx_stats_merge(&join->statistics, &set, error);
+    cx_stats_set_free(&set);
+    return status;
+}
+
+static enum cx_status write_statistics(struct cx_join *join, struct cx_error *error) {
+    struct cx_stats_set merged = {0};
+    if (!join->statistics.tables)
+        return CX_OK;
+    enum cx_status status = cx_stats_derive(&join->statistics, &merged, error);
+    if (status == CX_OK)
+        status = cx_table_datasets_write(join->queue, join->file, join->path, &merged, true, &join->tables, error);
+    cx_stats_set_free(&merged);
+    return status;
+}
+
 static enum cx_status add_part(struct cx_join *join, size_t part, struct cx_error *error) {
     const struct cx_part_summary *summary = &join->manifest.parts[part];
     const int64_t about[] = {(int64_t)summary->shard, (int64_t)summary->file_crc32, join->sequence_offset + (int64_t)summary->sequences};
@@ -133,6 +161,8 @@ static enum cx_status add_part(struct cx_join *join, size_t part, struct cx_erro
     for (size_t row = 0; status == CX_OK && row < cx_store_row_count; row++)
         if (cx_store_row_wanted(&cx_store_rows[row], &join->shapes))
             status = add_dataset(join, part, row, file, path, error);
+    if (status == CX_OK)
+        status = add_statistics(join, part, file, path, error);
     for (size_t i = 0; status == CX_OK && i < 3; i++)
         status = cx_flat_append(join->queue, &join->about[i], &about[i], 1, error);
     join->sequence_offset = about[2];
@@ -150,6 +180,8 @@ static enum cx_status publish(struct cx_join *join, struct cx_error *error) {
             status = cx_flat_end(join->queue, &join->flats[i], error);
     for (size_t i = 0; status == CX_OK && i < 3; i++)
         status = cx_flat_end(join->queue, &join->about[i], error);
+    for (size_t i = 0; status == CX_OK && i < join->tables.count; i++)
+        status = cx_flat_end(join->queue, &join->tables.items[i].flat, error);
     if (status == CX_OK)
         status = cx_chunk_queue_flush(join->queue, error);
     if (status != CX_OK)
@@ -206,6 +238,8 @@ enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
             status = cx_join_add_virtual(&join, i, error);
     }
     if (status == CX_OK)
+        status = write_statistics(&join, error);
+    if (status == CX_OK)
         status = publish(&join, error);
 
     cx_chunk_queue_destroy(join.queue);
@@ -213,6 +247,8 @@ enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
         cx_flat_release(&join.flats[i]);
     for (size_t i = 0; i < 3; i++)
         cx_flat_release(&join.about[i]);
+    cx_table_datasets_release(&join.tables);
+    cx_stats_set_free(&join.statistics);
     if (join.file >= 0)
         H5Fclose(join.file);
     free(join.image.bytes);
@@ -222,5 +258,25 @@ enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
     free(join.base);
     cx_manifest_content_free(&join.manifest);
     free(join.path);
+    return status;
+}
+
+enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx_error *error) {
+    struct cx_manifest_content manifest = {0};
+    struct cx_lock *lock = NULL;
+    char *path = NULL;
+    *shards = 0;
+    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_manifest_content_read(path, NULL, NULL, &manifest, error);
+    if (status == CX_OK)
+        status = cx_lock_take(directory, &lock, error);
+    if (status == CX_OK)
+        status = cx_store_join(directory, error);
+    if (status == CX_OK)
+        *shards = manifest.count;
+    cx_lock_release(lock);
+    cx_manifest_content_free(&manifest);
+    free(path);
     return status;
 }

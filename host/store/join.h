@@ -6,6 +6,7 @@
 #include "hdf5_image.h"
 #include "manifest_lines.h"
 #include "run_file.h"
+#include "statistics.h"
 
 struct cx_join {
     const char *directory;
@@ -15,10 +16,12 @@ struct cx_join {
     struct cx_hdf5_image image;
     hid_t file; /* of the image; negative: not open */
     struct cx_chunk_queue *queue;
-    struct cx_flat *flats;   /* [cx_store_row_count] the datasets with offsets, and /sources */
-    uint64_t *rows;          /* [parts][cx_store_row_count] */
-    size_t *text_width;      /* [cx_store_row_count] the largest over the parts */
-    int64_t *base;           /* [cx_store_row_count] what is to be added to the offsets of the next part */
+    struct cx_flat *flats;          /* [cx_store_row_count] the datasets with offsets, and /sources */
+    uint64_t *rows;                 /* [parts][cx_store_row_count] */
+    size_t *text_width;             /* [cx_store_row_count] the largest over the parts */
+    int64_t *base;                  /* [cx_store_row_count] what is to be added to the offsets of the next part */
+    struct cx_stats_set statistics; /* of the parts so far */
+    struct cx_table_datasets tables;
     struct cx_flat about[3]; /* /parts */
     int64_t sequence_offset;
 };

@@ -91,6 +91,21 @@ cleanup:
     return status;
 }
 
+size_t cx_part_flat_count(const struct cx_part *part) {
+    return cx_store_row_count + part->tables.count;
+}
+
+struct cx_flat *cx_part_flat(const struct cx_part *part, size_t index) {
+    return index < cx_store_row_count ? &part->flats[index] : &part->tables.items[index - cx_store_row_count].flat;
+}
+
+size_t cx_part_flat_index(const struct cx_part *part, const struct cx_flat *flat) {
+    size_t index = 0;
+    while (cx_part_flat(part, index) != flat)
+        index++;
+    return index;
+}
+
 void cx_part_free(struct cx_part *part) {
     cx_chunk_queue_destroy(part->queue);
     for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
@@ -99,6 +114,7 @@ void cx_part_free(struct cx_part *part) {
         free(part->sources[i]);
     if (part->descriptor >= 0)
         close(part->descriptor);
+    cx_table_datasets_release(&part->tables);
     free(part->sources);
     free(part->flats);
     free(part->next_offset);
@@ -119,6 +135,7 @@ void cx_part_abandon(struct cx_part *part) {
     cx_hdf5_silence(); /* holds for one thread, and this may be another one than that which wrote */
     for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
         cx_flat_release(&part->flats[i]);
+    cx_table_datasets_release(&part->tables);
     struct cx_error ignored = {0};
     /* Removed before HDF5 closes it, and whatever HDF5 says: nobody will read it. Cut to nothing, in case HDF5 cannot close it and keeps it open. */
     if (part->begun && (truncate(part->temporary, 0) != 0 || unlink(part->temporary) != 0))

@@ -5,6 +5,7 @@
 #include "chunk_writer.h"
 #include "contexture/store.h"
 #include "part_schema.h"
+#include "statistics.h"
 
 /* The labels of all tokens so far, as ids of the run's table, which has no more than 65,535. */
 struct cx_part_labels {
@@ -20,8 +21,9 @@ struct cx_part {
     uint64_t bytes_on_their_way; /* to the disk: the system was asked to begin to write them */
     struct cx_chunk_queue *queue;
     struct cx_flat *flats; /* [cx_store_row_count], in the order of cx_store_rows; those not wanted are not created */
-    int64_t *next_offset;  /* [cx_store_row_count] of the rows that hold offsets */
-    char *ids;             /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
+    struct cx_table_datasets tables;
+    int64_t *next_offset; /* [cx_store_row_count] of the rows that hold offsets */
+    char *ids;            /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
     size_t ids_used, ids_capacity, longest_id;
     struct cx_label_table *label_table; /* borrowed */
     struct cx_part_labels labels[CX_LABELS];
@@ -35,6 +37,12 @@ struct cx_part {
 
 /* Reads the synced file back and compares it with what was appended. Gives CRC-32 and size of the file. */
 CX_MUST_USE enum cx_status cx_part_read_back(const struct cx_part *part, uint32_t *crc32, uint64_t *bytes, struct cx_error *error);
+
+/* All datasets of a part: those of the schema, created or not, then those of the statistics' tables. */
+size_t cx_part_flat_count(const struct cx_part *part);
+struct cx_flat *cx_part_flat(const struct cx_part *part, size_t index);
+/* The index of one of them. */
+size_t cx_part_flat_index(const struct cx_part *part, const struct cx_flat *flat);
 
 /* Releases everything but the file on the disk. */
 void cx_part_free(struct cx_part *part);

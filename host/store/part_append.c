@@ -195,6 +195,14 @@ static void begin_writing(struct cx_part *part) {
     part->bytes_on_their_way = bytes;
 }
 
+enum cx_status cx_part_add_statistics(struct cx_part *part, const struct cx_stats_set *set, struct cx_error *error) {
+    if (part->failed || part->tables.count > 0)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: statistics were added to a part that failed or has some", part->path);
+    const enum cx_status status = cx_table_datasets_write(part->queue, part->file, part->temporary, set, false, &part->tables, error);
+    part->failed = status != CX_OK;
+    return status;
+}
+
 enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                               struct cx_error *error) {
     if (part->failed)

@@ -92,18 +92,19 @@ static enum cx_status write_texts(struct cx_part *part, struct cx_error *error) 
 
 static enum cx_status write_rest(struct cx_part *part, struct cx_error *error) {
     enum cx_status status = write_texts(part, error);
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
-        if (part->flats[i].created)
-            status = cx_flat_end(part->queue, &part->flats[i], error);
+    for (size_t i = 0; status == CX_OK && i < cx_part_flat_count(part); i++)
+        if (cx_part_flat(part, i)->created)
+            status = cx_flat_end(part->queue, cx_part_flat(part, i), error);
     if (status == CX_OK)
         status = cx_chunk_queue_flush(part->queue, error);
     cx_hdf5_lock();
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
-        if (!part->flats[i].created)
+    for (size_t i = 0; status == CX_OK && i < cx_part_flat_count(part); i++) {
+        struct cx_flat *flat = cx_part_flat(part, i);
+        if (!flat->created)
             continue;
-        if (H5Dclose(part->flats[i].dataset) < 0)
+        if (H5Dclose(flat->dataset) < 0)
             status = cx_hdf5_fail(error, CX_ERROR_IO, "write a dataset of", part->temporary);
-        part->flats[i].dataset = -1;
+        flat->dataset = -1;
     }
     cx_hdf5_unlock();
     return status;

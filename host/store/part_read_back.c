@@ -41,7 +41,7 @@ struct read_slot {
 struct read_back {
     const struct cx_part *part;
     hid_t file;
-    hid_t *datasets; /* [cx_store_row_count]; negative: not open */
+    hid_t *datasets; /* [cx_part_flat_count()]; negative: not open */
     size_t largest;  /* bytes of a chunk in memory */
     int threads;
     bool deflate;
@@ -128,7 +128,7 @@ static bool has_layout(hid_t dataset, const struct cx_flat *flat, const struct c
 
 static enum cx_status open_dataset(struct read_back *back, size_t index, struct cx_error *error) {
     const struct cx_part *part = back->part;
-    const struct cx_flat *flat = &part->flats[index];
+    const struct cx_flat *flat = cx_part_flat(part, index);
     const char *path = part->temporary, *name = flat->row->name;
     uint64_t rows = 0, width = 0;
     hid_t dataset = back->datasets[index] = H5Dopen2(back->file, name, H5P_DEFAULT);
@@ -153,8 +153,8 @@ static enum cx_status open_file(struct read_back *back, struct cx_error *error) 
         status = cx_part_read_shapes(back->file, part->temporary, &shapes, error);
     if (status == CX_OK && !same_shapes(&shapes, &part->shapes))
         status = cx_fail(error, CX_ERROR_DAMAGED, "%s: the attributes read back with other values; is the disk full or failing?", part->temporary);
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
-        if (part->flats[i].created)
+    for (size_t i = 0; status == CX_OK && i < cx_part_flat_count(part); i++)
+        if (cx_part_flat(part, i)->created)
             status = open_dataset(back, i, error);
     cx_hdf5_unlock();
     return status;
@@ -162,7 +162,7 @@ static enum cx_status open_file(struct read_back *back, struct cx_error *error) 
 
 static enum cx_status close_file(struct read_back *back, enum cx_status status, struct cx_error *error) {
     cx_hdf5_lock();
-    for (size_t i = 0; back->datasets && i < cx_store_row_count; i++)
+    for (size_t i = 0; back->datasets && i < cx_part_flat_count(back->part); i++)
         cx_hdf5_release(back->datasets[i]);
     if (back->file >= 0 && H5Fclose(back->file) < 0 && status == CX_OK)
         status = cx_hdf5_fail(error, CX_ERROR_IO, "close", back->part->temporary);
@@ -172,11 +172,12 @@ static enum cx_status close_file(struct read_back *back, enum cx_status status, 
 
 static enum cx_status prepare(struct read_back *back, struct cx_error *error) {
     const struct cx_part *part = back->part;
-    enum cx_status status = cx_allocate(cx_store_row_count, sizeof *back->datasets, "reading a part back", &back->datasets, error);
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+    enum cx_status status = cx_allocate(cx_part_flat_count(part), sizeof *back->datasets, "reading a part back", &back->datasets, error);
+    for (size_t i = 0; status == CX_OK && i < cx_part_flat_count(part); i++) {
+        const struct cx_flat *flat = cx_part_flat(part, i);
         back->datasets[i] = -1;
-        if (part->flats[i].created && chunk_bytes(&part->flats[i]) > back->largest)
-            back->largest = chunk_bytes(&part->flats[i]);
+        if (flat->created && chunk_bytes(flat) > back->largest)
+            back->largest = chunk_bytes(flat);
     }
     back->threads = cx_chunk_queue_threads(part->queue);
     back->deflate = cx_chunk_queue_level(part->queue) > 0;
@@ -225,7 +226,7 @@ static enum cx_status read_chunk(struct read_back *back, const struct cx_chunk_r
     uint32_t skipped_filters = 0;
     enum cx_status status = CX_OK;
     cx_hdf5_lock();
-    hid_t dataset = back->datasets[record->flat - back->part->flats];
+    hid_t dataset = back->datasets[cx_part_flat_index(back->part, record->flat)];
     if (H5Dget_chunk_storage_size(dataset, offset, &bytes) < 0)
         status = cx_hdf5_fail(error, CX_ERROR_DAMAGED, "read back", back->part->temporary);
     else if (bytes != record->stored_bytes)

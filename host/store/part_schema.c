@@ -37,7 +37,7 @@
  * /vectors/hidden_state                     float32             block [layers+1, n, d]       --hidden-states layer 0 is the input of the first layer
  * /vectors/<stage>                          float32             block [V, target, source, d] --vectors       part_ij itself
  *
- * /stats is kept free for float64 sums and counts of the shard that can be added up.
+ * /stats holds float64 sums and counts of the shard that can be added up; README, section "Statistics", and host/stats/kinds.c have the tables.
  *
  * Root attributes: format_version, layers, heads, hidden_size, stored_layers [L] and vector_layers [V] (numbers of layers, from 0), maps, stages (of
  * /tokstat), vector_stages, map_type ("float32", "float16"), kept_mantissa_bits, precision (of the pair product), backend, program_version,
@@ -205,14 +205,16 @@ const struct cx_store_row *cx_store_row_by_name(const char *name) {
 }
 
 size_t cx_store_element_size(const struct cx_store_row *row, const struct cx_store_shapes *shapes) {
-    static const size_t sizes[] = {
-        [CX_STORE_INT8] = 1, [CX_STORE_UINT8] = 1, [CX_STORE_INT32] = 4, [CX_STORE_INT64] = 8, [CX_STORE_MAP] = 4, [CX_STORE_FLOAT32] = 4, [CX_STORE_TEXT] = 0};
+    static const size_t sizes[] = {[CX_STORE_INT8] = 1, [CX_STORE_UINT8] = 1,   [CX_STORE_INT32] = 4,   [CX_STORE_INT64] = 8,
+                                   [CX_STORE_MAP] = 4,  [CX_STORE_FLOAT32] = 4, [CX_STORE_FLOAT64] = 8, [CX_STORE_TEXT] = 0};
     if (row->type == CX_STORE_MAP && shapes->map_type == CX_MAP_FLOAT16)
         return 2;
     return sizes[row->type];
 }
 
 size_t cx_store_row_width(const struct cx_store_row *row, const struct cx_store_shapes *shapes) {
+    if (row->shape == CX_SHAPE_TABLE)
+        return row->index;
     return row->shape == CX_SHAPE_SEQUENCE_LAYER || row->shape == CX_SHAPE_TOKEN_LAYER ? shapes->stored_layers : 1;
 }
 

@@ -9,7 +9,7 @@
 #include "contexture/store.h"
 
 /* Type of a dataset's elements in the file, always little-endian. */
-enum cx_store_type { CX_STORE_INT8, CX_STORE_UINT8, CX_STORE_INT32, CX_STORE_INT64, CX_STORE_FLOAT32, CX_STORE_MAP, CX_STORE_TEXT };
+enum cx_store_type { CX_STORE_INT8, CX_STORE_UINT8, CX_STORE_INT32, CX_STORE_INT64, CX_STORE_FLOAT32, CX_STORE_FLOAT64, CX_STORE_MAP, CX_STORE_TEXT };
 
 /* How a dataset grows; every shape is one or two dimensions, of which the first grows. */
 enum cx_store_shape {
@@ -20,6 +20,7 @@ enum cx_store_shape {
     CX_SHAPE_TOKEN_LAYER,    /* [tokens, L] */
     CX_SHAPE_BLOCK,          /* one block of elements a sequence; the row's `offset` names the dataset that says where */
     CX_SHAPE_SOURCE,         /* [files of the corpus] */
+    CX_SHAPE_TABLE,          /* [rows of a table of statistics, the row's index]; one dimension if the index is 1 */
 };
 
 /* What a row holds, for the code that fills it. Stages and maps are told apart by the row's `index`. */
@@ -62,6 +63,7 @@ enum cx_store_field {
     CX_FIELD_HIDDEN_STATE,
     CX_FIELD_VECTOR,
     CX_FIELD_SOURCE_NAME,
+    CX_FIELD_STATISTIC,
 };
 
 /* Indexes of the rows of CX_FIELD_LABEL. */

@@ -165,6 +165,7 @@ static uint64_t expected_rows(const struct part_check *check, const struct cx_st
     case CX_SHAPE_BLOCK:
         return (uint64_t)ends[cx_store_row_by_name(row->offset) - cx_store_rows];
     case CX_SHAPE_SOURCE:
+    case CX_SHAPE_TABLE:
         break;
     }
     return UINT64_MAX;
@@ -201,6 +202,15 @@ static enum cx_status check_datasets(struct part_check *check, struct cx_error *
 cleanup:
     free(ends);
     return status;
+}
+
+/* Reads every table, so that its checksums are compared. */
+static void check_statistics(const struct part_check *check) {
+    struct cx_error fault = {0};
+    struct cx_stats_set set = {0};
+    if (cx_statistics_read(check->file, check->path, &set, &fault) != CX_OK)
+        cx_complain(check->complaints, "%s", fault.message);
+    cx_stats_set_free(&set);
 }
 
 /* The file as a whole. False: damaged, and HDF5 is not asked what it thinks of it. */
@@ -241,6 +251,8 @@ enum cx_status cx_verify_part(const char *directory, const struct cx_part_summar
     status = cx_allocate((size_t)summary->sequences, sizeof *check.tokens, "checking a part", &check.tokens, error);
     if (status == CX_OK)
         status = check_datasets(&check, error);
+    if (status == CX_OK)
+        check_statistics(&check);
 cleanup:
     if (check.file >= 0)
         H5Fclose(check.file);

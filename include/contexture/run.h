@@ -16,6 +16,7 @@
 #include "contexture/error.h"
 #include "contexture/model.h"
 #include "contexture/sequence.h"
+#include "contexture/stats.h"
 #include "contexture/store.h"
 
 /* What becomes of a document whose annotations cannot be used. */
@@ -47,8 +48,13 @@ struct cx_run_settings {
     enum cx_pair_precision pair_precision;
     uint64_t batch_tokens;
     uint64_t window_memory; /* bytes */
-    bool profile;           /* time the operations, and write profile.json */
-    bool checks;            /* a result that cannot be right ends the run */
+    unsigned analyses;      /* a set of analyses, see stats.h */
+    uint64_t bootstrap;     /* the following are of struct cx_stats_options */
+    uint64_t min_count;
+    uint64_t top_pairs;
+    bool raw_maps;
+    bool profile; /* time the operations, and write profile.json */
+    bool checks;  /* a result that cannot be right ends the run */
 };
 
 /*
@@ -81,6 +87,7 @@ struct cx_run_profile {
     struct cx_decompose_profile decompose;
     double product_rate, product_rate_half; /* FLOP/s of a large matrix product on the same device; 0: none */
     double seconds;                         /* from the first document until the last shard was there */
+    double statistics;                      /* wall clock; a part of the writing step's */
     struct cx_store_seconds store;
 };
 

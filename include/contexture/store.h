@@ -15,6 +15,7 @@
 #include "contexture/decompose.h"
 #include "contexture/error.h"
 #include "contexture/sequence.h"
+#include "contexture/stats.h"
 
 #define CX_FORMAT_VERSION 1
 
@@ -56,6 +57,9 @@ CX_MUST_USE enum cx_status cx_part_create(const struct cx_store_options *options
  */
 CX_MUST_USE enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                                           struct cx_error *error);
+
+/* Stores the shard's statistics; once, and before the part is finished. */
+CX_MUST_USE enum cx_status cx_part_add_statistics(struct cx_part *part, const struct cx_stats_set *set, struct cx_error *error);
 
 /* Wall clock spent on a part: compressing its chunks, handing them to HDF5, waiting for the disk, and reading the finished file back. */
 struct cx_store_seconds {
@@ -126,8 +130,12 @@ CX_MUST_USE enum cx_status cx_manifest_complete(struct cx_manifest *manifest, ui
 /*
  * Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names), as tmp, fsync, rename. Its last line, behind what HDF5 reads, is its
  * CRC-32. CX_ERROR_INPUT if no shard is finished. Takes memory of about 10 bytes a sequence and 1 KiB a part.
+ * Statistics are folded in the order of the shards, and what follows from them is derived: twice the memory of the tables.
  */
 CX_MUST_USE enum cx_status cx_store_join(const char *directory, struct cx_error *error);
+
+/* cx_store_join() under the folder's lock, for a folder that no run has open: CX_ERROR_CONFLICT says who has it. *shards: those that are joined. */
+CX_MUST_USE enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx_error *error);
 
 /* What cx_store_verify() found. */
 struct cx_verify_report {

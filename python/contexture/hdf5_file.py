@@ -47,6 +47,14 @@ class HDF5File:
     def __contains__(self, name: str) -> bool:
         return name in self._file
 
+    def dataset_attributes(self, name: str) -> dict[str, Any]:
+        """Attributes of a dataset or a group; none if it is not there."""
+        return dict(self._file[name].attrs) if name in self._file else {}
+
+    def length(self, name: str) -> int:
+        """Rows of a dataset."""
+        return len(self._file[name])
+
     def rows(self, name: str, selection: Any = ()) -> np.ndarray:
         """dataset[selection]."""
         try:

@@ -21,6 +21,8 @@ from contexture.vocabulary import find_vocabulary, read_vocabulary
 if TYPE_CHECKING:
     import pandas
 
+    from contexture.statistics import Statistics
+
 
 def open_run(path: Path | str, vocabulary: Path | str | Mapping[int, str] | None = None, check_files: bool = False) -> Run:
     """Opens the output folder of `contexture run`, finished or not.
@@ -75,6 +77,7 @@ class Run:
         self.manifest = manifest
         self._cache = FileCache()
         self._vocabulary = vocabulary
+        self._statistics: Statistics | None = None
         if files is None:
             file = self._cache.get(path)
             missing = file.missing_sources()
@@ -186,8 +189,40 @@ class Run:
         chosen = list(self) if sequences is None else self[sequences] if isinstance(sequences, slice) else [self[key] for key in sequences]
         return convert.tokens_table(chosen)
 
+    # Statistics of the whole corpus; contexture.statistics says what the columns are.
+
+    @property
+    def statistics(self) -> Statistics:
+        """The tables that --analyses made; RunError if there are none."""
+        if self._statistics is None:
+            from contexture.statistics import Statistics
+
+            self._statistics = Statistics(self)
+        return self._statistics
+
+    def contextualization_change(self) -> pandas.DataFrame:
+        """How much each component of each layer reorders the map: 1 − Spearman's ρ, mean over sequences."""
+        return self.statistics.contextualization_change()
+
+    def mixing_ratio(self, by: str | None = None) -> pandas.DataFrame:
+        """Mean mixing ratio by layer and stage, and by "class", "pos", "entity" or "frequency" of the token; "correlation" with the frequency."""
+        return self.statistics.mixing_ratio(by)
+
+    def top_pairs(self, component: str | None = None, layer: int | None = None, k: int | None = 20, sign: str | None = None) -> pandas.DataFrame:
+        """The pairs of token types that a component amplifies and weakens most."""
+        return self.statistics.top_pairs(component, layer, k, sign)
+
+    def categories(self, by: str = "category") -> pandas.DataFrame:
+        """Mean change of the map by component and category of the pair: same word, same entity, …; by="pos": by two parts of speech."""
+        return self.statistics.categories(by)
+
+    def cancellation(self, by: str = "sequence") -> pandas.DataFrame:
+        """How much of an earlier component's change a later one undoes; by="category": by category of the pair."""
+        return self.statistics.cancellation(by)
+
     def close(self) -> None:
         """Closes the files. Reading on opens them again."""
+        self._statistics = None
         self._cache.close()
 
     def __enter__(self) -> Run:

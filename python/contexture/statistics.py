@@ -1,0 +1,270 @@
+"""Statistics of a whole run as data frames: what `contexture run --analyses …` added up. README, section "Statistics", has the tables.
+
+Intervals (low, high) are 95 %, over sequences: another corpus of the same kind would give other sequences.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pandas
+
+from contexture.errors import RunError, UnknownName
+from contexture.hdf5_file import HDF5File
+
+if TYPE_CHECKING:
+    from contexture.run import Run
+
+NORMAL_QUANTILE = 1.959963984540054  # two-sided 95 %
+
+COMPONENTS = {
+    "res1": ("attn", "attn_res"),
+    "ln1": ("attn_res", "attn_res_ln"),
+    "ff": ("attn_res_ln", "ff"),
+    "res2": ("ff", "ff_res"),
+    "ln2": ("ff_res", "ff_res_ln"),
+    "res2_ln2": ("ff", "ff_res_ln"),
+    "ff_block": ("attn_res_ln", "ff_res_ln"),
+    "after_attn": ("attn", "ff_res_ln"),
+}
+"""Maps before and after each component; the first five are single ones, in their order in a layer."""
+
+SINGLE_COMPONENTS = tuple(COMPONENTS)[:5]
+
+ANALYSES = ("contextualization_change", "mixing_ratio", "pair_amplification", "categories", "cancellation")
+
+
+class Statistics:
+    """The tables in /stats of a run's run.h5; `run.statistics`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        path = run.path if run.path.is_file() else run.path / "run.h5"
+        if not path.is_file():
+            if run.attributes and "analyses" not in self._first_part_attributes():
+                raise self._missing("all")
+            raise RunError(f"{run.path} has no run.h5 yet, which holds the statistics; `contexture merge {run.path}` makes it of the finished parts")
+        self._path = path
+        if "/stats" not in self._file:
+            raise self._missing("all")
+        if "/seq/n_tokens" in self._file and run.manifest:
+            merged = self._file.length("/seq/n_tokens")
+            if merged != len(run):
+                raise RunError(f"{path} holds {merged} of the {len(run)} sequences of the run; `contexture merge {run.path}` makes it anew")
+        self.options: dict[str, Any] = self._file.dataset_attributes("/stats")
+        """Options that the values depend on: analyses, layers, bootstrap, min_count, top_pairs, raw_maps."""
+        self.analyses: list[str] = [text.decode() if isinstance(text, bytes) else str(text) for text in self.options["analyses"]]
+
+    @property
+    def _file(self) -> HDF5File:
+        # The cache closes files that others push out.
+        return self._run._cache.get(self._path)
+
+    def _first_part_attributes(self) -> dict[str, Any]:
+        return self._run._cache.get(self._run._paths[0]).dataset_attributes("/stats")
+
+    def _missing(self, analyses: str) -> RunError:
+        return RunError(
+            f"{self._run.path} holds no such statistics; run contexture with --analyses {analyses} into another folder (--stages none stores no maps)"
+        )
+
+    @property
+    def raw_maps(self) -> bool:
+        """Changes of the maps are of the norms themselves, not of the shares of the target's row."""
+        return bool(self.options.get("raw_maps", 0))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Labels of the annotations; label columns of the files are indices into it."""
+        return np.char.decode(self._file.rows("/stats/labels"), "utf-8", "replace").astype(object)
+
+    def table(self, name: str) -> pandas.DataFrame:
+        """All columns of /stats/<name>; codes and labels as text."""
+        analysis = name.split("/")[0]
+        if analysis not in self.analyses:
+            raise self._missing(analysis if analysis in ANALYSES else "all")
+        group = f"/stats/{name}"
+        columns = self._file.names(group)
+        if not columns:
+            raise RunError(f"{self._file.path} has no table {group}; was the file written whole? `contexture verify` checks it")
+        return pandas.DataFrame({column: self._column(self._file, group, column) for column in columns})
+
+    def _column(self, file: HDF5File, group: str, column: str) -> np.ndarray:
+        values = file.rows(f"{group}/{column}")
+        names = file.dataset_attributes(f"{group}/{column}").get("names")
+        if names is None and column not in ("label", "target_pos", "source_pos"):
+            return values
+        texts = self.labels if names is None else np.array([name.decode() if isinstance(name, bytes) else str(name) for name in np.atleast_1d(names)], object)
+        if values.size and not 0 <= values.min() <= values.max() < len(texts):
+            raise RunError(f"{file.path}: {group}/{column} has a code that stands for nothing; `contexture verify` checks the file")
+        return texts[values] if values.size else np.empty(0, object)
+
+    # The tables that users ask for.
+
+    def contextualization_change(self) -> pandas.DataFrame:
+        """1 − Spearman's ρ of the map's elements before and after: 0 the same order, 1 an unrelated one.
+
+        Columns layer, before, after, variant ("all", "no_special", "no_diagonal"), mean, std, count, low, high, component.
+        """
+        table = self.table("contextualization_change/sequence")
+        table["low"], table["high"] = _interval(table["mean"], table["std"], table["count"])
+        steps = {step: component for component, step in COMPONENTS.items()}
+        table["component"] = [steps.get(step, "→".join(step)) for step in zip(table["before"], table["after"], strict=True)]
+        return table[["layer", "before", "after", "variant", "mean", "std", "count", "low", "high", "component"]]
+
+    def mixing_ratio(self, by: str | None = None) -> pandas.DataFrame:
+        """Mean mixing ratio over tokens of the corpus, by layer and stage; std is over tokens.
+
+        by: None all tokens; "class" special, mask, word_start, word_piece, …, overlapping; "pos" and "entity" with column label;
+            "frequency" with columns bin, least and most (how often the token stands in the corpus), types, mean over places and
+            type_mean, type_std over token ids; "correlation" Spearman's ρ of frequency and mean mixing ratio over token ids.
+        """
+        if by in ("frequency", "correlation"):
+            table = self.table(f"mixing_ratio/{by}")
+            if by == "correlation":
+                return table[["layer", "stage", "types", "spearman"]]
+            table["least"], table["most"] = 2 ** table["bin"].astype(np.int64), 2 ** (table["bin"].astype(np.int64) + 1) - 1
+            return table[["layer", "stage", "bin", "least", "most", "types", "count", "mean", "type_mean", "type_std"]]
+        if by not in (None, "class", "pos", "entity"):
+            raise UnknownName("way to divide mixing ratios", by, ["class", "pos", "entity", "frequency", "correlation"])
+        table = self.table("mixing_ratio/class")
+        labelled = table["class"].isin(["pos", "entity"])
+        if by is None:
+            return table.loc[table["class"] == "all", ["layer", "stage", "mean", "std", "count"]].reset_index(drop=True)
+        if by == "class":
+            return table.loc[~labelled, ["layer", "stage", "class", "mean", "std", "count"]].reset_index(drop=True)
+        return table.loc[table["class"] == by, ["layer", "stage", "label", "mean", "std", "count"]].reset_index(drop=True)
+
+    def top_pairs(self, component: str | None = None, layer: int | None = None, k: int | None = None, sign: str | None = None) -> pandas.DataFrame:
+        """The k pairs of token types that a component amplifies ("positive") and weakens ("negative") most, as stored with --top-pairs.
+
+        Columns layer, component, sign, rank (from 0), target_token, source_token, count, mean, std, target, source (token ids).
+        mean is the change of the map: the source's share of the target's row, after less before.
+        """
+        table = self.table("pair_amplification/top")
+        for column, wanted in (("component", component), ("layer", layer), ("sign", sign)):
+            if wanted is not None:
+                known = {"component": SINGLE_COMPONENTS, "layer": self.layers, "sign": ("positive", "negative")}[column]
+                if wanted not in known:
+                    raise UnknownName(column, wanted, [str(name) for name in known])
+                table = table[table[column] == wanted]
+        if k is not None:
+            table = table[table["rank"] < k]
+        table = table.reset_index(drop=True)
+        vocabulary = self._run.vocabulary
+        for column in ("target", "source"):
+            table[f"{column}_token"] = np.array([vocabulary.get(token, f"[{token}]") for token in table[column].tolist()], dtype=object)
+        return table[["layer", "component", "sign", "rank", "target_token", "source_token", "count", "mean", "std", "target", "source"]]
+
+    def categories(self, by: str = "category") -> pandas.DataFrame:
+        """Mean change of the map over pairs of a category, by layer and component: the source's share of the target's row, after less before.
+
+        by="category": columns layer, component, category, count, sequences, mean, std, low, high, bootstrap_low, bootstrap_high;
+        by="pos": target_pos and source_pos in the place of category, and no bootstrap. std is over pairs.
+        """
+        if by not in ("category", "pos"):
+            raise UnknownName("way to divide pairs", by, ["category", "pos"])
+        keys = ["category"] if by == "category" else ["target_pos", "source_pos"]
+        ends = ["bootstrap_low", "bootstrap_high"] if by == "category" else []
+        return self.table(f"categories/{by}")[["layer", "component", *keys, "count", "sequences", "mean", "std", "low", "high", *ends]]
+
+    def category_difference(self, first: str, others: str | tuple[str, ...], by_layer: bool = True) -> pandas.DataFrame:
+        """Mean change of the pairs in one category less that of the pairs in others, which must not overlap.
+
+        Columns layer, component, difference, low, high, method. method "bootstrap": quantiles over the replicates, in which both
+        categories are of the same drawn sequences; "errors added" where there are none: no narrower, however the two are related.
+        by_layer=False: of the mean over layers, without the column layer.
+        """
+        others = (others,) if isinstance(others, str) else tuple(others)
+        table = self.table("categories/category")
+        known = list(dict.fromkeys(table["category"]))
+        for name in (first, *others):
+            if name not in known:
+                raise UnknownName("category", name, known)
+        keys = ["layer", "component"]
+        one = table[table["category"] == first].set_index(keys)
+        rest = [table[table["category"] == name].set_index(keys).reindex(one.index) for name in others]
+        total = sum(part["count"] for part in rest)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            difference = one["mean"] - sum(part["sum"] for part in rest) / total
+            spread = (one["high"] - one["low"]) / 2 + sum(((part["high"] - part["low"]) / 2).fillna(0) * part["count"] for part in rest) / total
+        result = pandas.DataFrame({"difference": difference, "low": difference - spread, "high": difference + spread, "method": "errors added"})
+        drawn = self._drawn_differences(first, others)
+        if not by_layer:
+            result = result.groupby("component", sort=False).agg({"difference": "mean", "low": "mean", "high": "mean", "method": "first"})
+            drawn = drawn.groupby(level="component", sort=False).mean() if drawn is not None else None
+        if drawn is not None and len(result):
+            values = drawn.reindex(result.index).to_numpy()
+            usable = np.isfinite(values).any(axis=1)
+            ends = np.nanquantile(values[usable], [0.025, 0.975], axis=1)
+            result.loc[usable, "low"], result.loc[usable, "high"], result.loc[usable, "method"] = ends[0], ends[1], "bootstrap"
+        return result.reset_index()
+
+    @cached_property
+    def _replicates(self) -> tuple[pandas.DataFrame, pandas.DataFrame] | None:
+        """Sums of the changes by (layer, component, category) and counts by category, a column a replicate; of all parts."""
+        name, count_name = "/stats/categories/bootstrap", "/stats/categories/bootstrap_count"
+        totals: list[pandas.DataFrame] = []
+        for path in self._run._paths:
+            file = self._run._cache.get(path)
+            if f"{name}/sum" not in file or f"{count_name}/count" not in file:
+                return None
+            keys = [self._column(file, name, column) for column in ("layer", "component", "category")]
+            sums = pandas.DataFrame(_two_dimensional(file.rows(f"{name}/sum")), pandas.MultiIndex.from_arrays(keys, names=["layer", "component", "category"]))
+            counts = pandas.DataFrame(_two_dimensional(file.rows(f"{count_name}/count")), self._column(file, count_name, "category"))
+            if not sums.shape[1]:
+                return None
+            totals = [total.add(part, fill_value=0) for total, part in zip(totals, (sums, counts), strict=True)] if totals else [sums, counts]
+        return (totals[0], totals[1]) if totals else None
+
+    def _drawn_differences(self, first: str, others: tuple[str, ...]) -> pandas.DataFrame | None:
+        if self._replicates is None:
+            return None
+        sums, counts = self._replicates
+
+        def mean(names: tuple[str, ...]) -> pandas.DataFrame:
+            pairs = sum(counts.loc[name] for name in names)
+            return sum(sums.xs(name, level="category") for name in names) / pairs.where(pairs > 0)
+
+        return mean((first,)) - mean(others)
+
+    def cancellation(self, by: str = "sequence") -> pandas.DataFrame:
+        """How the change of the map by a later component goes with that by an earlier one.
+
+        share: Σ later·earlier / Σ earlier²; −1 if the later component undoes all of the earlier one's change, 0 if they have nothing in common.
+        by="sequence": columns layer, earlier, later, variant, count, and mean, std, low, high over sequences of share (share_mean, …),
+        pearson and spearman; by="category": layer, earlier, later, category, count, sequences, share, low, high, pearson.
+        """
+        if by == "category":
+            return self.table("cancellation/category")[["layer", "earlier", "later", "category", "count", "sequences", "share", "low", "high", "pearson"]]
+        if by != "sequence":
+            raise UnknownName("way to divide cancellation", by, ["sequence", "category"])
+        table = self.table("cancellation/sequence")
+        columns = ["layer", "earlier", "later", "variant", "count"]
+        for name in ("share", "pearson", "spearman"):
+            table[f"{name}_low"], table[f"{name}_high"] = _interval(table[f"{name}_mean"], table[f"{name}_std"], table["count"])
+            columns += [f"{name}_{what}" for what in ("mean", "std", "low", "high")]
+        return table[columns]
+
+    @property
+    def layers(self) -> list[int]:
+        """Numbers of the layers that there are statistics of."""
+        layers = self.options.get("layers", ())
+        return [] if isinstance(layers, h5py.Empty) else [int(layer) for layer in np.atleast_1d(layers)]
+
+    @property
+    def annotated(self) -> bool:
+        """Some token is in an entity mention or has a part of speech."""
+        return len(self.labels) > 1
+
+
+def _interval(mean: pandas.Series, std: pandas.Series, count: pandas.Series) -> tuple[pandas.Series, pandas.Series]:
+    error = NORMAL_QUANTILE * std / np.sqrt(count.where(count > 0))
+    return mean - error, mean + error
+
+
+def _two_dimensional(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1) if len(values) else np.empty((0, 0))
