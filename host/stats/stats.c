@@ -33,7 +33,8 @@ enum cx_status cx_stats_create(const struct cx_stats_options *options, struct cx
         return status;
     self->options = *options;
     self->labels = labels;
-    self->threads = threads > 0 ? threads : 1;
+    const size_t tasks = options->layer_count * kind_count;
+    self->threads = threads < 1 ? 1 : (size_t)threads > tasks ? (int)tasks : threads;
     status = cx_allocate(options->layer_count, sizeof *self->layers, "statistics", &self->layers, error);
     if (status == CX_OK) {
         memcpy(self->layers, options->layers, options->layer_count * sizeof *self->layers);
