@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 /* Tensor cores with float32 sums, asynchronous copies: what the kernels are written for. */
 enum { least_capability = 80 };
@@ -94,7 +95,14 @@ static int choose_device(char *text, size_t size) {
 }
 
 bool cuda_backend_usable(char *text, size_t size) {
-    bool usable = choose_device(text, size) >= 0;
+    const int device = choose_device(text, size);
+    const bool usable = device >= 0;
+    char names[64];
+    if (usable) {
+        const size_t used = strlen(text);
+        fused_list(capability_of(device), names, sizeof names);
+        snprintf(text + used, size - used, ", pair kernels in f16: %s", names);
+    }
     /* A machine without a GPU is no error that a later call should find. */
     cudaError_t remembered = cudaGetLastError();
     (void)remembered;

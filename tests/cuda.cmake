@@ -31,7 +31,10 @@ if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels un
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
-  cuda_backend_test(fused test_cuda_fused)
+  set(cuda_seeds 0 1 2 3 4 5 6 7)
+  cuda_backend_test(fused test_cuda_fused small)
+  set(cuda_seeds 5)
+  cuda_backend_test(fused_large test_cuda_fused large)
 endif()
 
 # All kernels for all architectures by nvcc; registers and spills go to a file. No GPU is needed.
