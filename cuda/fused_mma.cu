@@ -20,13 +20,12 @@
  *
  * z is built anew by both warps of a row and for every slice of d. Keeping it instead: z of 128 rows and all of f is 768 KiB (f = 3072), several times what a
  * multiprocessor has; 16 rows would fit, and then every number of W16 that is read is used 16 times where it is used 128 times now. Passing z of 64 of f
- * through shared memory from one warp to the other saves half of the first product, 16 R' / columns = 6 % of the work, and costs what it saves: 128 × 64
- * numbers written and read four times are 80 KiB of shared memory's traffic where building them twice reads 24 KiB more, and a barrier between the two
- * products.
+ * through shared memory to warps of 64 × 64 reads W16 half as often (64 KiB less) and writes z and reads it four times (80 KiB) but reads ratios half as often
+ * (16 KiB less): the same traffic. It would save half of the first product, 16 R' / columns = 6 % of the work, for a barrier between the two products.
  *
- * Derived, for 64 of f, 256 columns, R' = 1: 2304 instructions m16n8k16 a block, of them 2048 useful. A multiprocessor does one in 2 clocks on sm_80, in 4 on
- * sm_86 and sm_89 (8 on GeForce): 4608 clocks and more. Shared memory: 8 warps read weights (16 KiB), ratios (4), sources (2) by ldmatrix: 176 KiB, and 44 KiB
- * are written: 1760 clocks at 128 bytes. The second cache gives 44 KiB: 10 bytes a clock. Useful operations per byte of it: 2 · 128 · 256 · 64 / 45056 = 93;
+ * Derived, for 64 of f, 256 columns, R' = 1: 1152 instructions m16n8k16 a block, of them 1024 useful. A multiprocessor does one in 2 clocks on sm_80, in 4 on
+ * sm_86 and sm_89 (8 on GeForce): 2304 clocks and more. Shared memory: 8 warps read weights (16 KiB), ratios (4), sources (2) by ldmatrix: 176 KiB, and 44 KiB
+ * are written: 1760 clocks at 128 bytes. The second cache gives 44 KiB: 20 bytes a clock. Useful operations per byte of it: 2 · 128 · 256 · 64 / 45056 = 93;
  * per byte from memory some thousands, since all blocks read the same weights. So the tensor cores are the limit, if two warps a scheduler hide the rest.
  *
  * 64 of f arrive by cp.async as one stage of a ring, 128-byte rows, of which 16-byte piece p of row r lies at p ^ (r % 8): so the eight rows that ldmatrix
@@ -61,7 +60,7 @@ constexpr unsigned stage_bytes(unsigned columns, unsigned boxes) {
  * 256 columns are 128 registers of sums in each of 256 threads, of 255: the most there is. 192 leave less empty where d is an odd multiple of 64 or 192 (384:
  * two slices instead of 256 + 128), for 8 % instead of 6 % of the work in each of the two first products.
  * Boxes: 2 are two sources of up to 15 heads or one of up to 31; 4 are for packed tiles of four.
- * A stage takes more than 4000 clocks to multiply, many times what the cache takes to answer: two stages do, the third is for blocks that fall out of step.
+ * A stage takes more than 2000 clocks to multiply, several times what the cache takes to answer: two stages do, the third is for blocks that fall out of step.
  * 99 KiB a block is what sm_86 and sm_89 have, 163 sm_80, 227 sm_90 and sm_100. One block a multiprocessor in any case, for the registers.
  */
 struct tile_size {
