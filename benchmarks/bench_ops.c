@@ -2,7 +2,10 @@
  * The time of every operation, its GFLOP/s, and its share of what cblas_sgemm gives on the same number of threads in the same minute.
  *
  * Operation and reference product take turns, so that a noisy machine slows both; the share is the median of the turns' ratios. The reference is the very
- * product for `linear`, else [1024, f] x [f, d], which is large enough to be as fast as BLAS gets. Operations that hardly compute show GB/s of their outputs.
+ * product for `linear`, else [1024, f] x [f, d], which is large enough to be as fast as BLAS gets.
+ *
+ * Every line ends with a roofline: FLOP a byte of inputs and outputs, which of the product's rate and the rate of large copies, measured before each case,
+ * bounds the operation, and how much of that bound it reaches.
  *
  * With --backend cuda a time is that of many calls and one wait for the device at their end, and the reference is cuBLASLt's own rate on a product of 8192³
  * (--reference), with float16 operands for ff_pair_norms in --pair-precision f16, else with float32.
@@ -18,6 +21,7 @@
 
 #include "cuda_open.h"
 #include "op_cases.h"
+#include "roofline.h"
 
 enum { short_sentences = 0, reference_rows = 1024, most_repeats = 101 };
 
@@ -28,6 +32,7 @@ struct settings {
     enum cx_pair_kernel pair_kernel;
     size_t pair_chunk, reference; /* reference: rows of the device's product */
     long n;                       /* -1: all lengths; short_sentences: the batch of short sentences */
+    size_t batch;                 /* tokens of a batch of sequences of n tokens; 0: one sequence */
     int repeats, threads;
 };
 
@@ -190,11 +195,18 @@ static struct measurement measure(struct op_data *data, const struct op *op, con
     return result;
 }
 
-static double output_bytes(const struct op_data *data, const struct op *op) {
-    double bytes = 0.0;
-    for (size_t k = 0; k < OP_MAX_OUTPUTS; k++)
-        bytes += (double)op_output_count(data, op, k) * (op_output_element(op->outputs[k]) == CX_ELEMENT_DOUBLE ? 8.0 : 4.0);
-    return bytes;
+/* Bytes/s, those read and those written, from memory and to memory. */
+static double measure_copies(struct op_data *data, const struct settings *settings) {
+    struct cx_error error = {0};
+    double rate = 0.0;
+    if (strcmp(data->backend->operations->name, "cuda") == 0)
+        check(cuda_backend_copy_rate(data->backend, settings->reference * settings->reference * sizeof(float), 9, &rate, &error), &error);
+    else
+        rate = roofline_processor_copy_rate(settings->threads);
+    if (rate > 0.0)
+        return rate;
+    fprintf(stderr, "bench_ops: not enough memory to measure copies\n");
+    exit(1);
 }
 
 static bool wanted(const char *list, const char *name) {
@@ -206,25 +218,25 @@ static bool wanted(const char *list, const char *name) {
     return list == NULL;
 }
 
-static void print_row(FILE *json, bool *first, const struct op_data *data, const struct op *op, const struct measurement *result) {
-    double work = op->work ? op->work(data) : 0.0;
-    if (work > 0.0)
-        printf("%-10s %-7s %-28s %10.3f ms %8.1f GFLOP/s %8.1f reference %6.1f %%\n", data->shape->name, data->batch.sequences > 1 ? "short" : "one", op->name,
-               1e3 * result->seconds, 1e-9 * work / result->seconds, 1e-9 / result->reference_seconds, 100.0 * result->share);
-    else
-        printf("%-10s %-7s %-28s %10.3f ms %8.1f GB/s written\n", data->shape->name, data->batch.sequences > 1 ? "short" : "one", op->name,
-               1e3 * result->seconds, 1e-9 * output_bytes(data, op) / result->seconds);
+static void print_row(FILE *json, bool *first, const struct op_data *data, const struct op *op, const struct measurement *result, double copy_rate) {
+    const double flop = op->work ? op->work(data) : 0.0, bytes = op_bytes(data, op), product_rate = 1.0 / result->reference_seconds;
+    const struct roofline roofline = roofline_of(flop, bytes, result->seconds, product_rate, copy_rate);
+    const char *bound = roofline.is_memory_bound ? "memory" : "compute";
+    printf("%-10s %-5s %-26s %10.3f ms %9.1f GFLOP/s %6.1f %% of %8.1f %8.2f FLOP/B %8.1f GB/s  %-7s %6.1f %%\n", data->shape->name,
+           data->batch.sequences > 1 ? "short" : "one", op->name, 1e3 * result->seconds, 1e-9 * flop / result->seconds, 100.0 * result->share,
+           1e-9 * product_rate, roofline.intensity, 1e-9 * roofline.bytes_per_second, bound, 100.0 * roofline.share);
     if (json)
         fprintf(json,
                 "%s\n    {\"shape\": \"%s\", \"sequences\": %zu, \"tokens\": %zu, \"op\": \"%s\", \"seconds\": %.9g, \"gflops\": %.6g, "
-                "\"reference_gflops\": %.6g, \"share\": %.4g}",
-                *first ? "" : ",", data->shape->name, data->batch.sequences, data->batch.tokens, op->name, result->seconds, 1e-9 * work / result->seconds,
-                1e-9 / result->reference_seconds, work > 0.0 ? result->share : 0.0);
+                "\"reference_gflops\": %.6g, \"share\": %.4g, \"flop\": %.9g, \"bytes\": %.9g, \"flop_per_byte\": %.6g, \"gbytes_per_second\": %.6g, "
+                "\"copy_gbytes_per_second\": %.6g, \"bound\": \"%s\", \"share_of_bound\": %.4g}",
+                *first ? "" : ",", data->shape->name, data->batch.sequences, data->batch.tokens, op->name, result->seconds, 1e-9 * flop / result->seconds,
+                1e-9 * product_rate, result->share, flop, bytes, roofline.intensity, 1e-9 * roofline.bytes_per_second, 1e-9 * copy_rate, bound, roofline.share);
     *first = false;
     fflush(stdout);
 }
 
-static struct op_case case_of(size_t shape, size_t n) {
+static struct op_case case_of(size_t shape, size_t n, size_t batch) {
     static const size_t short_lengths[] = {9, 12, 14, 16, 18, 19, 21, 22, 23, 24, 25, 26, 27, 28, 30, 32, 35, 38, 43, 50}; /* 512 tokens, mean 25.6 */
     struct op_case result = {
         .name = shapes[shape].name,
@@ -237,7 +249,8 @@ static struct op_case case_of(size_t shape, size_t n) {
     if (n == short_sentences)
         memcpy(result.lengths, short_lengths, sizeof short_lengths);
     else
-        result.lengths[0] = n;
+        for (size_t k = 0; k < OP_MAX_SEQUENCES && (k == 0 || (k + 1) * n <= batch); k++)
+            result.lengths[k] = n;
     return result;
 }
 
@@ -255,13 +268,15 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
     check(cx_backend_open(&options, &data.config, &backend, &error), &error);
     check(op_data_upload(&data, backend, &error), &error);
     backend->operations->describe(backend, description, sizeof description);
-    printf("\n%s\nn = %zu in %zu sequence%s\n", description, data.batch.tokens, data.batch.sequences, data.batch.sequences > 1 ? "s" : "");
+    const double copy_rate = measure_copies(&data, settings);
+    printf("\n%s; copies %.1f GB/s\nn = %zu in %zu sequence%s\n", description, 1e-9 * copy_rate, data.batch.tokens, data.batch.sequences,
+           data.batch.sequences > 1 ? "s" : "");
     for (size_t o = 0; o < op_table_count; o++) {
         if (!wanted(settings->ops, op_table[o].operation))
             continue;
         check(op_outputs_create(&data, &op_table[o], &error), &error);
         struct measurement result = measure(&data, &op_table[o], settings);
-        print_row(json, first, &data, &op_table[o], &result);
+        print_row(json, first, &data, &op_table[o], &result, copy_rate);
         op_outputs_destroy(&data);
     }
     op_data_release(&data);
@@ -270,10 +285,11 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
 }
 
 static void usage(void) {
-    printf("usage: bench_ops [--shape minilm|bert-base|bert-large] [--n LENGTH|short] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
-           "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-kernel auto|chunked|wgmma|mma] [--pair-chunk PAIRS]\n"
-           "                 [--reference ROWS]\n"
-           "Without --shape and --n: all shapes, n = 32, 64, 128, 256, 512, a batch of short sentences of 512 tokens, and on a GPU 1024.\n");
+    printf(
+        "usage: bench_ops [--shape minilm|bert-base|bert-large] [--n LENGTH|short [--batch TOKENS]] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
+        "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-kernel auto|chunked|wgmma|mma] [--pair-chunk PAIRS]\n"
+        "                 [--reference ROWS]\n"
+        "Without --shape and --n: all shapes, n = 32, 64, 128, 256, 512, a batch of short sentences of 512 tokens, and on a GPU 1024.\n");
 }
 
 static bool parse_precision(const char *name, enum cx_pair_precision *precision) {
@@ -301,6 +317,7 @@ static bool parse(int argc, char **argv, struct settings *settings) {
     static const struct option options[] = {
         {"shape", required_argument, NULL, 's'},
         {"n", required_argument, NULL, 'n'},
+        {"batch", required_argument, NULL, 'q'},
         {"ops", required_argument, NULL, 'o'},
         {"repeat", required_argument, NULL, 'r'},
         {"threads", required_argument, NULL, 't'},
@@ -320,6 +337,9 @@ static bool parse(int argc, char **argv, struct settings *settings) {
             break;
         case 'n':
             settings->n = strcmp(optarg, "short") == 0 ? short_sentences : strtol(optarg, NULL, 10);
+            break;
+        case 'q':
+            settings->batch = (size_t)strtoul(optarg, NULL, 10);
             break;
         case 'o':
             settings->ops = optarg;
@@ -384,7 +404,7 @@ int main(int argc, char **argv) {
         for (size_t k = 0; k < sizeof lengths / sizeof *lengths && (settings.n < 0 || k == 0); k++) {
             if (is_too_long(&settings, s, lengths[k]))
                 continue;
-            struct op_case shape = case_of(s, settings.n >= 0 ? (size_t)settings.n : lengths[k]);
+            struct op_case shape = case_of(s, settings.n >= 0 ? (size_t)settings.n : lengths[k], settings.batch);
             bench_case(&shape, &settings, json, &first);
         }
     }

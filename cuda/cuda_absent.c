@@ -17,6 +17,14 @@ enum cx_status cuda_backend_product_rate(struct cx_backend *backend, bool is_hal
     return cx_fail(error, CX_ERROR_DEVICE, "the rate of a GPU cannot be measured: this build has no CUDA backend");
 }
 
+enum cx_status cuda_backend_copy_rate(struct cx_backend *backend, size_t bytes, int repeats, double *rate, struct cx_error *error) {
+    (void)backend;
+    (void)bytes;
+    (void)repeats;
+    *rate = 0.0;
+    return cx_fail(error, CX_ERROR_DEVICE, "the rate of a GPU cannot be measured: this build has no CUDA backend");
+}
+
 enum cx_status cuda_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
                                  struct cx_error *error) {
     (void)options;

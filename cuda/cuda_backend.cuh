@@ -26,6 +26,7 @@
 
 extern "C" {
 #include "contexture/backend.h"
+#include "contexture/checksum.h"
 #include "contexture/memory.h"
 #include "contexture/profile.h"
 #include "cuda_open.h"
@@ -51,15 +52,17 @@ struct cx_pair_matrix {
     size_t width, depth; /* d, f */
     enum cx_pair_precision precision;
     void *centred;      /* W2c transposed, [d, padded f], float or __half times 2^scale_exponent; zeros from f on */
-    float *row_means;   /* w̄ [f] */
+    float *row_means;   /* w̄ [f], and behind it `checks` */
     int scale_exponent; /* 0 for float32 */
-    float scaled_norm;  /* Frobenius norm of `centred` as stored */
+    float *checks;      /* W2c s [f] of `centred` as stored: contexture/checksum.h */
+    float scaled_norm;  /* Frobenius norm of the same */
 };
 
 /* Of a token: its sequence, by what a kernel needs of it. */
 struct cuda_token {
     unsigned long long pairs; /* pair_offset of the sequence */
     unsigned first, length;   /* of the sequence: first token, tokens */
+    unsigned sequence, unused;
 };
 
 /* Up to CUDA_TILE_TARGETS neighbouring tokens of one sequence, as targets. */
@@ -354,6 +357,13 @@ enum cx_status cuda_head_norms(struct cx_backend *, const struct cx_tensor *atte
 enum cx_status cuda_stage_summary(struct cx_backend *, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
                                   const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm,
                                   struct cx_tensor *completeness_error, struct cx_error *);
+
+/* --- cuda_ranks.cu --- */
+enum cx_status cuda_row_shares(struct cx_backend *, const struct cx_tensor *map, struct cx_tensor *shares, struct cx_error *);
+enum cx_status cuda_map_ranks(struct cx_backend *, const struct cx_tensor *map, const struct cx_tensor *keep, bool diagonal, struct cx_tensor *ranks,
+                              struct cx_error *);
+enum cx_status cuda_rank_change(struct cx_backend *, const struct cx_tensor *ranks_before, const struct cx_tensor *ranks_after, struct cx_tensor *change,
+                                struct cx_error *);
 
 /* --- cuda_vectors.cu --- */
 enum cx_status cuda_part_vectors(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6], struct cx_error *);

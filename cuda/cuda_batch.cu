@@ -59,7 +59,7 @@ static void fill_tokens(const struct cx_batch *batch, struct cuda_token *tokens,
         const size_t first = batch->token_offset[sequence], n = length_of(batch, sequence);
         const unsigned long long pairs = batch->pair_offset[sequence];
         for (size_t token = 0; token < n; token++)
-            tokens[first + token] = {pairs, static_cast<unsigned>(first), static_cast<unsigned>(n)};
+            tokens[first + token] = {pairs, static_cast<unsigned>(first), static_cast<unsigned>(n), static_cast<unsigned>(sequence), 0};
         for (size_t target = 0; target < n; target += CUDA_TILE_TARGETS) {
             const size_t targets = n - target < CUDA_TILE_TARGETS ? n - target : static_cast<size_t>(CUDA_TILE_TARGETS);
             *tiles++ = {pairs, static_cast<unsigned>(first), static_cast<unsigned>(n), static_cast<unsigned>(target), static_cast<unsigned>(targets)};

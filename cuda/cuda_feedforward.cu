@@ -71,6 +71,7 @@ static size_t lay_out(const struct cuda_backend *cuda, struct pair_problem *prob
     take(memory, &used, rows, sizeof(float), &problem->part_mean);
     take(memory, &used, rows, sizeof(float), &problem->product_mean);
     take(memory, &used, rows * cuda_blocks(problem->inner.blocks, BUILD_WARPS), sizeof(float), &problem->mean_partials);
+    take(memory, &used, rows * cuda_blocks(problem->inner.blocks, BUILD_WARPS), sizeof(float2), &problem->check_partials);
     take(memory, &used, rows * cuda_blocks(problem->outer.blocks, FINISH_WARPS) * PAIR_SUMS, sizeof(float), &problem->norm_partials);
     take(memory, &used, cuda->batch->tokens, sizeof(float), &problem->largest_ratio);
     take_sources(cuda, memory, &used, problem->steps, &problem->inner, NULL);
@@ -140,6 +141,7 @@ static enum cx_status check(const struct cuda_backend *cuda, const struct cx_ff_
         CUDA_OPTIONAL(pairs->ff_res_ln, count),
         CUDA_OPTIONAL(pairs->own, tokens * d),
         CUDA_OPTIONAL(pairs->sum, tokens * d),
+        CUDA_OPTIONAL(pairs->check, tokens),
     };
     enum cx_status status = CUDA_CHECK_ALL("ff_pair_norms", arguments, error);
     if (status != CX_OK)
@@ -177,11 +179,13 @@ static struct pair_problem problem_of(const struct cuda_backend *cuda, const str
     problem.norm2_scale = pairs->norm2_scale->values;
     problem.inverse_deviation2 = pairs->inverse_deviation2->values;
     problem.row_means = pairs->output->row_means;
+    problem.checks = pairs->output->checks;
     problem.ff = values_of(pairs->ff);
     problem.ff_res = values_of(pairs->ff_res);
     problem.ff_res_ln = values_of(pairs->ff_res_ln);
     problem.own = values_of(pairs->own);
     problem.sum = values_of(pairs->sum);
+    problem.check = values_of(pairs->check);
     problem.weight_exponent = pairs->output->scale_exponent;
     problem.weight_norm = pairs->output->scaled_norm;
     problem.small_pairs = cuda->small_pairs;
@@ -196,6 +200,12 @@ enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff
     if (status != CX_OK || cuda->batch->pairs == 0)
         return status;
     struct pair_problem problem = problem_of(cuda, pairs);
+    /* Zero is the smallest of what atomicMax() takes the largest of. */
+    if (problem.check)
+        status =
+            cuda_result(cuda, "ff_pair_norms", "clearing checks", cudaMemsetAsync(problem.check, 0, cuda->batch->tokens * sizeof(float), cuda->stream), error);
+    if (status != CX_OK)
+        return status;
     if (cuda->fused)
         status = fused_pair_norms(cuda, &problem, pairs->output, error);
     else if ((status = fit_scratch(cuda, &problem, error)) == CX_OK)

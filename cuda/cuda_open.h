@@ -19,6 +19,9 @@ bool cuda_backend_usable(char *text, size_t size);
  */
 CX_MUST_USE enum cx_status cuda_backend_product_rate(struct cx_backend *backend, bool is_half, size_t rows, int repeats, double *rate, struct cx_error *error);
 
+/* What the device makes of a large copy in its own memory, in bytes/s, those read and those written; the median of `repeats`. */
+CX_MUST_USE enum cx_status cuda_backend_copy_rate(struct cx_backend *backend, size_t bytes, int repeats, double *rate, struct cx_error *error);
+
 /* The CUDA backend on the GPU that cuda_backend_usable() names; CX_ERROR_DEVICE with the reason if there is none. */
 CX_MUST_USE enum cx_status cuda_backend_open(const struct cx_backend_options *options, const struct cx_model_config *config, struct cx_backend **backend,
                                              struct cx_error *error);

@@ -3,9 +3,9 @@
  *
  *     z_ij [f] = ρ_i ⊙ (Σ_h α^h_ij P_jh + [i=j] Px_j) / σ1_i,   m_ij = z_ij · w̄
  *
- * computed in float32 from operands of 22 bits and, for CX_PAIR_F16, rounded to float16 once, times the pair's power of two (cuda_pair_coefficients.cu).
- * A block has a tile's targets and 256 columns, a warp 32 of these: its ρ stays in registers while one source after the other passes by, and what is read of a
- * source serves 32 pairs.
+ * and, for the checksum, z·(W2c s) and ‖z‖² of z as stored; computed in float32 from operands of 22 bits and, for CX_PAIR_F16, rounded to float16 once, times
+ * the pair's power of two (cuda_pair_coefficients.cu). A block has a tile's targets and 256 columns, a warp 32 of these: its ρ stays in registers while one
+ * source after the other passes by, and what is read of a source serves 32 pairs.
  */
 #include "cuda_pair_kernels.cuh"
 #include "cuda_reduce.cuh"
@@ -24,6 +24,18 @@ static __device__ __forceinline__ uint32_t rounded_two(float first, float second
 
 static __device__ __forceinline__ void store_eight(__half *target, const float (&z)[8]) {
     *reinterpret_cast<uint4 *>(target) = make_uint4(rounded_two(z[0], z[1]), rounded_two(z[2], z[3]), rounded_two(z[4], z[5]), rounded_two(z[6], z[7]));
+}
+
+/* z as it is stored: the checksum is to hold to rounding of the sums alone. */
+static __device__ __forceinline__ void round_eight(const float *, float (&)[8]) {}
+
+static __device__ __forceinline__ void round_eight(const __half *, float (&z)[8]) {
+#pragma unroll
+    for (int c = 0; c < 8; c += 2) {
+        const float2 two = __half22float2(__floats2half2_rn(z[c], z[c + 1]));
+        z[c] = two.x;
+        z[c + 1] = two.y;
+    }
 }
 
 /* One row's eight columns of z, of the two rows that a lane has of a product. */
@@ -66,7 +78,7 @@ static __device__ __forceinline__ void add_heads(const struct pair_problem &prob
 
 template <typename Operand, bool single>
 static __device__ __forceinline__ void build_columns(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct build_work &work,
-                                                     float *partials) {
+                                                     float (*partials)[CUDA_PAIR_TARGETS * CUDA_PAIR_SOURCES]) {
     const unsigned depth = problem.depth, lane = work.lane;
     float ratio[units][2][8];
 #pragma unroll
@@ -82,36 +94,43 @@ static __device__ __forceinline__ void build_columns(const struct pair_problem &
     for (unsigned s = 0; s < tile.sources; s++) {
         const bool has_own = tile.source + s - tile.target < tile.targets;
         struct source_fragment source = next;
-        float dots[2 * units] = {};
+        float dots[2 * units * BUILD_SUMS] = {};
         if (single && s + 1 < tile.sources)
             load_source(work.sources + (s + 1) * work.source_step, next);
 #pragma unroll
         for (unsigned unit = 0; unit < units; unit++) {
-            float sums[4][4] = {}, weight[8];
+            float sums[4][4] = {}, weight[8], check[8];
             if (unit >= work.present)
                 continue;
             add_heads<single>(problem, work, s, unit, has_own, source, sums);
             /* Read again for every source, from the first cache: there is no register for it. */
             load_eight(problem.row_means, work.column, depth, weight);
+            load_eight(problem.checks, work.column, depth, check);
 #pragma unroll
             for (unsigned r = 0; r < 2; r++) {
                 const unsigned above = (2 * unit + r) * 8;
                 float z[8];
                 scale_row(sums, static_cast<int>(r), ratio[unit][r], z);
-                dots[2 * unit + r] = dot_eight(z, weight);
+                float *of_row = dots + (2 * unit + r) * BUILD_SUMS;
+                of_row[0] = dot_eight(z, weight);
+                round_eight(operand, z);
+                of_row[1] = dot_eight(z, check);
+                of_row[2] = dot_eight(z, z);
                 if (above + lane / 4 < tile.targets && work.column < work.stride)
                     store_eight(operand + static_cast<size_t>(above * tile.sources + s) * work.stride, z);
             }
         }
         sum_four_lanes(dots, lane);
-        partials[(lane % 4 * 8 + lane / 4) * tile.sources + s] = dots[0];
+#pragma unroll
+        for (unsigned kind = 0; kind < BUILD_SUMS; kind++)
+            partials[kind][(lane % 4 * 8 + lane / 4) * tile.sources + s] = dots[kind];
     }
 }
 
 /* Grid: tiles of the chunk × slices of f. `single`: all heads fit into one product. */
 template <typename Operand, bool single>
 static __global__ void __launch_bounds__(build_threads, 2) build_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
-    SHARED_ARRAY(float, partials, [BUILD_WARPS][CUDA_PAIR_TARGETS * CUDA_PAIR_SOURCES]);
+    SHARED_ARRAY(float, partials, [BUILD_WARPS][BUILD_SUMS][CUDA_PAIR_TARGETS * CUDA_PAIR_SOURCES]);
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
     const unsigned warp = threadIdx.x / CUDA_WARP, first = blockIdx.y * BUILD_WARPS, rows = tile.targets * tile.sources, steps = problem.steps;
     const unsigned warps = problem.inner.blocks - first < BUILD_WARPS ? problem.inner.blocks - first : BUILD_WARPS;
@@ -129,11 +148,15 @@ static __global__ void __launch_bounds__(build_threads, 2) build_kernel(struct p
     }
     __syncthreads();
     for (unsigned row = threadIdx.x; row < rows; row += build_threads) {
-        float dot = 0.0f;
-        for (unsigned w = 0; w < warps; w++)
-            dot += partials[w][row];
-        problem.mean_partials[static_cast<size_t>(blockIdx.y) * problem.row_capacity + tile.row + row] =
-            dot * problem.factors[tile.row + row].x * ldexpf(1.0f, problem.weight_exponent);
+        const size_t at = static_cast<size_t>(blockIdx.y) * problem.row_capacity + tile.row + row;
+        float sums[BUILD_SUMS] = {};
+        for (unsigned w = 0; w < warps; w++) {
+#pragma unroll
+            for (unsigned kind = 0; kind < BUILD_SUMS; kind++)
+                sums[kind] += partials[w][kind][row];
+        }
+        problem.mean_partials[at] = sums[0] * problem.factors[tile.row + row].x * ldexpf(1.0f, problem.weight_exponent);
+        problem.check_partials[at] = make_float2(sums[1], sums[2]);
     }
 }
 

@@ -3,7 +3,7 @@
  *
  *     oc = z W2c (the product times its row's factor), m = z·w̄;  tc_ij = Σ_h α^h_ij (F̂_jh less its mean) / σ1_i, with x̂_j if i = j; mt the same of the means
  *     ‖o‖² = ‖oc‖² + d m²;  vc = oc + tc;  ‖v‖² = ‖vc‖² + d (m + mt)²;  ‖w‖² = Σ γ2² vc² / σ2_i²
- *     own_i = o_ii, sum_i = Σ_j o_ij, with o = oc + m
+ *     own_i = o_ii, sum_i = Σ_j o_ij, with o = oc + m;  check_i from oc·s and z·(W2c s) (contexture/checksum.h)
  *
  * Sums over d are taken by slices of 128 columns in float32, the slices in float64; Σ_j source after source. The order is that of the tiles, so it depends on
  * the batch and the device, and not on what finishes first.
@@ -48,23 +48,24 @@ static __device__ __forceinline__ void write_eight(float *target, unsigned colum
     }
 }
 
-/* A lane's eight columns of a row: the sums that norms are made of, and Σ_j. `part` is t as multiplied, `factor` takes that back; `scale` is γ2. */
+/* A lane's eight columns of a row: the sums that norms are made of, and Σ_j. `part` is t as multiplied, `factor` takes that back; `scale` is γ2.
+   The last kind is oc·s, but for the turn that all eight have. */
 static __device__ __forceinline__ void take_row(const float (&sums)[4][4], int row, float factor, const float (&scale)[8], const float (&output)[8],
                                                 float (&total)[8], float (&kinds)[2 * PAIR_SUMS]) {
-    float outputs = 0.0f, joineds = 0.0f, normeds = 0.0f, plain = 0.0f;
+    float outputs = 0.0f, joineds = 0.0f, normeds = 0.0f, signs = 0.0f;
 #pragma unroll
     for (int c = 0; c < 8; c++) {
         const float joined = output[c] + sums[c / 2][2 * row + c % 2] * factor, square = joined * joined;
         outputs += output[c] * output[c];
         joineds += square;
         normeds += scale[c] * scale[c] * square;
-        plain += output[c];
+        signs += CX_CHECK_PATTERN >> c & 1 ? output[c] : -output[c];
         total[c] += output[c];
     }
     kinds[row] = outputs;
     kinds[2 + row] = joineds;
     kinds[4 + row] = normeds;
-    kinds[6 + row] = plain;
+    kinds[6 + row] = signs;
 }
 
 /* What a warp works on: 32 columns of 16 targets, from `target` on, and of all sources of a tile. */
@@ -93,6 +94,7 @@ static __device__ __forceinline__ void finish_columns(const struct pair_problem 
     const unsigned width = problem.width, stride = (width + 7) / 8 * 8, lane = work.lane, group = lane / 4;
     float *product = problem.product + (static_cast<size_t>(work.row) + group * tile.sources) * stride;
     const float2 *factors = problem.factors + work.row + group * tile.sources;
+    const float turn = CX_CHECK_TURN(work.column / CX_CHECK_COLUMNS) ? -1.0f : 1.0f;
     float total[2][8] = {};
     float next[2][8];
     auto load_product = [&](unsigned s) {
@@ -126,6 +128,9 @@ static __device__ __forceinline__ void finish_columns(const struct pair_problem 
                 write_eight(problem.own + static_cast<size_t>(tile.first + tile.source + s) * width, work.column, width, output[r],
                             means[target * tile.sources + s]);
         }
+#pragma unroll
+        for (unsigned r = 0; r < 2; r++)
+            kinds[6 + r] *= turn;
         sum_four_lanes(kinds, lane);
 #pragma unroll
         for (unsigned r = 0; r < 2; r++)
@@ -187,9 +192,23 @@ static __device__ bool is_too_small(const struct pair_problem &problem, double s
     return squares > 0.0 && squares < limit * limit;
 }
 
+/* How far oc·s of a row is from z·(W2c s), over what rounding allows. */
+static __device__ float check_of_row(const struct pair_problem &problem, unsigned row, unsigned slices, unsigned slices_of_depth) {
+    const double factor = static_cast<double>(problem.factors[row].x);
+    double found = 0.0, expected = 0.0, squares = 0.0;
+    for (unsigned slice = 0; slice < slices; slice++)
+        found += static_cast<double>(problem.norm_partials[(static_cast<size_t>(slice) * PAIR_SUMS + 3) * problem.row_capacity + row]);
+    for (unsigned slice = 0; slice < slices_of_depth; slice++) {
+        const float2 sums = problem.check_partials[static_cast<size_t>(slice) * problem.row_capacity + row];
+        expected += static_cast<double>(sums.x);
+        squares += static_cast<double>(sums.y);
+    }
+    return cx_check_excess(found, expected * factor, sqrt(squares) * factor * static_cast<double>(problem.weight_norm), problem.depth);
+}
+
 /* Grid: tiles of the chunk. */
 static __global__ void __launch_bounds__(map_threads)
-    write_maps_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles, unsigned slices, bool is_half) {
+    write_maps_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles, unsigned slices, unsigned slices_of_depth, bool is_half) {
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
     for (unsigned k = threadIdx.x; k < tile.targets * tile.sources; k += map_threads) {
         const unsigned row = tile.row + k, target = tile.target + k / tile.sources, source = tile.source + k % tile.sources;
@@ -211,6 +230,9 @@ static __global__ void __launch_bounds__(map_threads)
         /* An order does not matter in a count. */
         if (is_half && is_too_small(problem, squares[0], row))
             atomicAdd(problem.small_pairs, 1u);
+        /* Nor does it in a largest number; numbers that are not negative are ordered as their bits are. */
+        if (problem.check)
+            atomicMax(reinterpret_cast<int *>(problem.check + tile.first + target), __float_as_int(check_of_row(problem, row, slices, slices_of_depth)));
     }
 }
 
@@ -240,7 +262,7 @@ enum cx_status cuda_pair_finish(struct cuda_backend *cuda, const struct pair_pro
     auto kernel = problem->steps == 1 ? finish_kernel<true> : finish_kernel<false>;
     enum cx_status status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, kernel, dim3(tile_halves, slices), finish_threads, 0, *problem, tiles, slices_of_depth);
     if (status == CX_OK)
-        status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_maps_kernel, chunk->tiles, map_threads, 0, *problem, tiles, slices,
+        status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_maps_kernel, chunk->tiles, map_threads, 0, *problem, tiles, slices, slices_of_depth,
                              cuda->pair_precision == CX_PAIR_F16);
     if (status == CX_OK && problem->sum)
         status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_sums_kernel, dim3(chunk->groups, CUDA_PAIR_TARGETS), map_threads, 0, *problem,

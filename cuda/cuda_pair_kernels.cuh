@@ -25,8 +25,8 @@ constexpr unsigned PAIR_STEP = 16, PAIR_COLUMNS = 32, PAIR_ROWS = 16, PAIR_PARTS
  */
 constexpr int PAIR_SOURCE_EXPONENT = 8, PAIR_TOP_EXPONENT = 14, PAIR_MOST_EXPONENT = 60;
 
-/* The sums over a row of oc, vc = oc + tc and oc itself that finish takes by slices of d. */
-constexpr unsigned PAIR_SUMS = 4;
+/* The sums over a row that finish takes by slices of d, and build by slices of f. */
+constexpr unsigned PAIR_SUMS = 4, BUILD_SUMS = 3;
 
 /* What the source tokens give, of one kind: P_jh and Px_j, f wide, or F̂_jh and x̂_j, d wide, less their means. */
 struct pair_sources {
@@ -41,9 +41,9 @@ struct pair_sources {
 struct pair_problem {
     unsigned width, depth, heads, steps, row_capacity; /* d, f, H, ceil((H + 1) / PAIR_STEP), rows of a chunk */
     const float *attention, *inverse_deviation1, *ratio;
-    const float *norm2_scale, *inverse_deviation2, *row_means; /* row_means: w̄ [f] */
-    float *ff, *ff_res, *ff_res_ln, *own, *sum;                /* NULL: not wanted */
-    int weight_exponent;                                       /* of W2c's scaling */
+    const float *norm2_scale, *inverse_deviation2, *row_means, *checks; /* row_means: w̄ [f]; checks: W2c s [f] */
+    float *ff, *ff_res, *ff_res_ln, *own, *sum, *check;                 /* NULL: not wanted */
+    int weight_exponent;                                                /* of W2c's scaling */
     float weight_norm;
     unsigned *small_pairs;
 
@@ -53,9 +53,10 @@ struct pair_problem {
     float2 *factors;                  /* [rows]: what oc's product has to be multiplied with, and t's */
     float *part_mean;                 /* [rows]: mt */
     float *mean_partials;             /* [slices of f, rows]: z·w̄ of a slice */
+    float2 *check_partials;           /* [slices of f, rows]: z·(W2c s), Σ z² of a slice, of z as stored */
     float *product;                   /* oc [rows, padded d]; later the first row of a target in a tile holds Σ_j o_ij over the tile */
     float *product_mean;              /* [rows]: m */
-    float *norm_partials;             /* [slices of d, PAIR_SUMS, rows]: Σ oc², Σ vc², Σ γ2² vc², Σ oc of a slice */
+    float *norm_partials;             /* [slices of d, PAIR_SUMS, rows]: Σ oc², Σ vc², Σ γ2² vc², oc·s of a slice */
 };
 
 /* Fragments and coefficients of nothing but x_j are of no use to pairs of different tokens. */

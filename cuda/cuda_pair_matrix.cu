@@ -37,18 +37,15 @@ static int choose_exponent(size_t count, const float *values) {
     return exponent > most_exponent ? most_exponent : exponent < -most_exponent ? -most_exponent : exponent;
 }
 
-/* The operand's elements from the centred weight; returns the Frobenius norm of what is stored. */
-static double fill_half(size_t rows, size_t columns, size_t stride, int exponent, const float *values, __half *operand) {
-    double squares = 0.0;
+/* The operand's elements from the centred weight, which becomes what is stored. */
+static void fill_half(size_t rows, size_t columns, size_t stride, int exponent, float *values, __half *operand) {
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < columns; column++) {
             const __half element = __float2half(ldexpf(values[row * columns + column], exponent));
-            const double stored = static_cast<double>(__half2float(element));
             operand[row * stride + column] = element;
-            squares += stored * stored;
+            values[row * columns + column] = __half2float(element);
         }
     }
-    return sqrt(squares);
 }
 
 static void fill_float(size_t rows, size_t columns, size_t stride, const float *values, float *operand) {
@@ -56,6 +53,24 @@ static void fill_float(size_t rows, size_t columns, size_t stride, const float *
         for (size_t column = 0; column < columns; column++)
             operand[row * stride + column] = values[row * columns + column];
     }
+}
+
+/* W2c s of what is stored; returns its Frobenius norm. */
+static double sum_columns(size_t rows, size_t columns, const float *values, double *sums, float *checks) {
+    double squares = 0.0;
+    for (size_t column = 0; column < columns; column++)
+        sums[column] = 0.0;
+    for (size_t row = 0; row < rows; row++) {
+        const double sign = static_cast<double>(cx_check_sign(row));
+        for (size_t column = 0; column < columns; column++) {
+            const double stored = static_cast<double>(values[row * columns + column]);
+            sums[column] += sign * stored;
+            squares += stored * stored;
+        }
+    }
+    for (size_t column = 0; column < columns; column++)
+        checks[column] = static_cast<float>(sums[column]);
+    return sqrt(squares);
 }
 
 static void release(struct cx_pair_matrix *matrix) {
@@ -69,7 +84,8 @@ static void release(struct cx_pair_matrix *matrix) {
 
 /* The host's arrays on the way to the device. */
 struct preparation {
-    float *values, *means;
+    float *values, *means, *checks;
+    double *sums;
     void *operand;
     size_t element;
 };
@@ -84,6 +100,10 @@ static enum cx_status prepare(struct cx_pair_matrix *matrix, const struct cx_wei
     if (status == CX_OK)
         status = cx_allocate(f, sizeof *host->means, "the means of a feed-forward weight", &host->means, error);
     if (status == CX_OK)
+        status = cx_allocate(f, sizeof *host->checks, "the checksums of a feed-forward weight", &host->checks, error);
+    if (status == CX_OK)
+        status = cx_allocate(f, sizeof *host->sums, "the checksums of a feed-forward weight", &host->sums, error);
+    if (status == CX_OK)
         status = cx_allocate(padded_count, host->element, "a centred feed-forward weight", &host->operand, error);
     if (status != CX_OK)
         return status;
@@ -91,10 +111,11 @@ static enum cx_status prepare(struct cx_pair_matrix *matrix, const struct cx_wei
     centre_columns(d, f, host->values, host->means);
     if (matrix->precision == CX_PAIR_F16) {
         matrix->scale_exponent = choose_exponent(count, host->values);
-        matrix->scaled_norm = static_cast<float>(fill_half(d, f, stride, matrix->scale_exponent, host->values, static_cast<__half *>(host->operand)));
+        fill_half(d, f, stride, matrix->scale_exponent, host->values, static_cast<__half *>(host->operand));
     } else {
         fill_float(d, f, stride, host->values, static_cast<float *>(host->operand));
     }
+    matrix->scaled_norm = static_cast<float>(sum_columns(d, f, host->values, host->sums, host->checks));
     return CX_OK;
 }
 
@@ -104,10 +125,14 @@ static enum cx_status upload(struct cuda_backend *cuda, struct cx_pair_matrix *m
     if (status == CX_OK)
         status = cuda_upload(cuda, "pair_matrix_create", matrix->centred, host->operand, count * host->element, error);
     if (status == CX_OK)
-        status = cuda_allocate(cuda, matrix->depth, sizeof(float), "the means of a feed-forward weight", reinterpret_cast<void **>(&matrix->row_means), error);
+        status =
+            cuda_allocate(cuda, 2 * matrix->depth, sizeof(float), "the means of a feed-forward weight", reinterpret_cast<void **>(&matrix->row_means), error);
     if (status == CX_OK)
         status = cuda_upload(cuda, "pair_matrix_create", matrix->row_means, host->means, matrix->depth * sizeof(float), error);
-    return status;
+    if (status != CX_OK)
+        return status;
+    matrix->checks = matrix->row_means + matrix->depth;
+    return cuda_upload(cuda, "pair_matrix_create", matrix->checks, host->checks, matrix->depth * sizeof(float), error);
 }
 
 enum cx_status cuda_pair_matrix_create(struct cx_backend *backend, const struct cx_weight *weight, struct cx_pair_matrix **matrix, struct cx_error *error) {
@@ -136,6 +161,8 @@ enum cx_status cuda_pair_matrix_create(struct cx_backend *backend, const struct 
     }
     release(created);
     free(host.operand);
+    free(host.sums);
+    free(host.checks);
     free(host.means);
     free(host.values);
     return status;

@@ -24,24 +24,37 @@ static enum cx_status fill(struct cuda_backend *cuda, bool is_half, size_t count
     return CUDA_LAUNCH(cuda, "rate", error, fill_kernel<float>, blocks, threads, 0, count, static_cast<float *>(numbers));
 }
 
-/* Seconds of one product. */
-static enum cx_status measure(struct cuda_backend *cuda, const struct cuda_product *product, cudaEvent_t start, cudaEvent_t end, double *seconds,
+/* What is timed: a product, or if that is NULL a copy. */
+struct timed_work {
+    const struct cuda_product *product;
+    void *to;
+    const void *from;
+    size_t bytes;
+};
+
+static enum cx_status do_work(struct cuda_backend *cuda, const struct timed_work *work, struct cx_error *error) {
+    if (work->product)
+        return cuda_multiply(cuda, work->product, error);
+    return cuda_result(cuda, "rate", "copying", cudaMemcpyAsync(work->to, work->from, work->bytes, cudaMemcpyDeviceToDevice, cuda->stream), error);
+}
+
+static enum cx_status measure(struct cuda_backend *cuda, const struct timed_work *work, cudaEvent_t start, cudaEvent_t end, double *seconds,
                               struct cx_error *error) {
     float milliseconds = 0.0f;
-    enum cx_status status = cuda_result(cuda, "rate", "marking a product", cudaEventRecord(start, cuda->stream), error);
+    enum cx_status status = cuda_result(cuda, "rate", "marking a measurement", cudaEventRecord(start, cuda->stream), error);
     if (status == CX_OK)
-        status = cuda_multiply(cuda, product, error);
+        status = do_work(cuda, work, error);
     if (status == CX_OK)
-        status = cuda_result(cuda, "rate", "marking a product", cudaEventRecord(end, cuda->stream), error);
+        status = cuda_result(cuda, "rate", "marking a measurement", cudaEventRecord(end, cuda->stream), error);
     if (status == CX_OK)
-        status = cuda_result(cuda, "rate", "waiting for a product", cudaEventSynchronize(end), error);
+        status = cuda_result(cuda, "rate", "waiting for a measurement", cudaEventSynchronize(end), error);
     if (status == CX_OK)
-        status = cuda_result(cuda, "rate", "timing a product", cudaEventElapsedTime(&milliseconds, start, end), error);
+        status = cuda_result(cuda, "rate", "timing a measurement", cudaEventElapsedTime(&milliseconds, start, end), error);
     *seconds = 1e-3 * static_cast<double>(milliseconds);
     return status;
 }
 
-static enum cx_status measure_median(struct cuda_backend *cuda, const struct cuda_product *product, int repeats, double *seconds, struct cx_error *error) {
+static enum cx_status measure_median(struct cuda_backend *cuda, const struct timed_work *work, int repeats, double *seconds, struct cx_error *error) {
     double times[most_repeats];
     cudaEvent_t start = NULL, end = NULL;
     int count = repeats < 1 ? 1 : repeats > most_repeats ? static_cast<int>(most_repeats) : repeats;
@@ -49,9 +62,9 @@ static enum cx_status measure_median(struct cuda_backend *cuda, const struct cud
     if (status == CX_OK)
         status = cuda_result(cuda, "rate", "creating an event", cudaEventCreate(&end), error);
     if (status == CX_OK)
-        status = measure(cuda, product, start, end, &times[0], error);
+        status = measure(cuda, work, start, end, &times[0], error);
     for (int k = 0; k < count && status == CX_OK; k++)
-        status = measure(cuda, product, start, end, &times[k], error);
+        status = measure(cuda, work, start, end, &times[k], error);
     cudaError_t code = start ? cudaEventDestroy(start) : cudaSuccess;
     code = end ? cudaEventDestroy(end) : code;
     (void)code;
@@ -60,6 +73,28 @@ static enum cx_status measure_median(struct cuda_backend *cuda, const struct cud
     std::sort(times, times + count);
     *seconds = times[count / 2];
     return CX_OK;
+}
+
+enum cx_status cuda_backend_copy_rate(struct cx_backend *backend, size_t bytes, int repeats, double *rate, struct cx_error *error) {
+    struct cuda_backend *cuda = cuda_backend_of(backend);
+    void *from = NULL, *to = NULL;
+    double seconds = 0.0;
+    *rate = 0.0;
+    enum cx_status status = cuda_enter(cuda, "rate", false, error);
+    if (status != CX_OK)
+        return status;
+    const size_t count = bytes / sizeof(float) + 1;
+    if ((status = cuda_allocate(cuda, count, sizeof(float), "a benchmark", &from, error)) == CX_OK &&
+        (status = cuda_allocate(cuda, count, sizeof(float), "a benchmark", &to, error)) == CX_OK && (status = fill(cuda, false, count, from, error)) == CX_OK) {
+        const struct timed_work work = {NULL, to, from, bytes};
+        status = measure_median(cuda, &work, repeats, &seconds, error);
+    }
+    cudaError_t code = cudaFree(from);
+    code = cudaFree(to);
+    (void)code;
+    if (status == CX_OK && seconds > 0.0)
+        *rate = 2.0 * static_cast<double>(bytes) / seconds;
+    return status;
 }
 
 enum cx_status cuda_backend_product_rate(struct cx_backend *backend, bool is_half, size_t rows, int repeats, double *rate, struct cx_error *error) {
@@ -85,7 +120,8 @@ enum cx_status cuda_backend_product_rate(struct cx_backend *backend, bool is_hal
         product.weight = weight;
         product.x_stride = product.weight_stride = product.y_stride = rows;
         product.y = static_cast<float *>(y);
-        status = measure_median(cuda, &product, repeats, &seconds, error);
+        const struct timed_work work = {&product, NULL, NULL, 0};
+        status = measure_median(cuda, &work, repeats, &seconds, error);
     }
     cudaError_t code = cudaFree(x);
     code = cudaFree(weight);

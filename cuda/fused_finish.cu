@@ -1,6 +1,7 @@
 /*
  * From what a fused kernel wrote to the maps, own and sum (fused_pairs.cuh):
  *
+ *     check_i from oc·s and z·(W2c s) (contexture/checksum.h)
  *     ‖o‖² = Σ oc² + d m²,  ‖v‖² = Σ vc² + d (m + mt)²,  ‖w‖² = Σ γ2² vc² / σ2_i²;  own_i = oc_ii + m_ii,  sum_i = Σ_j oc_ij + Σ_j m_ij
  *
  * Parts of d are added in float64 in their order, slots in theirs. Pairs come in fused order, [source, target], and leave as [target, source].
@@ -13,6 +14,16 @@ constexpr unsigned side = CUDA_TILE_TARGETS, map_warps = 8, map_threads = map_wa
 /* See fused_prepare.cu. Squares of float32 that are 0 because they are below its own range are not float16's fault. */
 static __device__ __forceinline__ bool is_too_small(double squares, double limit) {
     return squares < limit * limit && (squares > 0.0 || (limit > 0.0 && limit * limit > 0x1p-126));
+}
+
+/* How far oc·s of a pair is from z·(W2c s), over what rounding allows. */
+static __device__ float check_of_pair(const struct fused_problem &problem, size_t pair) {
+    const float2 expected = problem.check_sums[pair];
+    double found = 0.0;
+    for (unsigned part = 0; part < problem.slices * problem.parts; part++)
+        found += static_cast<double>(problem.check_partials[part * problem.pair_count + pair]);
+    const double size = sqrt(static_cast<double>(expected.y)) * static_cast<double>(problem.factors[pair].x) * static_cast<double>(problem.pairs.weight_norm);
+    return cx_check_excess(found, static_cast<double>(expected.x), size, problem.pairs.depth);
 }
 
 /* The three norms of a pair, before they are written in the maps' order. */
@@ -28,6 +39,9 @@ static __device__ __forceinline__ float3 norms_of(const struct fused_problem &pr
     const double deviation = static_cast<double>(problem.pairs.inverse_deviation2[tile.first + target]), width = problem.pairs.width;
     if (is_too_small(squares[0], static_cast<double>(problem.limits[pair])))
         atomicAdd(problem.pairs.small_pairs, 1u); /* an order does not matter in a count */
+    /* Nor does it in a largest number; numbers that are not negative are ordered as their bits are. */
+    if (problem.pairs.check)
+        atomicMax(reinterpret_cast<int *>(problem.pairs.check + tile.first + target), __float_as_int(check_of_pair(problem, pair)));
     return make_float3(static_cast<float>(sqrt(squares[0] + width * mean * mean)), static_cast<float>(sqrt(squares[1] + width * joined * joined)),
                        static_cast<float>(sqrt(squares[2]) * deviation));
 }

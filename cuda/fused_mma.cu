@@ -258,11 +258,11 @@ __device__ __forceinline__ void multiply_two(float *acc, const uint32_t (&left)[
     }
 }
 
-/* z of the warp's 32 rows and of 16 of f as left operands; dots += z w̄ of these, for row_means. */
-template <unsigned columns, unsigned parts, bool with_means>
+/* z of the warp's 32 rows and of 16 of f as left operands; the sums of these, with `weights`. */
+template <unsigned columns, unsigned parts, bool with_sums>
 __device__ __forceinline__ void build(const unsigned char *stage, const struct warp_place &place, const struct warp_boxes &boxes,
-                                      const uint32_t (&coefficients)[warp_tiles][parts][4], unsigned k, const float *row_means, uint32_t (&z)[warp_tiles][4],
-                                      float (&dots)[warp_tiles][2]) {
+                                      const uint32_t (&coefficients)[warp_tiles][parts][4], unsigned k, const float *weights, uint32_t (&z)[warp_tiles][4],
+                                      struct row_sums (&sums)[warp_tiles]) {
     const unsigned char *ratios = stage + columns * row_bytes + place.row * row_bytes, *sources = stage + (columns + FUSED_TARGETS) * row_bytes;
     const unsigned lane = place.left ^ k * step_bytes;
     uint32_t right[parts][4];
@@ -282,16 +282,16 @@ __device__ __forceinline__ void build(const unsigned char *stage, const struct w
 #pragma unroll
         for (unsigned c = 0; c < 2; c++) {
             float2 weight = make_float2(0.0f, 0.0f);
-            if (with_means)
-                weight = *reinterpret_cast<const float2 *>(row_means + 8 * c);
+            if (with_sums)
+                weight = *reinterpret_cast<const float2 *>(weights + 8 * c);
 #pragma unroll
             for (unsigned row = 0; row < 2; row++) {
                 const float2 factor = __half22float2(*reinterpret_cast<const __half2 *>(&ratio[2 * c + row]));
                 const float low = product[4 * c + 2 * row] * factor.x, high = product[4 * c + 2 * row + 1] * factor.y;
                 const __half2 rounded = __floats2half2_rn(low, high);
                 z[tile][2 * c + row] = *reinterpret_cast<const uint32_t *>(&rounded);
-                if (with_means)
-                    dots[tile][row] += low * weight.x + high * weight.y;
+                if (with_sums)
+                    add_to_sums(rounded, weight, row, sums[tile]);
             }
         }
     }
@@ -313,24 +313,25 @@ __device__ __forceinline__ void multiply(const unsigned char *stage, const struc
 }
 
 /* All of f. The next 16 of z are on their way while 16 are multiplied. */
-template <unsigned columns, unsigned parts, bool with_means>
+template <unsigned columns, unsigned parts, bool with_sums>
 __device__ __forceinline__ void multiply_stages(const struct fused_problem &problem, const struct tiling &tiling, struct ring &ring,
-                                                const struct warp_place &place, const struct warp_boxes &boxes,
-                                                const uint32_t (&coefficients)[warp_tiles][parts][4], float (&dots)[warp_tiles][2],
+                                                const struct warp_place &place, const struct warp_boxes &boxes, unsigned slice,
+                                                const uint32_t (&coefficients)[warp_tiles][parts][4], struct row_sums (&sums)[warp_tiles],
                                                 float (&acc)[warp_tiles][columns / 4]) {
-    const float *row_means = problem.pairs.row_means + threadIdx.x % 4 * 2, *end = row_means + problem.pairs.depth;
+    const float *weights = problem.pairs.row_means + static_cast<size_t>(slice) * problem.pairs.depth + threadIdx.x % 4 * 2;
+    const float *end = weights + problem.pairs.depth;
 #pragma unroll 1
-    for (; row_means < end; row_means += FUSED_DEPTH) {
+    for (; weights < end; weights += FUSED_DEPTH) {
         const unsigned char *stage = next_stage<columns>(problem, tiling, ring);
         uint32_t z[2][warp_tiles][4];
-        build<columns, parts, with_means>(stage, place, boxes, coefficients, 0, row_means, z[0], dots);
+        build<columns, parts, with_sums>(stage, place, boxes, coefficients, 0, weights, z[0], sums);
         /* Two times two: unrolled further, loads far ahead would take the registers. */
 #pragma unroll 1
         for (unsigned k = 0; k < FUSED_DEPTH / FUSED_STEP; k += 2) {
-            build<columns, parts, with_means>(stage, place, boxes, coefficients, k + 1, row_means + (k + 1) * FUSED_STEP, z[1], dots);
+            build<columns, parts, with_sums>(stage, place, boxes, coefficients, k + 1, weights + (k + 1) * FUSED_STEP, z[1], sums);
             multiply<columns>(stage, place, k, z[0], acc);
             if (k + 2 < FUSED_DEPTH / FUSED_STEP)
-                build<columns, parts, with_means>(stage, place, boxes, coefficients, k + 2, row_means + (k + 2) * FUSED_STEP, z[0], dots);
+                build<columns, parts, with_sums>(stage, place, boxes, coefficients, k + 2, weights + (k + 2) * FUSED_STEP, z[0], sums);
             multiply<columns>(stage, place, k + 1, z[1], acc);
         }
     }
@@ -416,20 +417,24 @@ __device__ __forceinline__ float2 factors_of(const struct fused_problem &problem
     return rows.valid[k] ? problem.factors[rows.pair[k]] : make_float2(0.0f, 1.0f);
 }
 
+/* Whether this warp adds up row_sums: w̄ belongs to the first slice, what checks need to the second. */
+__device__ __forceinline__ bool has_sums(const struct fused_problem &problem, const struct step_view &view, const struct warp_place &place) {
+    return view.group.slice < (problem.pairs.check ? 2u : 1u) && place.half == 0;
+}
+
 /* The product is done: what is wanted of it, and what is left for t to join. */
 template <unsigned columns>
 __device__ __forceinline__ void finish_product(const struct fused_problem &problem, const struct step_view &view, const struct step &step,
-                                               const struct warp_place &place, const float (&dots)[warp_tiles][2], float (&acc)[warp_tiles][columns / 4]) {
+                                               const struct warp_place &place, const struct row_sums (&sums)[warp_tiles],
+                                               float (&acc)[warp_tiles][columns / 4]) {
 #pragma unroll
     for (unsigned tile = 0; tile < warp_tiles; tile++) {
         const struct tile_rows rows = rows_of(view, step, place, tile);
         const float2 factors[2] = {factors_of(problem, rows, 0), factors_of(problem, rows, 1)};
         const float outputs[2] = {factors[0].x, factors[1].x}, unjoined[2] = {1.0f / factors[0].y, 1.0f / factors[1].y};
         keep_outputs(problem, view.group, rows, place_in<columns>(problem, view, step, place, tile), outputs, acc[tile]);
-        if (view.group.slice == 0 && place.half == 0) {
-            const float weight_factor = ldexpf(1.0f, problem.pairs.weight_exponent), means[2] = {outputs[0] * weight_factor, outputs[1] * weight_factor};
-            keep_means(problem, rows, means, dots[tile]);
-        }
+        if (has_sums(problem, view, place))
+            keep_row_sums(problem, view.group, rows, outputs, ldexpf(1.0f, problem.pairs.weight_exponent), sums[tile]);
 #pragma unroll
         for (unsigned k = 0; k < columns / 4; k++)
             acc[tile][k] *= unjoined[k / 2 % 2];
@@ -442,16 +447,17 @@ __device__ __forceinline__ void multiply_step(const struct fused_problem &proble
                                               const struct warp_place &place, struct step &step) {
     struct warp_boxes boxes;
     uint32_t left[warp_tiles][parts][4];
-    float dots[warp_tiles][2] = {}, acc[warp_tiles][columns / 4] = {};
+    struct row_sums sums[warp_tiles] = {};
+    float acc[warp_tiles][columns / 4] = {};
     struct step_view view = view_of(problem, step);
     load_left<parts>(problem, view, step, place, problem.coefficients, false, boxes, left);
-    if (view.group.slice == 0 && place.half == 0)
-        multiply_stages<columns, parts, true>(problem, tiling, ring, place, boxes, left, dots, acc);
+    if (has_sums(problem, view, place))
+        multiply_stages<columns, parts, true>(problem, tiling, ring, place, boxes, view.group.slice, left, sums, acc);
     else
-        multiply_stages<columns, parts, false>(problem, tiling, ring, place, boxes, left, dots, acc);
+        multiply_stages<columns, parts, false>(problem, tiling, ring, place, boxes, 0, left, sums, acc);
 
     view = view_of(problem, step);
-    finish_product<columns>(problem, view, step, place, dots, acc);
+    finish_product<columns>(problem, view, step, place, sums, acc);
     load_left<parts>(problem, view, step, place, problem.joiners, true, boxes, left);
     const unsigned total = view.boxes;
 #pragma unroll 1

@@ -73,9 +73,11 @@ struct fused_problem {
     float *norm_means;                                        /* [T, R]: of F̂_jh, x̂_j */
 
     /* What the fused kernel writes, in fused order, at its true scale: */
-    float *partials; /* [slices * parts, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over one part of a slice's columns, with vc = oc + tc */
-    float *means;    /* [pairs]: m */
-    float *slots;    /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
+    float *partials;       /* [slices * parts, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over one part of a slice's columns, with vc = oc + tc */
+    float *means;          /* [pairs]: m */
+    float *check_partials; /* [slices * parts, pairs]: oc·s over one part of a slice's columns (contexture/checksum.h), and */
+    float2 *check_sums;    /* [pairs]: x z·(W2c s), and ‖z‖², of z as rounded; only by kernels that have checks */
+    float *slots;          /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
     unsigned slices, slice_columns, parts;
     unsigned packed; /* largest of the groups */
     /* pairs.own gets oc_ii; the means are added to own and sum by fused_finish.cu. Nothing is written where pairs.own or pairs.sum is NULL. */
@@ -106,6 +108,7 @@ struct fused_kernel {
     /* Whether it fits such a device and model, with the plan; else the reason, which follows "because". */
     bool (*plan)(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
     enum cx_status (*run)(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
+    bool has_checks; /* writes check_partials and check_sums, of d of more than one slice; else nothing is checked but the completeness */
 };
 
 /* Of an open backend with a fused kernel: which, and the batch's work list. */

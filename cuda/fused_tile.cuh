@@ -93,17 +93,20 @@ template <unsigned count> static __device__ __forceinline__ void keep_sums(float
     }
 }
 
-/* oc = factors acc, in place; keeps Σ oc², the rows of the slot, and o_ii. Rows that are no pair become zeros, whatever another sequence left in them. */
+/* oc = factors acc, in place; keeps Σ oc², oc·s, the rows of the slot, and o_ii. Rows that are no pair become zeros, whatever another sequence left in them. */
 template <unsigned count>
 static __device__ __forceinline__ void keep_outputs(const struct fused_problem &problem, const struct fused_group &group, const struct tile_rows &rows,
                                                     const struct tile_place &place, const float (&factors)[2], float (&acc)[count]) {
     const unsigned width = problem.pairs.width;
-    float squares[2] = {0.0f, 0.0f};
+    float squares[2] = {0.0f, 0.0f}, checks[2] = {0.0f, 0.0f};
 #pragma unroll
     for (unsigned c = 0; c < count / 4; c++) {
+        /* The signs of a thread's two columns are + - or - +, of lanes 0 to 3: CX_CHECK_PATTERN. */
+        const uint32_t turned = (((threadIdx.x ^ threadIdx.x >> 1) & 1u) ^ CX_CHECK_TURN((group.column + place.column) / CX_CHECK_COLUMNS + c)) << 31;
 #pragma unroll
         for (unsigned k = 0; k < 2; k++) {
             const float2 value = rows.valid[k] ? make_float2(acc[4 * c + 2 * k] * factors[k], acc[4 * c + 2 * k + 1] * factors[k]) : make_float2(0.0f, 0.0f);
+            checks[k] += __uint_as_float(__float_as_uint(value.x - value.y) ^ turned);
             acc[4 * c + 2 * k] = value.x;
             acc[4 * c + 2 * k + 1] = value.y;
             squares[k] += value.x * value.x + value.y * value.y;
@@ -122,20 +125,36 @@ static __device__ __forceinline__ void keep_outputs(const struct fused_problem &
                     *reinterpret_cast<float2 *>(line + column) = make_float2(acc[4 * c + 2 * k], acc[4 * c + 2 * k + 1]);
             }
         }
-        const float sum = quad_sum(squares[k]);
-        if (threadIdx.x % 4 == 0 && rows.valid[k])
+        const float sum = quad_sum(squares[k]), check = quad_sum(checks[k]);
+        if (threadIdx.x % 4 == 0 && rows.valid[k]) {
             problem.partials[static_cast<size_t>(place.sums) * 3 * problem.pair_count + rows.pair[k]] = sum;
+            if (problem.pairs.check)
+                problem.check_partials[static_cast<size_t>(place.sums) * problem.pair_count + rows.pair[k]] = check;
+        }
     }
 }
 
-/* m = `factors` dots, of the rows' z w̄ in float32. */
-static __device__ __forceinline__ void keep_means(const struct fused_problem &problem, const struct tile_rows &rows, const float (&factors)[2],
-                                                  const float (&dots)[2]) {
+/* What a slice adds up over z as rounded for the second product: ‖z‖², and z w̄ in the first slice, z·(W2c s) in the second. */
+struct row_sums {
+    float dots[2], squares[2];
+};
+
+static __device__ __forceinline__ void add_to_sums(__half2 rounded, float2 weight, unsigned k, struct row_sums &sums) {
+    const float2 z = __half22float2(rounded);
+    sums.dots[k] += z.x * weight.x + z.y * weight.y;
+    sums.squares[k] += z.x * z.x + z.y * z.y;
+}
+
+/* m from the first slice, what the rows are checked by from the second. */
+static __device__ __forceinline__ void keep_row_sums(const struct fused_problem &problem, const struct fused_group &group, const struct tile_rows &rows,
+                                                     const float (&factors)[2], float weight_factor, const struct row_sums &sums) {
 #pragma unroll
     for (unsigned k = 0; k < 2; k++) {
-        const float mean = quad_sum(dots[k]) * factors[k];
-        if (threadIdx.x % 4 == 0 && rows.valid[k])
-            problem.means[rows.pair[k]] = mean;
+        const float dot = quad_sum(sums.dots[k]) * factors[k], square = quad_sum(sums.squares[k]);
+        if (threadIdx.x % 4 == 0 && rows.valid[k] && group.slice == 0)
+            problem.means[rows.pair[k]] = dot * weight_factor;
+        else if (threadIdx.x % 4 == 0 && rows.valid[k])
+            problem.check_sums[rows.pair[k]] = make_float2(dot, square);
     }
 }
 

@@ -136,8 +136,8 @@ __device__ void produce(const struct fused_problem &problem, const struct tensor
     }
 }
 
-/* z in place of the first product's result: times ratios [64, 64]; `dots` += z w̄ of these 64, if wanted. */
-__device__ __forceinline__ void scale(float (&product)[32], const unsigned char *ratios, const float *row_means, bool with_means, float (&dots)[2]) {
+/* z in place of the first product's result: times ratios [64, 64]; the sums of these 64, if wanted. */
+__device__ __forceinline__ void scale(float (&product)[32], const unsigned char *ratios, bool with_sums, const float *weights, struct row_sums &sums) {
     const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4;
     const unsigned char *line = ratios + row * row_bytes + lane % 4 * 4; /* rows 8 apart have the same swizzle */
 #pragma unroll
@@ -150,13 +150,13 @@ __device__ __forceinline__ void scale(float (&product)[32], const unsigned char 
             product[4 * c + 2 * k + 1] *= ratio.y;
         }
     }
-    if (with_means) {
+    if (with_sums) {
 #pragma unroll
         for (unsigned c = 0; c < 8; c++) {
-            const float2 weight = *reinterpret_cast<const float2 *>(row_means + 8 * c + lane % 4 * 2);
+            const float2 weight = *reinterpret_cast<const float2 *>(weights + 8 * c + lane % 4 * 2);
 #pragma unroll
             for (unsigned k = 0; k < 2; k++)
-                dots[k] += product[4 * c + 2 * k] * weight.x + product[4 * c + 2 * k + 1] * weight.y;
+                add_to_sums(__floats2half2_rn(product[4 * c + 2 * k], product[4 * c + 2 * k + 1]), weight, k, sums);
         }
     }
 }
@@ -171,6 +171,12 @@ __device__ __forceinline__ void round_to_half(const float (&product)[32], uint32
             z[c / 2][c % 2 * 2 + k] = *reinterpret_cast<const uint32_t *>(&rounded);
         }
     }
+}
+
+/* The number, of which the compiler does not know that it has been here before. */
+__device__ __forceinline__ unsigned unknown(unsigned number) {
+    asm volatile("" : "+r"(number));
+    return number;
 }
 
 /* This warp has read the stage: it may be written again. */
@@ -218,10 +224,11 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
         float *slot = problem.slots + static_cast<size_t>(segment.slot + consumer) * FUSED_TARGETS * columns;
         for (unsigned source = segment.source; source < end; source += sources) {
             const unsigned mine = fused_steps(problem, group, source, sources);
-            const struct tile_rows rows = tile_rows_of(group, row, source + consumer * group.packed, end);
-            const bool with_means = group.slice == 0;
+            struct tile_rows rows = tile_rows_of(group, row, source + consumer * group.packed, end);
+            /* As a place behind row_means, where checks follow: a pointer would be one register more. */
+            const bool with_sums = group.slice < (problem.pairs.check ? 2u : 1u);
             uint32_t fragments[steps][4], z[4][4];
-            float dots[2] = {0.0f, 0.0f};
+            struct row_sums sums = {};
 #pragma unroll
             for (unsigned step = 0; step < steps; step++)
                 load_fragment(problem.coefficients, problem.rows, rows, step % parts, step / parts == rows.part, fragments[step]);
@@ -235,7 +242,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 products_commit();
                 products_wait<0>();
                 products_keep(product);
-                scale(product, stage + shape::ratios, problem.pairs.row_means, with_means, dots);
+                scale(product, stage + shape::ratios, with_sums, problem.pairs.row_means + group.slice * depth, sums);
                 round_to_half(product, z);
             }
             for (unsigned k = FUSED_DEPTH; k < depth; k += FUSED_DEPTH) {
@@ -251,7 +258,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                 products_commit();
                 products_wait<1>();
                 products_keep(product);
-                scale(product, following + shape::ratios, problem.pairs.row_means + k, with_means, dots);
+                scale(product, following + shape::ratios, with_sums, problem.pairs.row_means + group.slice * depth + k, sums);
                 products_wait<0>();
                 release(storage.empty(before));
                 round_to_half(product, z);
@@ -260,6 +267,8 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
             products_fence();
             second_product<columns>(stage, z, depth > FUSED_DEPTH, acc);
             products_commit();
+            /* Once more, for while all of f went by there was no register for it. */
+            rows = tile_rows_of(group, row, unknown(source + consumer * group.packed), end);
             float2 factors[2];
 #pragma unroll
             for (unsigned k = 0; k < 2; k++)
@@ -273,11 +282,10 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
             advance<shape::stages>(ring);
 
             const float outputs[2] = {factors[0].x, factors[1].x}, joined[2] = {factors[0].y, factors[1].y};
-            const float means[2] = {outputs[0] * weight_factor, outputs[1] * weight_factor};
             const struct tile_place place = {row, threadIdx.x % 4 * 2, group.slice, slot, source == segment.source};
             keep_outputs(problem, group, rows, place, outputs, acc);
-            if (with_means)
-                keep_means(problem, rows, means, dots);
+            if (with_sums)
+                keep_row_sums(problem, group, rows, outputs, weight_factor, sums);
 #pragma unroll
             for (unsigned k = 0; k < columns / 2; k++)
                 acc[k] *= 1.0f / joined[k / 2 % 2];

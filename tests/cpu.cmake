@@ -4,9 +4,9 @@ target_include_directories(contexture_op_cases PUBLIC ${CMAKE_CURRENT_SOURCE_DIR
 target_link_libraries(contexture_op_cases PUBLIC contexture_compute)
 
 contexture_test(backend contexture_op_cases)
-target_sources(test_backend PRIVATE op_reference.c op_reference_parts.c)
+target_sources(test_backend PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
 # The definitions' plain loops would take most of a debug build's time.
-set_source_files_properties(op_reference.c op_reference_parts.c PROPERTIES COMPILE_OPTIONS -O2)
+set_source_files_properties(op_reference.c op_reference_parts.c op_reference_ranks.c PROPERTIES COMPILE_OPTIONS -O2)
 
 contexture_test(cpu_kernels contexture_cpu)
 target_include_directories(test_cpu_kernels PRIVATE ${PROJECT_SOURCE_DIR}/host/cpu)

@@ -128,6 +128,7 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
     struct cx_backend *backend;
     struct cx_tensor *inputs[FF_PAIR_INPUTS], *outputs[5] = {NULL};
     float *const to[5] = {result->maps[0], result->maps[1], result->maps[2], result->own, result->sum};
+    struct cx_tensor *check;
     struct cx_pair_matrix *matrix;
     struct cx_error error = {0};
     double best = 1e30;
@@ -145,11 +146,12 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
         memset(to[k], 0xff, count * sizeof(float));
         require(operations->write(backend, outputs[k], count, to[k], &error), &error);
     }
+    require(operations->tensor_create(backend, CX_ELEMENT_FLOAT, run->batch.tokens, &check, &error), &error);
     struct cx_weight weight = {"W2", run->weight, CX_FLOAT32, run->config.hidden_size, run->config.intermediate_size, 0, 0};
     require(pair_matrix_pack(&weight, kernel, threads, &matrix, &error), &error);
     require(operations->batch_begin(backend, &run->batch, &error), &error);
     struct cx_ff_pairs pairs = {inputs[0], inputs[1], inputs[2],  inputs[3],  inputs[4],  inputs[5],  inputs[6], matrix,
-                                inputs[7], inputs[8], outputs[0], outputs[1], outputs[2], outputs[3], outputs[4]};
+                                inputs[7], inputs[8], outputs[0], outputs[1], outputs[2], outputs[3], outputs[4], check};
     for (int repeat = 0; repeat < repeats; repeat++) {
         double start = seconds();
         require(operations->ff_pair_norms(backend, &pairs, &error), &error);
@@ -161,6 +163,16 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
             require(operations->read(backend, outputs[k], 0, k < 3 ? run->batch.pairs : run->batch.tokens * run->config.hidden_size, to[k], &error), &error);
         operations->tensor_destroy(backend, outputs[k]);
     }
+    float *checks = allocate(run->batch.tokens, sizeof(float));
+    require(operations->read(backend, check, 0, run->batch.tokens, checks, &error), &error);
+    for (size_t token = 0; token < run->batch.tokens; token++) {
+        if (!(checks[token] <= 1.0f)) {
+            fprintf(stderr, "%s: target %zu misses its checksum by %g times what is allowed\n", kernel->name, token, (double)checks[token]);
+            abort();
+        }
+    }
+    free(checks);
+    operations->tensor_destroy(backend, check);
     for (int k = 0; k < FF_PAIR_INPUTS; k++)
         operations->tensor_destroy(backend, inputs[k]);
     operations->pair_matrix_destroy(backend, matrix);

@@ -32,7 +32,7 @@ enum op_fill {
     X("integers, odd widths", OP_INTEGERS, 3, 5, 23, CX_RELU, 11, 66)                                                                                          \
     X("integers, one head", OP_INTEGERS, 1, 32, 64, CX_RELU, 10, 20)
 
-enum { OP_MAX_SEQUENCES = 64, OP_MAX_OUTPUTS = 6 };
+enum { OP_MAX_SEQUENCES = 64, OP_MAX_OUTPUTS = 6, OP_MAX_READS = 8 };
 
 struct op_case {
     const char *name;
@@ -50,6 +50,8 @@ enum op_range {
     OP_RATIO,    /* 0 … 1; or 0, 1/2, 1 */
     OP_SHARES,   /* attention weights: rows of sum 1; or multiples of 1/8 */
     OP_WIDE,     /* -12 … 12 */
+    OP_TIES,     /* multiples of 1/8, from -2 to 20: some of them equal, and zeros of both signs */
+    OP_CHOICE,   /* 1, and every fourth time 0 */
 };
 
 /* name, elements, range. T, d, f, H and P (pairs) stand for the case's sizes. */
@@ -83,7 +85,10 @@ enum op_range {
     X(output, d *f, OP_SMALL)                                                                                                                                  \
     X(word, (size_t)OP_VOCABULARY *d, OP_SIGNED)                                                                                                               \
     X(position, P_MAX *d, OP_SIGNED)                                                                                                                           \
-    X(token_type, 2 * d, OP_SIGNED)
+    X(token_type, 2 * d, OP_SIGNED)                                                                                                                            \
+    X(map, P, OP_TIES)                                                                                                                                         \
+    X(map_after, P, OP_TIES)                                                                                                                                   \
+    X(keep, T, OP_CHOICE)
 
 enum { OP_VOCABULARY = 97 };
 
@@ -103,15 +108,33 @@ struct op_data {
 #define OP_DEVICE_TENSOR(name, count, range) struct cx_tensor *name;
         OP_INPUT_LIST(OP_DEVICE_TENSOR)
 #undef OP_DEVICE_TENSOR
-        struct cx_tensor *gram; /* of head_sources and residual, by the backend itself */
+        struct cx_tensor *gram;                       /* of head_sources and residual, by the backend itself */
+        struct cx_tensor *ranks_before, *ranks_after; /* of map and map_after, likewise */
         struct cx_matrix *square_matrix, *intermediate_matrix, *output_matrix;
         struct cx_pair_matrix *pair_matrix;
     } on;
     struct cx_tensor *out[OP_MAX_OUTPUTS];
 };
 
-/* What an output is: its number of elements. */
-enum op_size { OP_NONE, OP_T, OP_TD, OP_TF, OP_PAIRS, OP_HEAD_PAIRS, OP_THD, OP_THF, OP_GRAM, OP_TARGET_PARTS };
+/* What an output or an input is: its number of elements. */
+enum op_size {
+    OP_NONE,
+    OP_T,
+    OP_TD,
+    OP_TF,
+    OP_PAIRS,
+    OP_HEAD_PAIRS,
+    OP_THD,
+    OP_THF,
+    OP_GRAM,
+    OP_TARGET_PARTS,
+    OP_RANKS,
+    OP_SEQUENCES,
+    OP_D,
+    OP_F,
+    OP_DD,
+    OP_DF
+};
 
 struct op {
     const char *name;      /* of the case in the table: "linear d f" */
@@ -121,7 +144,8 @@ struct op {
     double tolerance; /* see op_expected */
     bool exact;       /* on OP_INTEGERS the result is exact */
     int variant;
-    double (*work)(const struct op_data *data); /* useful floating-point operations, for the benchmark; NULL: counted as bytes */
+    double (*work)(const struct op_data *data); /* useful floating-point operations, as in host/compute/operation_flop.h; NULL: none */
+    enum op_size reads[OP_MAX_READS];           /* the inputs that matter, each read once: with the outputs, the least that must be moved */
 };
 
 extern const struct op op_table[];
@@ -140,8 +164,10 @@ CX_MUST_USE enum cx_status op_outputs_create(struct op_data *data, const struct 
 void op_outputs_destroy(struct op_data *data);
 
 size_t op_output_count(const struct op_data *data, const struct op *op, size_t output);
+/* What the operation must read and write at least. */
+double op_bytes(const struct op_data *data, const struct op *op);
 static inline enum cx_element op_output_element(enum op_size size) {
-    return size == OP_GRAM ? CX_ELEMENT_DOUBLE : CX_ELEMENT_FLOAT;
+    return size == OP_GRAM || size == OP_RANKS || size == OP_SEQUENCES ? CX_ELEMENT_DOUBLE : CX_ELEMENT_FLOAT;
 }
 
 /* The target of part_vectors in a variant, and its sequence. */

@@ -59,6 +59,12 @@ static float draw(enum op_range range, enum op_fill fill, uint64_t *state) {
         return integers ? 0.125f * (float)(next_random(state) % 5) : (float)exp(2.0 * next_normal(state));
     case OP_WIDE:
         return (float)(24.0 * next_unit(state) - 12.0);
+    case OP_TIES: {
+        const float number = 0.125f * ((float)(next_random(state) % 177) - 16.0f);
+        return number == 0.0f && next_random(state) % 2 == 0 ? -0.0f : number;
+    }
+    case OP_CHOICE:
+        return next_random(state) % 4 == 0 ? 0.0f : 1.0f;
     }
     return 0.0f;
 }
@@ -171,7 +177,11 @@ enum cx_status op_data_upload(struct op_data *data, struct cx_backend *backend, 
     TRY(operations->pair_matrix_create(backend, &output, &data->on.pair_matrix, error));
     TRY(operations->batch_begin(backend, &data->batch, error));
     TRY(operations->tensor_create(backend, CX_ELEMENT_DOUBLE, data->batch.tokens * (H + 1) * (H + 1), &data->on.gram, error));
-    return operations->gram(backend, data->on.head_sources, data->on.residual, data->on.gram, error);
+    TRY(operations->gram(backend, data->on.head_sources, data->on.residual, data->on.gram, error));
+    TRY(operations->tensor_create(backend, CX_ELEMENT_DOUBLE, data->batch.pairs, &data->on.ranks_before, error));
+    TRY(operations->tensor_create(backend, CX_ELEMENT_DOUBLE, data->batch.pairs, &data->on.ranks_after, error));
+    TRY(operations->map_ranks(backend, data->on.map, data->on.keep, false, data->on.ranks_before, error));
+    return operations->map_ranks(backend, data->on.map_after, data->on.keep, false, data->on.ranks_after, error);
 }
 
 void op_data_release(struct op_data *data) {
@@ -183,6 +193,8 @@ void op_data_release(struct op_data *data) {
     OP_INPUT_LIST(OP_RELEASE)
 #undef OP_RELEASE
     backend->operations->tensor_destroy(backend, data->on.gram);
+    backend->operations->tensor_destroy(backend, data->on.ranks_before);
+    backend->operations->tensor_destroy(backend, data->on.ranks_after);
     backend->operations->matrix_destroy(backend, data->on.square_matrix);
     backend->operations->matrix_destroy(backend, data->on.intermediate_matrix);
     backend->operations->matrix_destroy(backend, data->on.output_matrix);
@@ -202,11 +214,13 @@ size_t op_target(const struct op_data *data, int variant) {
     return variant == 0 ? 0 : data->batch.tokens - 1;
 }
 
-size_t op_output_count(const struct op_data *data, const struct op *op, size_t output) {
+static size_t count_of(const struct op_data *data, const struct op *op, enum op_size size) {
     size_t T = data->batch.tokens, P = data->batch.pairs, d = data->config.hidden_size, f = data->config.intermediate_size, H = data->config.heads;
-    switch (op->outputs[output]) {
+    switch (size) {
     case OP_NONE:
         return 0;
+    case OP_SEQUENCES:
+        return data->batch.sequences;
     case OP_T:
         return T;
     case OP_TD:
@@ -214,6 +228,7 @@ size_t op_output_count(const struct op_data *data, const struct op *op, size_t o
     case OP_TF:
         return T * f;
     case OP_PAIRS:
+    case OP_RANKS:
         return P;
     case OP_HEAD_PAIRS:
         return H * P;
@@ -223,12 +238,37 @@ size_t op_output_count(const struct op_data *data, const struct op *op, size_t o
         return T * H * f;
     case OP_GRAM:
         return T * (H + 1) * (H + 1);
+    case OP_D:
+        return d;
+    case OP_F:
+        return f;
+    case OP_DD:
+        return d * d;
+    case OP_DF:
+        return d * f;
     case OP_TARGET_PARTS: {
         size_t s = op_sequence_of(data, op_target(data, op->variant));
         return (data->batch.token_offset[s + 1] - data->batch.token_offset[s]) * d;
     }
     }
     return 0;
+}
+
+size_t op_output_count(const struct op_data *data, const struct op *op, size_t output) {
+    return count_of(data, op, op->outputs[output]);
+}
+
+static double bytes_of(const struct op_data *data, const struct op *op, enum op_size size) {
+    return (double)count_of(data, op, size) * (op_output_element(size) == CX_ELEMENT_DOUBLE ? sizeof(double) : sizeof(float));
+}
+
+double op_bytes(const struct op_data *data, const struct op *op) {
+    double bytes = 0.0;
+    for (size_t k = 0; k < OP_MAX_OUTPUTS; k++)
+        bytes += bytes_of(data, op, op->outputs[k]);
+    for (size_t k = 0; k < OP_MAX_READS; k++)
+        bytes += bytes_of(data, op, op->reads[k]);
+    return bytes;
 }
 
 enum cx_status op_outputs_create(struct op_data *data, const struct op *op, struct cx_error *error) {

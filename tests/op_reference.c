@@ -294,6 +294,9 @@ static const struct {
     {"ff_pair_norms", reference_ff_pair_norms},
     {"stage_summary", stage_summary},
     {"part_vectors", reference_part_vectors},
+    {"row_shares", reference_row_shares},
+    {"map_ranks", reference_map_ranks},
+    {"rank_change", reference_rank_change},
 };
 
 bool op_reference(const struct op_data *data, const struct op *op, struct op_expected expected[OP_MAX_OUTPUTS]) {

@@ -72,6 +72,11 @@ static inline void centre_and_scale(size_t width, struct sum *x, const float *sc
     }
 }
 
+/* --- op_reference_ranks.c: statistics of maps --- */
+void reference_row_shares(const struct op_data *data, const struct op *op, struct op_expected *expected);
+void reference_map_ranks(const struct op_data *data, const struct op *op, struct op_expected *expected);
+void reference_rank_change(const struct op_data *data, const struct op *op, struct op_expected *expected);
+
 /* --- op_reference_parts.c: what is defined pair by pair --- */
 void reference_attention_norms(const struct op_data *data, const struct op *op, struct op_expected *expected);
 void reference_attention_parts(const struct op_data *data, const struct op *op, struct op_expected *expected);

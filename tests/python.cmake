@@ -10,7 +10,7 @@ endif()
 # Tests that do not run the program learn nothing from a sanitizer.
 set(python_tests end_to_end)
 if(NOT CX_SANITIZE)
-  list(APPEND python_tests notebook oracle pytorch_maps reader)
+  list(APPEND python_tests gpu_script notebook oracle pytorch_maps reader)
 endif()
 foreach(name ${python_tests})
   contexture_python_test(python_${name} python/test_${name}.py 600 ${environment})

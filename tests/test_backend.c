@@ -83,7 +83,7 @@ static int compare(const struct op_data *data, const struct op *op, double *cons
             double error = fabs(outputs[k][j] - expected[k].value[j]), allowed = allowed_error(data, op, k, expected[k].magnitude[j]);
             if (allowed > 0.0 && error / allowed > *worst)
                 *worst = error / allowed;
-            if (error <= allowed)
+            if (error <= allowed || (isnan(outputs[k][j]) && isnan(expected[k].value[j])))
                 continue;
             if (failures++ < 3)
                 print_error("%s, %s, output %zu[%zu]: %.9g, expected %.9g within %.3g\n", data->shape->name, op->name, k, j, outputs[k][j],

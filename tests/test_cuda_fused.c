@@ -16,7 +16,7 @@
 
 #include "op_cases.h"
 
-enum { outputs = 5 }; /* three maps, own, sum */
+enum { outputs = 5 }; /* three maps, own, sum; and check */
 
 static const struct op_case small_shapes[] = {
     {"one token", OP_RANDOM, 4, 16, 64, CX_GELU, {1}},
@@ -93,6 +93,22 @@ static enum cx_status open_backend(const struct cx_model_config *config, enum cx
     return cx_backend_open(&options, config, backend, &error);
 }
 
+/* No row misses its checksum by more than rounding makes. */
+static void expect_checksums(const struct op_data *data, struct cx_backend *backend) {
+    const size_t tokens = data->batch.tokens;
+    float *check = calloc(tokens, sizeof *check), largest = 0.0f;
+    assert_non_null(check);
+    expect_ok(backend->operations->read(backend, data->out[outputs], 0, tokens, check, &error));
+    for (size_t k = 0; k < tokens; k++) {
+        if (!(check[k] <= 1.0f))
+            fail_msg("%s: target %zu misses its checksum by %g times what is allowed", data->shape->name, k, (double)check[k]);
+        largest = fmaxf(largest, check[k]);
+    }
+    if (getenv("CONTEXTURE_TEST_VERBOSE"))
+        print_message("%-12s largest checksum error / allowed: %.3f\n", data->shape->name, (double)largest);
+    free(check);
+}
+
 /* Runs the operation `times` times and reads what the last one gives; the status is that of the first reading that failed. */
 static enum cx_status run(struct op_data *data, size_t kernel, int times, struct result *result) {
     const struct op *op = pair_operation();
@@ -111,6 +127,8 @@ static enum cx_status run(struct op_data *data, size_t kernel, int times, struct
         assert_non_null(result->values[k]);
         status = backend->operations->read(backend, data->out[k], 0, result->counts[k], result->values[k], &error);
     }
+    if (status == CX_OK)
+        expect_checksums(data, backend);
     op_data_release(data);
     cx_backend_close(backend);
     return status;

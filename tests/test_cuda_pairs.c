@@ -14,7 +14,7 @@
 
 #include "op_cases.h"
 
-enum { outputs = 5 }; /* three maps, own, sum */
+enum { outputs = 5 }; /* three maps, own, sum; and check */
 
 /* Shapes large enough to average rounding, and small ones with every kind of remainder: of 16 targets, of a tile's sources, of 256 columns. */
 static const struct op_case shapes[] = {
@@ -55,6 +55,22 @@ static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_
     return backend;
 }
 
+/* No row misses its checksum by more than rounding makes. */
+static void expect_checksums(const struct op_data *data, struct cx_backend *backend) {
+    const size_t tokens = data->batch.tokens;
+    float *check = calloc(tokens, sizeof *check), largest = 0.0f;
+    assert_non_null(check);
+    expect_ok(backend->operations->read(backend, data->out[outputs], 0, tokens, check, &error));
+    for (size_t k = 0; k < tokens; k++) {
+        if (!(check[k] <= 1.0f))
+            fail_msg("%s: target %zu misses its checksum by %g times what is allowed", data->shape->name, k, (double)check[k]);
+        largest = fmaxf(largest, check[k]);
+    }
+    if (getenv("CONTEXTURE_TEST_VERBOSE"))
+        print_message("%-12s largest checksum error / allowed: %.3f\n", data->shape->name, (double)largest);
+    free(check);
+}
+
 /* Runs the operation and reads what it gives; the status is that of the first reading that failed. */
 static enum cx_status run(struct op_data *data, enum cx_pair_precision precision, size_t chunk, struct result *result) {
     const struct op *op = pair_operation();
@@ -75,6 +91,8 @@ static enum cx_status run(struct op_data *data, enum cx_pair_precision precision
             result->values[k][j] = (double)floats[j];
         free(floats);
     }
+    if (status == CX_OK)
+        expect_checksums(data, backend);
     op_data_release(data);
     cx_backend_close(backend);
     return status;

@@ -470,6 +470,56 @@ static void overflow_is_an_error(void **state) {
     expect_overflow(*state, 1e25f);
 }
 
+/* A backend whose ff_pair_norms is as it is, and then damages one token's output: the third of layer 1. */
+static const struct cx_backend_operations *right_operations;
+static unsigned damaged_calls;
+
+enum { DAMAGED_CHECK, DAMAGED_SUM };
+static int damaged_output;
+
+static enum cx_status damaging_pair_norms(struct cx_backend *backend, const struct cx_ff_pairs *pairs, struct cx_error *failure) {
+    float values[64 * width];
+    struct cx_tensor *tensor = damaged_output == DAMAGED_CHECK ? pairs->check : pairs->sum;
+    const size_t count = damaged_output == DAMAGED_CHECK ? 5 : 5 * (size_t)width;
+    enum cx_status status = right_operations->ff_pair_norms(backend, pairs, failure);
+    if (status != CX_OK || damaged_calls++ != 1 || !tensor)
+        return status;
+    status = right_operations->read(backend, tensor, 0, count, values, failure);
+    values[count / 5 * 2] += 100.0f;
+    return status == CX_OK ? right_operations->write(backend, tensor, count, values, failure) : status;
+}
+
+static void expect_damage(struct fixture *fixture, int output, bool unchecked, const char *word) {
+    struct packed packed;
+    struct cx_backend_operations wrong = *fixture->backend->operations;
+    struct cx_decompose_options options = everything;
+    struct cx_sequence_result result = make_result(5, layers, 0);
+    struct cx_decomposer *decomposer = NULL;
+    pack(&packed, (size_t[]){5}, (uint32_t[]){71}, 1);
+    result.name = "chapter 9";
+    options.unchecked = unchecked;
+    right_operations = fixture->backend->operations;
+    damaged_output = output;
+    damaged_calls = 0;
+    wrong.ff_pair_norms = damaging_pair_norms;
+    fixture->backend->operations = &wrong;
+    expect_ok(cx_decomposer_open(fixture->backend, &fixture->model.weights, &options, &decomposer, &error));
+    const enum cx_status status = cx_decompose(decomposer, &packed.batch, &result, &error);
+    cx_decomposer_close(decomposer);
+    fixture->backend->operations = right_operations;
+    free_result(&result);
+    assert_int_equal(status, unchecked ? CX_OK : CX_ERROR_DEVICE);
+    assert_true(unchecked || (strstr(error.message, "layer 1, sequence chapter 9") && strstr(error.message, "token 2") && strstr(error.message, word)));
+}
+
+/* What a device got wrong ends the batch with layer, sequence and token, unless it is not to be checked. */
+static void wrong_results_are_found(void **state) {
+    expect_damage(*state, DAMAGED_CHECK, false, "checksum");
+    expect_damage(*state, DAMAGED_SUM, false, "miss its state");
+    expect_damage(*state, DAMAGED_CHECK, true, NULL);
+    expect_damage(*state, DAMAGED_SUM, true, NULL);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_complete),
@@ -481,6 +531,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(overflow_is_an_error),
         cmocka_unit_test(batches_under_way_do_not_mix),
         cmocka_unit_test(a_profile_counts_operations),
+        cmocka_unit_test(wrong_results_are_found),
     };
     if (argc > 1 && strcmp(argv[1], "cuda") == 0) {
         const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA};

@@ -78,6 +78,8 @@ const struct option option_table[] = {
      "threads; 0: all cores. The results do not depend on it"},
     {"pair-precision", 0, OPTION_CHOICE, MEMBER(run.pair_precision), "f32", 0, 0, precisions, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "operands of the feed-forward maps' product; faster: bf16 where the processor has it, rms error about 1e-3, and f16 on a GPU, about 1e-4"},
+    {"checks", 0, OPTION_FLAG, MEMBER(run.checks), "true", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
+     "on, unless --no-checks: a product that misses its checksum, or parts that do not add up, end the run with an error; at most 2 % of the time"},
     {"batch-tokens", 0, OPTION_COUNT, MEMBER(run.batch_tokens), "512", 1, 1e6, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "tokens that are computed together; a longer sequence is a batch of its own"},
     {"window-memory", 0, OPTION_BYTES, MEMBER(run.window_memory), "16M", 1, most, NULL, "BYTES", COMPUTERS, 0, PLACE_ALL, false, machine_group,

@@ -85,6 +85,7 @@ static void decompose_feed_forward_block(struct pass *pass, const struct layer_t
         .ff_res_ln = out->map[CX_STAGE_FF_RES_LN],
         .own = w->ff_own,
         .sum = w->ff_parts_sum,
+        .check = out->check,
     };
 
     APPLY(pass, ff_sources, w->value, layer->value_to_ff, w->head_ff_sources);

@@ -1,5 +1,7 @@
 #include "layer_results.h"
 
+#include "decomposer.h"
+
 #include <string.h>
 
 /* One pass over all parts, in the order in which they lie in memory. */
@@ -35,6 +37,7 @@ static void put_all(struct walk *walk, const struct cx_decompose_options *option
         at->bias_norm[stage] = put(walk, count, &results->bias_norm[stage]);
         at->completeness_error[stage] = put(walk, count, &results->completeness_error[stage]);
     }
+    at->check = put(walk, !options->unchecked && wants_feed_forward(options) ? tokens : 0, &results->check);
     at->end = walk->used;
 }
 
@@ -64,6 +67,7 @@ void layer_results_destroy(struct cx_backend *backend, struct layer_results *res
         operations->tensor_destroy(backend, results->bias_norm[stage]);
         operations->tensor_destroy(backend, results->completeness_error[stage]);
     }
+    operations->tensor_destroy(backend, results->check);
     operations->tensor_destroy(backend, results->whole);
     memset(results, 0, sizeof *results);
 }

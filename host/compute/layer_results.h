@@ -18,11 +18,12 @@ struct layer_results {
     struct cx_tensor *attention;       /* α [H, pairs] */
     struct cx_tensor *attention_norms; /* α‖f‖ [H, pairs] */
     struct cx_tensor *mixing_ratio[CX_STAGES], *bias_norm[CX_STAGES], *completeness_error[CX_STAGES]; /* [T] */
+    struct cx_tensor *check;                                                                          /* [T]: see struct cx_ff_pairs */
 
     /* where they begin */
     struct result_places {
         size_t map[CX_MAPS], attention, attention_norms;
-        size_t mixing_ratio[CX_STAGES], bias_norm[CX_STAGES], completeness_error[CX_STAGES];
+        size_t mixing_ratio[CX_STAGES], bias_norm[CX_STAGES], completeness_error[CX_STAGES], check;
         size_t first, end; /* of all but the state, which begins at 0 */
     } at;
 

@@ -146,6 +146,37 @@ static void hand_over_token_values(const struct arrival *arrival, const float *v
     }
 }
 
+static const char *name_of(const struct cx_sequence_result *result) {
+    return result->name ? result->name : "without a name";
+}
+
+/*
+ * Parts that add up to a state have an error of some 1e-6 in float32 and 1e-4 where operands of products are of 16 bits; cancellation in a strange model may
+ * make it a hundred times that. More is no rounding any more.
+ */
+static const float completeness_limit = 1e-2f;
+
+#define DEVICE_ADVICE                                                                                                                                          \
+    "the device or its memory made a mistake. Nothing wrong was written: the same command goes on from the last whole part, if need be elsewhere, and "        \
+    "--no-checks lets such numbers pass"
+
+static enum cx_status check_products(const struct arrival *arrival) {
+    const struct layer_results *from = arrival->from;
+    const struct cx_batch *batch = from->batch;
+    const float *values = values_at(arrival, from->at.check);
+    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
+        for (size_t token = batch->token_offset[sequence]; token < batch->token_offset[sequence + 1]; token++) {
+            if (!(values[token] <= 1.0f))
+                return cx_fail(
+                    arrival->error, CX_ERROR_DEVICE,
+                    "layer %zu, sequence %s: a row of the feed-forward product, of token %zu as target, misses its checksum by %.3g times what rounding "
+                    "allows: " DEVICE_ADVICE,
+                    from->layer, name_of(&from->results[sequence]), token - batch->token_offset[sequence], (double)values[token]);
+        }
+    }
+    return CX_OK;
+}
+
 static enum cx_status hand_over_completeness(const struct arrival *arrival, enum cx_stage stage) {
     const struct layer_results *from = arrival->from;
     const struct cx_batch *batch = from->batch;
@@ -158,6 +189,10 @@ static enum cx_status hand_over_completeness(const struct arrival *arrival, enum
                                "layer %zu, stage %s: the state of token %zu of a sequence of %zu tokens is not finite; the model's weights overflow "
                                "float32 on this input",
                                from->layer, cx_map_name(stage), token - batch->token_offset[sequence], sequence_tokens(batch, sequence));
+            if (!arrival->decomposer->options.unchecked && values[token] > completeness_limit)
+                return cx_fail(arrival->error, CX_ERROR_DEVICE,
+                               "layer %zu, sequence %s, stage %s: the parts of token %zu miss its state by %.3g of it: " DEVICE_ADVICE, from->layer,
+                               name_of(&from->results[sequence]), cx_map_name(stage), token - batch->token_offset[sequence], (double)values[token]);
             if (out && values[token] > out[from->wanted_index])
                 out[from->wanted_index] = values[token];
         }
@@ -179,7 +214,7 @@ static void hand_over_state(const struct arrival *arrival) {
 
 static enum cx_status hand_over_layer(const struct arrival *arrival) {
     const struct cx_decompose_options *options = &arrival->decomposer->options;
-    enum cx_status status = CX_OK;
+    enum cx_status status = arrival->from->check ? check_products(arrival) : CX_OK;
     for (unsigned map = 0; map < CX_MAPS && status == CX_OK; map++)
         if (options->maps & CX_STAGE_BIT(map))
             status = hand_over_map(arrival, map);

@@ -171,6 +171,13 @@ enum cx_status cpu_stage_summary(struct cx_backend *, const struct cx_tensor *st
                                  const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm, struct cx_tensor *completeness_error,
                                  struct cx_error *);
 
+/* --- cpu_ranks.c --- */
+enum cx_status cpu_row_shares(struct cx_backend *, const struct cx_tensor *map, struct cx_tensor *shares, struct cx_error *);
+enum cx_status cpu_map_ranks(struct cx_backend *, const struct cx_tensor *map, const struct cx_tensor *keep, bool diagonal, struct cx_tensor *ranks,
+                             struct cx_error *);
+enum cx_status cpu_rank_change(struct cx_backend *, const struct cx_tensor *ranks_before, const struct cx_tensor *ranks_after, struct cx_tensor *change,
+                               struct cx_error *);
+
 /* --- cpu_vectors.c --- */
 enum cx_status cpu_part_vectors(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6], struct cx_error *);
 

@@ -6,7 +6,7 @@
  *     tc_ij + mt_ij = (Σ_h α^h_ij F̂_jh + [i=j] x̂_j) / σ1_i   [d], mt the mean over d
  *     ‖o‖² = ‖oc‖² + d m²;  vc = oc + tc;  ‖v‖² = ‖vc‖² + d (m + mt)²;  ‖w‖² = Σ γ2² vc² / σ2_i²
  *
- * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that.
+ * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that, the checksum 2/d.
  */
 #include <omp.h>
 #include <string.h>
@@ -128,6 +128,8 @@ static void run_items(const struct cpu_backend *cpu, const struct pair_problem *
             size_t begin = first_target(cpu->batch, item, items), end = first_target(cpu->batch, item + 1, items);
             if (problem->sum)
                 memset(problem->sum + begin * problem->width, 0, (end - begin) * problem->width * sizeof *problem->sum);
+            if (problem->check)
+                memset(problem->check + begin, 0, (end - begin) * sizeof *problem->check);
             if (begin < end)
                 run_item(cpu->batch, &tile, begin, end);
         }
@@ -152,6 +154,7 @@ static enum cx_status check(const struct cpu_backend *cpu, const struct cx_ff_pa
         CPU_OPTIONAL(pairs->ff_res_ln, count),
         CPU_OPTIONAL(pairs->own, tokens * d),
         CPU_OPTIONAL(pairs->sum, tokens * d),
+        CPU_OPTIONAL(pairs->check, tokens),
     };
     enum cx_status status = CPU_CHECK_ALL("ff_pair_norms", arguments, error);
     if (status != CX_OK)
@@ -190,6 +193,7 @@ enum cx_status cpu_ff_pair_norms(struct cx_backend *backend, const struct cx_ff_
         .ff_res_ln = values_of(pairs->ff_res_ln),
         .own = values_of(pairs->own),
         .sum = values_of(pairs->sum),
+        .check = values_of(pairs->check),
         .output = pairs->output,
     };
     size_t bytes;

@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #include "contexture/backend.h"
+#include "contexture/checksum.h"
 
 /*
  * Sizes, with their reasons. Measured on Zen 4 (32 KiB L1, 1 MiB L2, shared L3) with BERT-base and MiniLM shapes: 128 to 256 rows and 256 to 512
@@ -45,7 +46,7 @@ struct pair_problem {
     const float *attention, *inverse_deviation1, *ratio;
     const float *head_ff_sources, *residual_ff_sources, *head_norm_sources, *residual_norm_sources;
     const float *norm2_scale, *inverse_deviation2;
-    float *ff, *ff_res, *ff_res_ln, *own, *sum; /* NULL: not wanted */
+    float *ff, *ff_res, *ff_res_ln, *own, *sum, *check; /* NULL: not wanted */
     const struct cx_pair_matrix *output;
 };
 
@@ -67,6 +68,7 @@ struct pair_tile {
     float *coefficients;           /* [row_capacity, H + 1]: α^h_ij / σ1_i, then 1/σ1_i if i = j, else 0 */
     float *part_means;             /* [row_capacity]: mt, the mean over d of t_ij */
     float *mean_lanes;             /* [row_capacity, PAIR_MAX_LANES]: m = z·w̄, in lanes to be summed */
+    float *check_lanes;            /* [row_capacity, 2, PAIR_MAX_LANES]: z·(W2c s), ‖z‖², in lanes to be summed */
     void *operand;                 /* z [row_capacity, operand_stride], float or bfloat16 */
     size_t operand_stride;
     float *product; /* oc [row_capacity, product_stride] */
@@ -80,16 +82,22 @@ struct pair_kernel {
     size_t lanes;         /* floats of a vector */
     size_t operand_bytes; /* of one element of z and W2c */
 
+    /* Rounds numbers of W2c to what is packed of them. */
+    void (*round)(float *values, size_t count);
+
     /* Packs block_depth rows of W2c [block_depth, padded_width], zeros included, into strips. */
     void (*pack)(size_t block_depth, size_t padded_width, const float *rows, void *packed);
 
     /* z of the tile's rows for k = first .. first + block_depth; adds to mean_lanes. */
     void (*build)(struct pair_tile *tile, size_t first, size_t block_depth);
 
+    /* Adds z·(W2c s) and ‖z‖² of the same block to check_lanes. */
+    void (*check)(struct pair_tile *tile, size_t first, size_t block_depth);
+
     /* product = z W2c, or += if the block is not the first. */
     void (*multiply)(struct pair_tile *tile, size_t block_depth, const void *packed, bool is_first);
 
-    /* Norms, own and sum. */
+    /* Norms, own, sum and check. */
     void (*finish)(struct pair_tile *tile);
 };
 
@@ -100,6 +108,9 @@ struct cx_pair_matrix {
     size_t padded_width, padded_depth; /* multiples of two vectors */
     void *packed;                      /* W2c */
     float *row_means;                  /* w̄ [padded_depth] */
+    float *checks;                     /* W2c s [padded_depth], of what is packed */
+    float *signs;                      /* s [padded_width], 0 from d on */
+    double norm;                       /* ‖W2c‖, likewise */
     float *width_mask;                 /* [padded_width]: 1 below d, else 0 */
 };
 

@@ -65,7 +65,26 @@ static float *fill_edge(float *edge, size_t rows, size_t count, const float *fro
     return edge;
 }
 
+ALWAYS_INLINE void add_lanes(double *to, vector values) {
+    float copy[PAIR_LANES];
+    store(copy, values);
+    for (int lane = 0; lane < PAIR_LANES; lane++)
+        to[lane] += (double)copy[lane];
+}
+
+/* Halves are added to each other, so that the additions do not wait for one another. */
+ALWAYS_INLINE double sum_lanes(const double *lanes) {
+    double sums[PAIR_LANES];
+    memcpy(sums, lanes, sizeof sums);
+    for (int half = PAIR_LANES / 2; half > 0; half /= 2) {
+        for (int lane = 0; lane < half; lane++)
+            sums[lane] += sums[lane + half];
+    }
+    return sums[0];
+}
+
 #include "pair_build_body.h"
+#include "pair_check_body.h"
 #include "pair_multiply_body.h"
 #include "pair_norms_body.h"
 
@@ -73,8 +92,10 @@ const struct pair_kernel PAIR_KERNEL = {
     .name = PAIR_NAME,
     .lanes = PAIR_LANES,
     .operand_bytes = sizeof(operand),
+    .round = round_operands,
     .pack = pack,
     .build = build,
+    .check = check,
     .multiply = multiply,
     .finish = finish,
 };

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,22 +36,48 @@ static void centre_rows(const float *weight, struct cx_pair_matrix *matrix, size
     }
 }
 
+/* W2c s of these rows, as they will be packed; returns the sum of their squares. */
+static double sum_rows(struct cx_pair_matrix *matrix, size_t first, size_t rows, const float *centred) {
+    double squares = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const float *values = centred + row * matrix->padded_width;
+        double sum = 0;
+        for (size_t c = 0; c < matrix->width; c++) {
+            sum += (double)values[c] * (double)matrix->signs[c];
+            squares += (double)values[c] * (double)values[c];
+        }
+        matrix->checks[first + row] = (float)sum;
+    }
+    return squares;
+}
+
 static enum cx_status pack_blocks(const float *weight, int threads, struct cx_pair_matrix *matrix, struct cx_error *error) {
     const size_t padded = matrix->padded_width, blocks = (matrix->padded_depth + PAIR_DEPTH - 1) / PAIR_DEPTH;
     const size_t block_elements = PAIR_DEPTH * padded;
     float *centred = NULL;
+    double *squares = NULL;
     enum cx_status status = cpu_allocate((size_t)threads * block_elements, sizeof *centred, "packing a feed-forward weight", &centred, error);
+    if (status == CX_OK)
+        status = cx_allocate(blocks, sizeof *squares, "packing a feed-forward weight", &squares, error);
     if (status != CX_OK)
-        return status;
+        goto cleanup;
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (size_t block = 0; block < blocks; block++) {
         float *rows = centred + (size_t)omp_get_thread_num() * block_elements;
         size_t first = block * PAIR_DEPTH, left = matrix->padded_depth - first, depth = left < PAIR_DEPTH ? left : PAIR_DEPTH;
         centre_rows(weight, matrix, first, depth, rows);
+        matrix->kernel->round(rows, depth * padded);
+        squares[block] = sum_rows(matrix, first, depth, rows);
         matrix->kernel->pack(depth, padded, rows, (unsigned char *)matrix->packed + first * padded * matrix->kernel->operand_bytes);
     }
+    matrix->norm = 0;
+    for (size_t block = 0; block < blocks; block++)
+        matrix->norm += squares[block];
+    matrix->norm = sqrt(matrix->norm);
+cleanup:
+    free(squares);
     free(centred);
-    return CX_OK;
+    return status;
 }
 
 static void release(struct cx_pair_matrix *matrix) {
@@ -58,6 +85,8 @@ static void release(struct cx_pair_matrix *matrix) {
         return;
     free(matrix->packed);
     free(matrix->row_means);
+    free(matrix->checks);
+    free(matrix->signs);
     free(matrix->width_mask);
     free(matrix);
 }
@@ -86,12 +115,18 @@ enum cx_status pair_matrix_pack(const struct cx_weight *weight, const struct pai
     if (status == CX_OK)
         status = cpu_allocate(created->padded_depth, sizeof *created->row_means, "the means of a feed-forward weight", &created->row_means, error);
     if (status == CX_OK)
+        status = cpu_allocate(created->padded_depth, sizeof *created->checks, "the checksums of a feed-forward weight", &created->checks, error);
+    if (status == CX_OK)
+        status = cpu_allocate(created->padded_width, sizeof *created->signs, "the signs of a checksum", &created->signs, error);
+    if (status == CX_OK)
         status = cpu_allocate(created->padded_width, sizeof *created->width_mask, "the mask of a feed-forward weight", &created->width_mask, error);
     if (status != CX_OK)
         goto cleanup;
     cx_weight_to_float(weight, values);
-    for (size_t column = 0; column < created->width; column++)
+    for (size_t column = 0; column < created->width; column++) {
         created->width_mask[column] = 1.0f;
+        created->signs[column] = cx_check_sign(column);
+    }
     status = pack_blocks(values, threads, created, error);
     if (status != CX_OK)
         goto cleanup;

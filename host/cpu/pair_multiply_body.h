@@ -95,6 +95,18 @@ static operand to_operand(float value) {
 }
 #endif
 
+static void round_operands(float *values, size_t count) {
+#if PAIR_IS_BF16
+    for (size_t k = 0; k < count; k++) {
+        const uint32_t bits = (uint32_t)to_operand(values[k]) << 16;
+        memcpy(&values[k], &bits, sizeof bits);
+    }
+#else
+    (void)values;
+    (void)count;
+#endif
+}
+
 /* Strips of STRIP vectors (the last: what is left), in each k after k; within a step, the step's k for each column. */
 static void pack(size_t block_depth, size_t padded_width, const float *rows, void *packed) {
     operand *to = packed;

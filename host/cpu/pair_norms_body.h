@@ -21,13 +21,6 @@ struct norm_sums {
     double lanes[3][NORM_GROUP][PAIR_LANES];
 };
 
-ALWAYS_INLINE void add_lanes(double *to, vector values) {
-    float copy[PAIR_LANES];
-    store(copy, values);
-    for (int lane = 0; lane < PAIR_LANES; lane++)
-        to[lane] += (double)copy[lane];
-}
-
 /* Adds oc_ij + m_ij to sum_i. */
 ALWAYS_INLINE void add_to_sum(const struct norm_input *input, size_t target, size_t k, vector part) {
     float *sum = input->sum + target * input->sum_stride + k;
@@ -141,17 +134,6 @@ static void norm_edge(struct pair_tile *tile, size_t targets, bool with_part, co
         memcpy(whole->sum + t * whole->sum_stride + done, sum + t * CHUNK, count * sizeof *sum);
 }
 
-/* Halves are added to each other, so that the additions do not wait for one another. */
-ALWAYS_INLINE double sum_lanes(const double *lanes) {
-    double sums[PAIR_LANES];
-    memcpy(sums, lanes, sizeof sums);
-    for (int half = PAIR_LANES / 2; half > 0; half /= 2) {
-        for (int lane = 0; lane < half; lane++)
-            sums[lane] += sums[lane + half];
-    }
-    return sums[0];
-}
-
 static float row_mean(const float *row, size_t width) {
     const size_t whole = width - width % CHUNK;
     double lanes[PAIR_LANES] = {0}, rest = 0;
@@ -241,6 +223,8 @@ static void finish_group(struct pair_tile *tile, const struct pair_segment *segm
             squares[kind] = sum_lanes(sums.lanes[kind][t]);
         size_t pair = segment->pair_offset + (target + t - segment->sequence_start) * segment->sequence_length + (source - segment->sequence_start);
         store_norms(problem, target + t, pair, means[t], (double)tile->part_means[row + t], squares);
+        if (problem->check)
+            problem->check[target + t] = fmaxf(problem->check[target + t], check_row(tile, row + t));
     }
 }
 

@@ -36,6 +36,7 @@ static bool lay_out(struct pair_tile *tile, const struct cx_pair_matrix *matrix,
            take(capacity * tile->operand_stride, matrix->kernel->operand_bytes, &memory, bytes, &tile->operand) &&
            take(coefficients, sizeof(float), &memory, bytes, &tile->coefficients) && take(capacity, sizeof(float), &memory, bytes, &tile->part_means) &&
            take(capacity * PAIR_MAX_LANES, sizeof(float), &memory, bytes, &tile->mean_lanes) &&
+           take(capacity * 2 * PAIR_MAX_LANES, sizeof(float), &memory, bytes, &tile->check_lanes) &&
            take(heads + 1, sizeof(float), &memory, bytes, &tile->source_means) &&
            take((heads + 16) * 2, PAIR_MAX_LANES * sizeof(float), &memory, bytes, &tile->edge) &&
            take(capacity, sizeof *tile->segments, &memory, bytes, &tile->segments);
@@ -88,6 +89,8 @@ void pair_tile_run(struct pair_tile *tile) {
     for (size_t first = 0; first < matrix->padded_depth; first += PAIR_DEPTH) {
         size_t left = matrix->padded_depth - first, depth = left < PAIR_DEPTH ? left : PAIR_DEPTH;
         kernel->build(tile, first, depth);
+        if (tile->problem->check)
+            kernel->check(tile, first, depth);
         kernel->multiply(tile, depth, (const unsigned char *)matrix->packed + first * matrix->padded_width * kernel->operand_bytes, first == 0);
     }
     kernel->finish(tile);

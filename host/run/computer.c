@@ -58,6 +58,7 @@ static enum cx_status place_results(struct computer *computer, struct window *wi
     for (size_t k = 0; k < count && status == CX_OK; k++) {
         const size_t tokens = window->sequences.items[k].tokens;
         cx_result_place(layout, tokens, memory, &window->results[k]);
+        window->results[k].name = window->sequences.items[k].id;
         for (unsigned stage = 0; stage < CX_STAGES; stage++) {
             fill_with_nan(window->results[k].mixing_ratio[stage], layout->stored_layers * tokens);
             fill_with_nan(window->results[k].bias_norm[stage], layout->stored_layers * tokens);

@@ -87,6 +87,7 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .vector_layers = run->setup.vector_layers,
         .stop = stop_in_batch,
         .stop_context = run,
+        .unchecked = !run->settings->checks,
         .profile = run->settings->profile,
     };
     enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);

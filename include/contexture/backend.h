@@ -86,6 +86,7 @@ struct cx_ff_pairs {
     struct cx_tensor *ff_res_ln; /* ‖w_ij‖ = ‖γ2 ⊙ (v_ij - mean v_ij)‖ / σ2_i [pairs] */
     struct cx_tensor *own;       /* o_ii [T, d] */
     struct cx_tensor *sum;       /* Σ_j o_ij [T, d], summed from the rows of the product itself */
+    struct cx_tensor *check; /* [T]: of a target's rows the largest |z_ij·(W2c s) - oc_ij·s| over what rounding allows, see checksum.h; above 1 is wrong */
 };
 
 /* The input of part_vectors: what ff_pair_norms reads, and the layer's own vectors and dense layers. */
@@ -234,6 +235,26 @@ struct cx_backend_operations {
        identities that the norms use. n: tokens of the target's sequence. */
     CX_MUST_USE enum cx_status (*part_vectors)(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6],
                                                struct cx_error *);
+
+    /* --- statistics of maps --- */
+
+    /* shares_ij [pairs] = map_ij / Σ_j map_ij, what a source is of its target's row; the sum in float64. 0 in a row whose sum is 0. shares may be map. */
+    CX_MUST_USE enum cx_status (*row_shares)(struct cx_backend *, const struct cx_tensor *map, struct cx_tensor *shares, struct cx_error *);
+
+    /*
+     * ranks [pairs], float64: of map_ij among the selected pairs of its sequence, from 1 on, the mean of their ranks for equal numbers, of which -0 and 0 are
+     * two; 0 for a pair that is not selected. keep [T], NULL: all: a token with 0 is left out as target and as source; without `diagonal`, so are the pairs (i,
+     * i). NaN has the rank NaN and is above all numbers.
+     */
+    CX_MUST_USE enum cx_status (*map_ranks)(struct cx_backend *, const struct cx_tensor *map, const struct cx_tensor *keep, bool diagonal,
+                                            struct cx_tensor *ranks, struct cx_error *);
+
+    /*
+     * change [N], float64: 1 - the correlation of the ranks of two maps over the pairs that were selected, so Spearman's with ties; NaN where there is none,
+     * for one of the maps is constant. Both must come from the same selection. Integer sums: the same bits on every backend.
+     */
+    CX_MUST_USE enum cx_status (*rank_change)(struct cx_backend *, const struct cx_tensor *ranks_before, const struct cx_tensor *ranks_after,
+                                              struct cx_tensor *change, struct cx_error *);
 
     /* --- measuring --- */
 

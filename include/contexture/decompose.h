@@ -26,7 +26,8 @@ struct cx_decompose_options {
     const bool *vector_layers;   /* [config->layers]: of which layers the parts themselves are wanted; NULL: none */
     bool (*stop)(void *context); /* asked before every layer: true ends the batch with CX_ERROR_INTERRUPTED. NULL: never */
     void *stop_context;
-    bool profile; /* operations are timed, see cx_decompose_profile() */
+    bool unchecked; /* a wrong checksum, or parts that do not add up, do not end the batch */
+    bool profile;   /* operations are timed, see cx_decompose_profile() */
 };
 
 /*
@@ -34,6 +35,7 @@ struct cx_decompose_options {
  * A pointer that is NULL is not written.
  */
 struct cx_sequence_result {
+    const char *name;               /* of the sequence, for sentences; may be NULL */
     float *maps[CX_MAPS];           /* each [L, n, n]: layer, target, source */
     float *head_attention_weight;   /* [L, H, n, n]: α */
     float *head_attention_norm;     /* [L, H, n, n]: α‖f‖ */
@@ -67,7 +69,9 @@ CX_MUST_USE size_t cx_decompose_unfinished(const struct cx_decomposer *decompose
 /*
  * Runs `batch` through the model and fills results[0 .. batch->sequences).
  * The forward pass and all sums use the true hidden states, so every part is exact to rounding, and the identity is measured
- * (completeness_error). Fails with CX_ERROR_INPUT if a hidden state is not finite, naming the layer.
+ * (completeness_error). Fails with CX_ERROR_INPUT if a hidden state is not finite, naming the layer; with CX_ERROR_DEVICE, naming layer and sequence, if parts
+ * do not add up by more than any rounding makes, or a row of the feed-forward product does not fit its checksum (contexture/checksum.h): then the device or its
+ * memory made a mistake, and its results are not to be written.
  */
 CX_MUST_USE enum cx_status cx_decompose(struct cx_decomposer *decomposer, const struct cx_batch *batch, const struct cx_sequence_result *results,
                                         struct cx_error *error);

@@ -23,6 +23,9 @@
     X(head_norms)                                                                                                                                              \
     X(ff_sources)                                                                                                                                              \
     X(ff_pair_norms)                                                                                                                                           \
+    X(row_shares)                                                                                                                                              \
+    X(map_ranks)                                                                                                                                               \
+    X(rank_change)                                                                                                                                             \
     X(stage_summary)                                                                                                                                           \
     X(part_vectors)
 

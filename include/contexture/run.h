@@ -41,6 +41,7 @@ struct cx_run_settings {
     uint64_t batch_tokens;
     uint64_t window_memory; /* bytes */
     bool profile;           /* time the operations, and write profile.json */
+    bool checks;            /* a result that cannot be right ends the run */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include "api.h"
 #include "device_memory.h"
 #include "device_threads.h"
+#include "emulation.h"
 #include "sanitizers.h"
 #include "statistics.h"
 #include "stream.h"
@@ -135,7 +136,16 @@ void check_memory(const Product &product) {
 
 } /* namespace */
 
+static void (*product_watcher)(void *, int, void *, void *, void *);
+static void *product_watcher_context;
+
 extern "C" {
+
+void emulation_watch_products(void (*call)(void *context, int is_done, void *a, void *b, void *d), void *context) {
+    Exclusive lock;
+    product_watcher = call;
+    product_watcher_context = context;
+}
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
     CUBLAS_CALL("cublasLtCreate");
@@ -401,7 +411,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
         if (fingerprint.workspace_bytes) {
             memset(workspace, 0xff, fingerprint.workspace_bytes); /* shows where two streams share it */
         }
+        if (product_watcher) {
+            product_watcher(product_watcher_context, 0, const_cast<void *>(a), const_cast<void *>(b), d);
+        }
         multiply(product);
+        if (product_watcher) {
+            product_watcher(product_watcher_context, 1, const_cast<void *>(a), const_cast<void *>(b), d);
+        }
     });
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -28,6 +28,10 @@ unsigned long emulation_call_count(void);
 /* Forgets a sticky error, which a real process cannot. */
 void emulation_reset_errors(void);
 
+/* From now on `call` is called before (is_done 0) and after every cublasLtMatmul, when it runs, with the memory of its matrices: to damage them. NULL: nobody.
+ */
+void emulation_watch_products(void (*call)(void *context, int is_done, void *a, void *b, void *d), void *context);
+
 void emulation_get_statistics(struct emulation_statistics *statistics);
 
 #ifdef __cplusplus

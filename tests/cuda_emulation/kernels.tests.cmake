@@ -1,6 +1,6 @@
 # The kernels of cuda/, in builds whose CUDA backend is the emulated one.
 if(CX_CUDA STREQUAL "EMULATED")
-  add_library(emulated_op_cases STATIC ../op_inputs.c ../op_runners.c ../op_reference.c ${PROJECT_SOURCE_DIR}/tests/op_reference_parts.c)
+  add_library(emulated_op_cases STATIC ../op_inputs.c ../op_runners.c ../op_reference.c ../op_reference_parts.c ../op_reference_ranks.c)
   target_include_directories(emulated_op_cases PUBLIC ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(emulated_op_cases PUBLIC contexture_compute)
 
@@ -26,4 +26,8 @@ if(CX_CUDA STREQUAL "EMULATED")
       --source ${PROJECT_SOURCE_DIR} --kind ${kind} --ninja ${CMAKE_MAKE_PROGRAM})
     set_tests_properties(cuda_seeded_bugs PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
   endif()
+endif()
+# Bits flipped in the device's memory, in the plain build alone: it is the checksum that is tested, not the kernels.
+if(CX_CUDA STREQUAL "EMULATED" AND NOT CX_SANITIZE AND NOT CX_SANITIZE_THREAD)
+  emulated_cuda_test(cuda_checks "0" emulated_op_cases)
 endif()

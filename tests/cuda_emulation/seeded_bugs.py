@@ -147,8 +147,13 @@ BUGS = [
         {"plain": EARLY}),
     Bug("z of the 16 before", "fused_mma.cu", "fused_mma.cu", "multiply<columns>(stage, place, k, z[0], acc);",
         "multiply<columns>(stage, place, k, z[1], acc);", {"plain": EARLY}),
-    Bug("sums of half of the columns left out", "fused_finish.cu", "fused_finish.cu", "part < problem.slices * problem.parts", "part < problem.slices",
+    Bug("sums of half of the columns left out", "fused_finish.cu", "fused_finish.cu", "part < problem.slices * problem.parts; part++) {",
+        "part < problem.slices; part++) {",
         {"plain": EARLY}),
+    # statistics of maps
+    Bug("ties get the rank of their first", "cuda_ranks.cu", "cuda_ranks.cu", "last = place_of(keys, at, begin + size, key + 1) - 1;", "last = at;", {"plain": EARLY}),
+    Bug("no barrier before a row's sums are added", "cuda_ranks.cu", "cuda_ranks.cu", "    __syncthreads();\n    if (threadIdx.x > 0)\n        return;\n",
+        "    if (threadIdx.x > 0)\n        return;\n", {"race": EARLY}),
     # the host's side
     Bug("indices replaced while they are copied", "cuda_batch.cu", "cuda_batch.cu", "cudaEventSynchronize(block->copied)", "cudaSuccess",
         {"race": EARLY}),
