@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 /* Tensor cores with float32 sums, asynchronous copies: what the kernels are written for. */
 enum { least_capability = 80 };
@@ -101,11 +102,16 @@ bool cuda_backend_built(void) {
 }
 
 bool cuda_backend_usable(char *text, size_t size) {
-    char reason[512];
-    bool usable = choose_device(text, size) >= 0;
+    const int device = choose_device(text, size);
+    bool usable = device >= 0;
+    char reason[512], names[64];
     if (usable && !cuda_products_usable(reason, sizeof reason)) {
         snprintf(text, size, "%s", reason);
         usable = false;
+    } else if (usable) {
+        const size_t used = strlen(text);
+        fused_list(capability_of(device), names, sizeof names);
+        snprintf(text + used, size - used, ", pair kernels in f16: %s", names);
     }
     /* A machine without a GPU is no error that a later call should find. */
     cudaError_t remembered = cudaGetLastError();

@@ -4,7 +4,7 @@
  *     check_i from oc·s and z·(W2c s) (contexture/checksum.h)
  *     ‖o‖² = Σ oc² + d m²,  ‖v‖² = Σ vc² + d (m + mt)²,  ‖w‖² = Σ γ2² vc² / σ2_i²;  own_i = oc_ii + m_ii,  sum_i = Σ_j oc_ij + Σ_j m_ij
  *
- * Slices are added in float64 in their order, slots in theirs. Pairs come in fused order, [source, target], and leave as [target, source].
+ * Parts of d are added in float64 in their order, slots in theirs. Pairs come in fused order, [source, target], and leave as [target, source].
  */
 #include "cuda_reduce.cuh"
 #include "fused_pairs.cuh"
@@ -20,8 +20,8 @@ static __device__ __forceinline__ bool is_too_small(double squares, double limit
 static __device__ float check_of_pair(const struct fused_problem &problem, size_t pair) {
     const float2 expected = problem.check_sums[pair];
     double found = 0.0;
-    for (unsigned slice = 0; slice < problem.slices; slice++)
-        found += static_cast<double>(problem.check_partials[slice * problem.pair_count + pair]);
+    for (unsigned part = 0; part < problem.slices * problem.parts; part++)
+        found += static_cast<double>(problem.check_partials[part * problem.pair_count + pair]);
     const double scale = static_cast<double>(problem.factors[pair].x) * static_cast<double>(problem.pairs.weight_norm);
     return cx_check_excess(found, static_cast<double>(expected.x), static_cast<double>(expected.y), scale, problem.pairs.depth);
 }
@@ -30,10 +30,10 @@ static __device__ float check_of_pair(const struct fused_problem &problem, size_
 static __device__ __forceinline__ float3 norms_of(const struct fused_problem &problem, const struct cuda_tile &tile, unsigned target, unsigned source) {
     const size_t pair = tile.pairs + static_cast<size_t>(source) * tile.length + target;
     double squares[3] = {0.0, 0.0, 0.0};
-    for (unsigned slice = 0; slice < problem.slices; slice++) {
+    for (unsigned part = 0; part < problem.slices * problem.parts; part++) {
 #pragma unroll
         for (unsigned kind = 0; kind < 3; kind++)
-            squares[kind] += static_cast<double>(problem.partials[(slice * 3ull + kind) * problem.pair_count + pair]);
+            squares[kind] += static_cast<double>(problem.partials[(part * 3ull + kind) * problem.pair_count + pair]);
     }
     const double mean = static_cast<double>(problem.means[pair]), joined = mean + static_cast<double>(problem.part_means[pair]);
     const double deviation = static_cast<double>(problem.pairs.inverse_deviation2[tile.first + target]), width = problem.pairs.width;

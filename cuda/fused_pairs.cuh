@@ -18,8 +18,8 @@
  * R = fused_rows(H) = H + 1 rounded up to 16, the depth of one tensor-core instruction; rows beyond H are zeros. Pairs are in fused order: pair (i, j) of a
  * sequence is pair_offset + j n + i, so that the targets of one source, which are the rows of a product's tile, are neighbours.
  *
- * The steps: fused_prepare.cu writes the operands, a fused kernel (fused_wgmma.cu, for Hopper) writes sums over slices
- * of d columns, fused_finish.cu makes maps of them. Which kernel, and what its blocks do: fused_work.cu.
+ * The steps: fused_prepare.cu writes the operands, a fused kernel (fused_wgmma.cu for Hopper, fused_mma.cu for every device) writes sums over slices of d
+ * columns, fused_finish.cu makes maps of them. Which kernel: fused_select.cu; what its blocks do: fused_work.cu.
  */
 #ifndef CONTEXTURE_CUDA_FUSED_PAIRS_CUH
 #define CONTEXTURE_CUDA_FUSED_PAIRS_CUH
@@ -73,12 +73,12 @@ struct fused_problem {
     float *norm_means;                                        /* [T, R]: of F̂_jh, x̂_j */
 
     /* What the fused kernel writes, in fused order, at its true scale: */
-    float *partials;       /* [slices, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over the slice's columns, with vc = oc + tc */
+    float *partials;       /* [slices * parts, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over one part of a slice's columns, with vc = oc + tc */
     float *means;          /* [pairs]: m */
-    float *check_partials; /* [slices, pairs]: oc·s over the slice's columns (contexture/checksum.h), and */
+    float *check_partials; /* [slices * parts, pairs]: oc·s over one part of a slice's columns (contexture/checksum.h), and */
     float2 *check_sums;    /* [pairs]: x z·(W2c s), and ‖z‖², of z as rounded; only by kernels that have checks */
     float *slots;          /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
-    unsigned slices, slice_columns;
+    unsigned slices, slice_columns, parts;
     unsigned packed; /* largest of the groups */
     /* pairs.own gets oc_ii; the means are added to own and sum by fused_finish.cu. Nothing is written where pairs.own or pairs.sum is NULL. */
 
@@ -93,16 +93,19 @@ struct fused_problem {
 struct fused_plan {
     unsigned slice_columns; /* columns of d that a block has at a time */
     unsigned sources;       /* tiles, so sources times `packed`, that a block takes per step */
+    unsigned parts;         /* of a slice's columns, each with sums of its own */
     unsigned slots;         /* slots of a segment; the kernel writes all of them whole, zeros where it had no source */
     unsigned packed;        /* sources of a packed tile, at most: 1, 2, or 4 */
     unsigned blocks;        /* that run at the same time on the device */
 };
 
-/* A kernel in the table of fused_select.cu. */
+/* A row of the table in fused_select.cu. */
 struct fused_kernel {
     enum cx_pair_kernel kind;
     const char *name;
-    /* Whether it runs on this device and fits this model, with the plan; else the reason, which follows "because". */
+    int least_capability, most_capability; /* of the devices it is written for */
+    unsigned most_heads, unit;             /* of the models it takes: heads, and what d and f are multiples of */
+    /* Whether it fits such a device and model, with the plan; else the reason, which follows "because". */
     bool (*plan)(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
     enum cx_status (*run)(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
     bool has_checks; /* writes check_partials and check_sums, of d of more than one slice; else nothing is checked but the completeness */
@@ -130,6 +133,8 @@ CX_MUST_USE enum cx_status fused_work_begin(struct cuda_backend *, const struct 
 /* Sets cuda->fused to the kernel that the options ask for or, for CX_PAIR_KERNEL_AUTO, to the fastest that fits; NULL: the chunked way. */
 CX_MUST_USE enum cx_status fused_open(struct cuda_backend *, enum cx_pair_kernel, struct cx_error *);
 void fused_close(struct cuda_backend *);
+/* Names of the kernels for devices of this compute capability, in the order in which they are tried: "wgmma, mma, chunked". */
+void fused_list(int capability, char *text, size_t size);
 CX_MUST_USE enum cx_status fused_pair_norms(struct cuda_backend *, const struct pair_problem *, const struct cx_pair_matrix *, struct cx_error *);
 
 /* --- the steps --- */
@@ -138,6 +143,8 @@ CX_MUST_USE enum cx_status fused_pair_norms(struct cuda_backend *, const struct 
 CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
 /* The kernels; each needs what fused_work.cu chose for it. */
 bool fused_wgmma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
+bool fused_mma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
+CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 /* Maps, own, sum, and the count of pairs that were too small. */
 CX_MUST_USE enum cx_status fused_finish(struct cuda_backend *, const struct fused_problem *, struct cx_error *);

@@ -1,36 +1,55 @@
 /* Which kernel computes the feed-forward maps, and its three steps. (fused_pairs.cuh) */
 #include "fused_pairs.cuh"
 
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 
-/* The fastest first. A kernel that AUTO must not take yet stands here, too. */
-static const struct {
-    struct fused_kernel kernel;
-    bool automatic;
-} kernels[] = {
-    {{CX_PAIR_KERNEL_WGMMA, "wgmma", fused_wgmma_plan, fused_wgmma, true}, true},
+/*
+ * Which kernel, by device and model: the first row that fits; where none does, the chunked way (cuda_feedforward.cu), which takes everything.
+ *
+ *     wgmma   sm_90 alone, whose instructions these are: no later device has them
+ *     mma     every other device (sm_80, 86, 89, 100 and later, the latter until there is a kernel with their own instructions); half of wgmma's peak on sm_90
+ *
+ * Both take the same shapes: heads and the residual are at most two steps of 16 of the first product, and the copies are of 64 numbers of d or f. Neither a
+ * sequence's length nor causality is a column: tiles of short sequences hold several sources, so both kernels do a whole batch, whatever lengths it mixes, and
+ * no operation of the backend knows causality; attention above the diagonal that is 0 makes norms that are 0.
+ */
+static const struct fused_kernel kernels[] = {
+    {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma, true},
+    {CX_PAIR_KERNEL_MMA, "mma", 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma, true},
 };
-enum { kernel_count = sizeof kernels / sizeof *kernels };
 
 static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "wgmma"};
+    static const char *const names[] = {"auto", "chunked", "wgmma", "mma"};
     return names[kind];
 }
 
-/* What every fused kernel needs. */
-static bool fits(const struct cuda_backend *cuda, char *reason, size_t size) {
+static bool fits(const struct cuda_backend *cuda, const struct fused_kernel *kernel, struct fused_plan *plan, char *reason, size_t size) {
     const struct cx_model_config *config = &cuda->base.config;
     if (cuda->pair_precision != CX_PAIR_F16)
         snprintf(reason, size, "it computes in --pair-precision f16");
-    else if (config->heads >= FUSED_ROWS_MOST)
-        snprintf(reason, size, "it takes up to %d heads, and the model has %zu", FUSED_ROWS_MOST - 1, config->heads);
-    else if (config->hidden_size % FUSED_DEPTH != 0 || config->intermediate_size % FUSED_DEPTH != 0)
-        snprintf(reason, size, "it takes widths that are multiples of %d, and the model has %zu and %zu", FUSED_DEPTH, config->hidden_size,
+    else if (cuda->capability < kernel->least_capability || cuda->capability > kernel->most_capability)
+        snprintf(reason, size, "it is written for compute capability %d.%d, and the device has %d.%d", kernel->least_capability / 10,
+                 kernel->least_capability % 10, cuda->capability / 10, cuda->capability % 10);
+    else if (config->heads > kernel->most_heads)
+        snprintf(reason, size, "it takes up to %u heads, and the model has %zu", kernel->most_heads, config->heads);
+    else if (config->hidden_size % kernel->unit != 0 || config->intermediate_size % kernel->unit != 0)
+        snprintf(reason, size, "it takes widths that are multiples of %u, and the model has %zu and %zu", kernel->unit, config->hidden_size,
                  config->intermediate_size);
     else
-        return true;
+        return kernel->plan(cuda, plan, reason, size);
     return false;
+}
+
+void fused_list(int capability, char *text, size_t size) {
+    size_t used = 0;
+    for (const struct fused_kernel &kernel : kernels) {
+        if (capability >= kernel.least_capability && capability <= kernel.most_capability && used < size)
+            used += static_cast<size_t>(snprintf(text + used, size - used, "%s, ", kernel.name));
+    }
+    if (used < size)
+        snprintf(text + used, size - used, "chunked");
 }
 
 enum cx_status fused_open(struct cuda_backend *cuda, enum cx_pair_kernel wanted, struct cx_error *error) {
@@ -40,10 +59,9 @@ enum cx_status fused_open(struct cuda_backend *cuda, enum cx_pair_kernel wanted,
     cuda->fused = NULL;
     if (wanted == CX_PAIR_KERNEL_CHUNKED)
         return CX_OK;
-    for (size_t k = 0; k < kernel_count && !kernel; k++) {
-        const bool considered = wanted == CX_PAIR_KERNEL_AUTO ? kernels[k].automatic : kernels[k].kernel.kind == wanted;
-        if (considered && fits(cuda, reason, sizeof reason) && kernels[k].kernel.plan(cuda, &plan, reason, sizeof reason))
-            kernel = &kernels[k].kernel;
+    for (const struct fused_kernel &row : kernels) {
+        if (!kernel && (wanted == CX_PAIR_KERNEL_AUTO || row.kind == wanted) && fits(cuda, &row, &plan, reason, sizeof reason))
+            kernel = &row;
     }
     if (!kernel && wanted != CX_PAIR_KERNEL_AUTO)
         return cx_fail(error, CX_ERROR_UNSUPPORTED, "the pair kernel %s cannot be used, because %s", name_of(wanted), reason);
@@ -93,9 +111,9 @@ static size_t lay_out(const struct fused_state *fused, struct fused_problem *pro
     take(memory, &used, rows, &problem->source_sizes);
     take(memory, &used, tokens, &problem->ratio_sizes);
     take(memory, &used, rows, &problem->norm_means);
-    take(memory, &used, 3 * pairs * fused->slices, &problem->partials);
+    take(memory, &used, 3 * pairs * fused->slices * fused->plan.parts, &problem->partials);
     take(memory, &used, pairs, &problem->means);
-    take(memory, &used, problem->pairs.check ? pairs * fused->slices : 0, &problem->check_partials);
+    take(memory, &used, problem->pairs.check ? pairs * fused->slices * fused->plan.parts : 0, &problem->check_partials);
     take(memory, &used, problem->pairs.check ? pairs : 0, &problem->check_sums);
     take(memory, &used, fused->slots * FUSED_TARGETS * fused->plan.slice_columns, &problem->slots);
     return used;
@@ -113,6 +131,7 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
     problem.pair_count = cuda->batch->pairs;
     problem.slices = fused->slices;
     problem.slice_columns = fused->plan.slice_columns;
+    problem.parts = fused->plan.parts;
     problem.groups = fused->groups;
     problem.group_count = fused->group_count;
     problem.segments = fused->segments;

@@ -27,7 +27,7 @@
 
 #include <cstdio>
 
-#include "fused_pairs.cuh"
+#include "fused_tile.cuh"
 #include "instructions_hopper.cuh"
 
 namespace {
@@ -82,13 +82,6 @@ template <unsigned columns, unsigned steps> struct storage {
     }
 };
 
-/* S of one step of a segment. Where the residual's row is alone among its 16, it is left out away from the diagonal. */
-__device__ __forceinline__ unsigned steps_of(const struct fused_problem &problem, const struct fused_group &group, unsigned source, unsigned sources) {
-    const bool diagonal = source < group.target + group.targets && source + sources > group.target;
-    const unsigned parts = problem.rows / FUSED_STEP;
-    return group.packed > 1 || diagonal || problem.pairs.heads % FUSED_STEP != 0 ? group.packed * parts : parts - 1;
-}
-
 /* One thread: fills the ring. */
 template <unsigned columns, unsigned steps>
 __device__ void produce(const struct fused_problem &problem, const struct tensor_maps &maps, const struct storage<columns, steps> &storage) {
@@ -100,7 +93,7 @@ __device__ void produce(const struct fused_problem &problem, const struct tensor
         const struct fused_group group = problem.groups[segment.group];
         const unsigned sources = consumers * group.packed, span = FUSED_TARGETS / group.packed;
         for (unsigned source = segment.source; source < segment.source + segment.sources; source += sources) {
-            const unsigned mine = steps_of(problem, group, source, sources);
+            const unsigned mine = fused_steps(problem, group, source, sources);
             const unsigned first = (group.first + source) * problem.rows; /* row of `sources` and `norms` */
             for (unsigned k = 0; k < depth; k += FUSED_DEPTH, advance<shape::stages>(ring)) {
                 unsigned char *stage = storage.stage(ring.stage);
@@ -143,47 +136,6 @@ __device__ void produce(const struct fused_problem &problem, const struct tensor
     }
 }
 
-/* What a thread knows of its two rows of a tile, which are 8 apart. */
-struct tile_rows {
-    size_t pair[2];    /* in fused order */
-    unsigned token[2]; /* of the target */
-    bool valid[2], own[2];
-    unsigned part; /* of a packed tile: which of its sources */
-};
-
-__device__ __forceinline__ struct tile_rows rows_of(const struct fused_group &group, unsigned source, unsigned end) {
-    const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4, span = FUSED_TARGETS / group.packed;
-    struct tile_rows rows = {};
-    rows.part = warp * 16 / span;
-    source += rows.part;
-#pragma unroll
-    for (unsigned k = 0; k < 2; k++) {
-        const unsigned target = (warp * 16 + lane / 4 + 8 * k) % span;
-        rows.valid[k] = target < group.targets && source < end;
-        rows.own[k] = rows.valid[k] && group.target + target == source;
-        rows.token[k] = group.first + group.target + target;
-        rows.pair[k] = group.pairs + static_cast<size_t>(source) * group.length + group.target + target;
-    }
-    return rows;
-}
-
-/* The left operand of step `step` of a product with coefficients or joiners. Zero where the rows have another source of a packed tile. */
-__device__ __forceinline__ void load_fragment(const __half *table, unsigned table_rows, const struct tile_rows &rows, unsigned step, uint32_t (&fragment)[4]) {
-    const unsigned parts = table_rows / FUSED_STEP, pair = threadIdx.x % 4 * 2;
-    const bool mine = step / parts == rows.part;
-#pragma unroll
-    for (unsigned k = 0; k < 2; k++) {
-        const uint32_t *row = reinterpret_cast<const uint32_t *>(table + rows.pair[k] * table_rows + step % parts * FUSED_STEP + pair);
-        fragment[k] = mine && rows.valid[k] ? row[0] : 0;
-        fragment[k + 2] = mine && rows.valid[k] ? row[4] : 0;
-    }
-}
-
-/* What a slice adds up over z as rounded for the second product: ‖z‖², and z w̄ in the first slice, z·(W2c s) in the second. */
-struct row_sums {
-    float dots[2], squares[2];
-};
-
 /* z in place of the first product's result: times ratios [64, 64]; the sums of these 64, if wanted. */
 __device__ __forceinline__ void scale(float (&product)[32], const unsigned char *ratios, bool with_sums, const float *weights, struct row_sums &sums) {
     const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4;
@@ -203,11 +155,8 @@ __device__ __forceinline__ void scale(float (&product)[32], const unsigned char 
         for (unsigned c = 0; c < 8; c++) {
             const float2 weight = *reinterpret_cast<const float2 *>(weights + 8 * c + lane % 4 * 2);
 #pragma unroll
-            for (unsigned k = 0; k < 2; k++) {
-                const float2 z = __half22float2(__floats2half2_rn(product[4 * c + 2 * k], product[4 * c + 2 * k + 1]));
-                sums.dots[k] += z.x * weight.x + z.y * weight.y;
-                sums.squares[k] += z.x * z.x + z.y * z.y;
-            }
+            for (unsigned k = 0; k < 2; k++)
+                add_to_sums(__floats2half2_rn(product[4 * c + 2 * k], product[4 * c + 2 * k + 1]), weight, k, sums);
         }
     }
 }
@@ -220,90 +169,6 @@ __device__ __forceinline__ void round_to_half(const float (&product)[32], uint32
         for (unsigned k = 0; k < 2; k++) {
             const __half2 rounded = __floats2half2_rn(product[4 * c + 2 * k], product[4 * c + 2 * k + 1]);
             z[c / 2][c % 2 * 2 + k] = *reinterpret_cast<const uint32_t *>(&rounded);
-        }
-    }
-}
-
-__device__ __forceinline__ float quad_sum(float value) {
-    value += __shfl_xor_sync(~0u, value, 1);
-    return value + __shfl_xor_sync(~0u, value, 2);
-}
-
-/* oc = x acc, in place; keeps Σ oc², oc·s, the row of the slot, and o_ii. */
-template <unsigned columns>
-__device__ __forceinline__ void keep_outputs(const struct fused_problem &problem, const struct fused_group &group, const struct tile_rows &rows, float *slot,
-                                             bool first, const float (&factors)[2], float (&acc)[columns / 2]) {
-    const unsigned lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane / 4, width = problem.pairs.width;
-    float squares[2] = {0.0f, 0.0f}, checks[2] = {0.0f, 0.0f};
-#pragma unroll
-    for (unsigned c = 0; c < columns / 8; c++) {
-        /* The signs of a thread's two columns are + - or - +, of lanes 0 to 3: CX_CHECK_PATTERN. */
-        const uint32_t turned = (((lane ^ lane >> 1) & 1u) ^ CX_CHECK_TURN(group.column / CX_CHECK_COLUMNS + c)) << 31;
-#pragma unroll
-        for (unsigned k = 0; k < 2; k++) {
-            const float2 value = make_float2(acc[4 * c + 2 * k] * factors[k], acc[4 * c + 2 * k + 1] * factors[k]);
-            checks[k] += __uint_as_float(__float_as_uint(value.x - value.y) ^ turned);
-            acc[4 * c + 2 * k] = value.x;
-            acc[4 * c + 2 * k + 1] = value.y;
-            squares[k] += value.x * value.x + value.y * value.y;
-        }
-    }
-    if (problem.pairs.sum) {
-#pragma unroll
-        for (unsigned k = 0; k < 2; k++) {
-            float2 *line = reinterpret_cast<float2 *>(slot + (row + 8 * k) * columns + lane % 4 * 2);
-#pragma unroll
-            for (unsigned c = 0; c < columns / 8; c++) {
-                const float2 before = first ? make_float2(0.0f, 0.0f) : line[4 * c];
-                line[4 * c] = make_float2(before.x + acc[4 * c + 2 * k], before.y + acc[4 * c + 2 * k + 1]);
-            }
-        }
-    }
-#pragma unroll
-    for (unsigned k = 0; k < 2; k++) {
-        if (rows.own[k] && problem.pairs.own) {
-            float *line = problem.pairs.own + static_cast<size_t>(rows.token[k]) * width;
-#pragma unroll
-            for (unsigned c = 0; c < columns / 8; c++) {
-                const unsigned column = group.column + 8 * c + lane % 4 * 2;
-                if (column < width)
-                    *reinterpret_cast<float2 *>(line + column) = make_float2(acc[4 * c + 2 * k], acc[4 * c + 2 * k + 1]);
-            }
-        }
-        const float sum = quad_sum(squares[k]), check = quad_sum(checks[k]);
-        if (lane % 4 == 0 && rows.valid[k]) {
-            problem.partials[static_cast<size_t>(group.slice) * 3 * problem.pair_count + rows.pair[k]] = sum;
-            if (problem.pairs.check)
-                problem.check_partials[static_cast<size_t>(group.slice) * problem.pair_count + rows.pair[k]] = check;
-        }
-    }
-}
-
-/* Σ vc² and Σ (γ2 vc)² of vc = y acc. */
-template <unsigned columns>
-__device__ __forceinline__ void keep_norms(const struct fused_problem &problem, const struct fused_group &group, const struct tile_rows &rows,
-                                           const float (&factors)[2], const float (&acc)[columns / 2]) {
-    const unsigned lane = threadIdx.x % 32, width = problem.pairs.width;
-    float squares[2] = {0.0f, 0.0f}, scaled[2] = {0.0f, 0.0f};
-#pragma unroll
-    for (unsigned c = 0; c < columns / 8; c++) {
-        const unsigned column = group.column + 8 * c + lane % 4 * 2;
-        const float2 scale = column < width ? *reinterpret_cast<const float2 *>(problem.pairs.norm2_scale + column) : make_float2(0.0f, 0.0f);
-#pragma unroll
-        for (unsigned k = 0; k < 2; k++) {
-            const float2 value = make_float2(acc[4 * c + 2 * k] * factors[k], acc[4 * c + 2 * k + 1] * factors[k]);
-            const float2 normed = make_float2(value.x * scale.x, value.y * scale.y);
-            squares[k] += value.x * value.x + value.y * value.y;
-            scaled[k] += normed.x * normed.x + normed.y * normed.y;
-        }
-    }
-#pragma unroll
-    for (unsigned k = 0; k < 2; k++) {
-        const float square = quad_sum(squares[k]), normed = quad_sum(scaled[k]);
-        if (lane % 4 == 0 && rows.valid[k]) {
-            float *partial = problem.partials + (static_cast<size_t>(group.slice) * 3 + 1) * problem.pair_count + rows.pair[k];
-            partial[0] = square;
-            partial[problem.pair_count] = normed;
         }
     }
 }
@@ -344,7 +209,8 @@ __device__ __forceinline__ void second_product(const unsigned char *weights, con
 /* One warpgroup: all steps of its block's segments. */
 template <unsigned columns, unsigned steps> __device__ void consume(const struct fused_problem &problem, const struct storage<columns, steps> &storage) {
     using shape = layout<columns, steps>;
-    const unsigned consumer = threadIdx.x / group_threads - 1, depth = problem.pairs.depth, block = blockIdx.x;
+    const unsigned consumer = threadIdx.x / group_threads - 1, depth = problem.pairs.depth, block = blockIdx.x, parts = problem.rows / FUSED_STEP;
+    const unsigned row = threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4;
     const float weight_factor = ldexpf(1.0f, problem.pairs.weight_exponent);
     struct ring ring = {0, 0};
     float acc[columns / 2];
@@ -357,15 +223,15 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
         const unsigned sources = consumers * group.packed, end = segment.source + segment.sources;
         float *slot = problem.slots + static_cast<size_t>(segment.slot + consumer) * FUSED_TARGETS * columns;
         for (unsigned source = segment.source; source < end; source += sources) {
-            const unsigned mine = steps_of(problem, group, source, sources);
-            struct tile_rows rows = rows_of(group, source + consumer * group.packed, end);
+            const unsigned mine = fused_steps(problem, group, source, sources);
+            struct tile_rows rows = tile_rows_of(group, row, source + consumer * group.packed, end);
             /* As a place behind row_means, where checks follow: a pointer would be one register more. */
             const bool with_sums = group.slice < (problem.pairs.check ? 2u : 1u);
             uint32_t fragments[steps][4], z[4][4];
             struct row_sums sums = {};
 #pragma unroll
             for (unsigned step = 0; step < steps; step++)
-                load_fragment(problem.coefficients, problem.rows, rows, step, fragments[step]);
+                load_fragment(problem.coefficients, problem.rows, rows, step % parts, step / parts == rows.part, fragments[step]);
 
             barrier_wait(storage.full(ring.stage), ring.parity);
             const unsigned char *stage = storage.stage(ring.stage);
@@ -402,31 +268,24 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
             second_product<columns>(stage, z, depth > FUSED_DEPTH, acc);
             products_commit();
             /* Once more, for while all of f went by there was no register for it. */
-            rows = rows_of(group, unknown(source + consumer * group.packed), end);
+            rows = tile_rows_of(group, row, unknown(source + consumer * group.packed), end);
             float2 factors[2];
 #pragma unroll
             for (unsigned k = 0; k < 2; k++)
                 factors[k] = rows.valid[k] ? problem.factors[rows.pair[k]] : make_float2(0.0f, 1.0f);
 #pragma unroll
             for (unsigned step = 0; step < steps; step++)
-                load_fragment(problem.joiners, problem.rows, rows, step, fragments[step]);
+                load_fragment(problem.joiners, problem.rows, rows, step % parts, step / parts == rows.part, fragments[step]);
             products_wait<0>();
             products_keep(acc);
             release(storage.empty(ring.stage));
             advance<shape::stages>(ring);
 
             const float outputs[2] = {factors[0].x, factors[1].x}, joined[2] = {factors[0].y, factors[1].y};
-            keep_outputs<columns>(problem, group, rows, slot, source == segment.source, outputs, acc);
-            if (with_sums) {
-#pragma unroll
-                for (unsigned k = 0; k < 2; k++) {
-                    const float dot = quad_sum(sums.dots[k]) * factors[k].x, square = quad_sum(sums.squares[k]);
-                    if (threadIdx.x % 4 == 0 && rows.valid[k] && group.slice == 0)
-                        problem.means[rows.pair[k]] = dot * weight_factor;
-                    else if (threadIdx.x % 4 == 0 && rows.valid[k])
-                        problem.check_sums[rows.pair[k]] = make_float2(dot, square);
-                }
-            }
+            const struct tile_place place = {row, threadIdx.x % 4 * 2, group.slice, slot, source == segment.source};
+            keep_outputs(problem, group, rows, place, outputs, acc);
+            if (with_sums)
+                keep_row_sums(problem, group, rows, outputs, weight_factor, sums);
 #pragma unroll
             for (unsigned k = 0; k < columns / 2; k++)
                 acc[k] *= 1.0f / joined[k / 2 % 2];
@@ -449,7 +308,7 @@ template <unsigned columns, unsigned steps> __device__ void consume(const struct
                     advance<shape::stages>(ring);
                 }
             }
-            keep_norms<columns>(problem, group, rows, joined, acc);
+            keep_norms(problem, group, rows, place, joined, acc);
         }
     }
 }
@@ -533,16 +392,13 @@ unsigned slice_columns(unsigned width) {
 
 bool fused_wgmma_plan(const struct cuda_backend *cuda, struct fused_plan *plan, char *reason, size_t size) {
     const unsigned rows = fused_rows(static_cast<unsigned>(cuda->base.config.heads));
-    if (cuda->capability != 90) {
-        snprintf(reason, size, "it is written for compute capability 9.0, and the device has %d.%d", cuda->capability / 10, cuda->capability % 10);
-        return false;
-    }
     if (cuda->shared_bytes < shared_limit) {
         snprintf(reason, size, "it needs %u bytes of shared memory a block, and the device has %zu", shared_limit, cuda->shared_bytes);
         return false;
     }
     plan->slice_columns = slice_columns(static_cast<unsigned>(cuda->base.config.hidden_size));
     plan->sources = plan->slots = consumers;
+    plan->parts = 1;
     plan->packed = most_steps * FUSED_STEP / rows;
     plan->blocks = static_cast<unsigned>(cuda->multiprocessors);
     return true;

@@ -37,7 +37,10 @@ if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels un
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
-  cuda_backend_test(fused test_cuda_fused)
+  # A minute: one schedule; small cases of the same kernels run under all of them in test_cuda_kernels.
+  set(cuda_seeds 5)
+  cuda_backend_test(fused_small test_cuda_fused small)
+  cuda_backend_test(fused_large test_cuda_fused large)
 endif()
 
 # The whole program.

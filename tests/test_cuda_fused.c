@@ -2,7 +2,7 @@
  * The kernels that keep the feed-forward product on chip, against the float64 definitions: every kernel that this device has, each on lengths that fill tiles,
  * leave them half empty, and are packed several sources to a tile. Runs on a GPU, or on the emulation; skipped where there is neither.
  *
- *     test_cuda_fused [KERNEL]     wgmma, the only one so far
+ *     test_cuda_fused [small|large] [KERNEL]     small: what is quick enough for many schedules of the emulation; KERNEL: wgmma, mma
  */
 #include <math.h>
 #include <setjmp.h>
@@ -18,25 +18,54 @@
 
 enum { outputs = 5 }; /* three maps, own, sum; and check */
 
-static const struct op_case shapes[] = {
+static const struct op_case small_shapes[] = {
     {"one token", OP_RANDOM, 4, 16, 64, CX_GELU, {1}},
     {"packed", OP_RANDOM, 4, 16, 128, CX_GELU, {1, 2, 3, 5, 8, 15, 16, 17, 31, 32}},
     {"tile borders", OP_RANDOM, 1, 64, 64, CX_GELU, {33, 63, 64, 65}},
     {"two slices", OP_RANDOM, 12, 16, 128, CX_GELU, {40, 3}},
     {"16 heads", OP_RANDOM, 16, 8, 64, CX_GELU, {37, 13, 20}},
     {"31 heads", OP_RANDOM, 31, 64, 64, CX_GELU, {5, 18}},
-    {"minilm", OP_RANDOM, 12, 32, 1536, CX_GELU, {9, 35}},
-    {"long", OP_RANDOM, 2, 32, 64, CX_GELU, {200, 129}},
-    {"wide slices", OP_RANDOM, 12, 64, 128, CX_GELU, {40}},
+    {"wide slices", OP_RANDOM, 12, 64, 64, CX_GELU, {3, 34}},
 };
-enum { shape_count = sizeof shapes / sizeof *shapes };
+static const struct op_case large_shapes[] = {
+    {"minilm", OP_RANDOM, 12, 32, 1536, CX_GELU, {9, 35}},
+    {"minilm, 16 heads", OP_RANDOM, 16, 24, 1536, CX_GELU, {6, 17}},
+    {"bert-base", OP_RANDOM, 12, 64, 3072, CX_GELU, {7}},
+    {"bert-base, 16 heads", OP_RANDOM, 16, 48, 3072, CX_GELU, {2, 3}},
+    {"bert-base, one head", OP_RANDOM, 1, 768, 3072, CX_GELU, {3}},
+    {"bert-base, four heads", OP_RANDOM, 4, 192, 3072, CX_GELU, {17}},
+    {"long", OP_RANDOM, 2, 32, 64, CX_GELU, {200}},
+    {"long, 16 heads", OP_RANDOM, 16, 8, 64, CX_GELU, {97}},
+    {"one head, ragged", OP_RANDOM, 1, 128, 128, CX_GELU, {66, 1, 4, 30}},
+};
+enum { small_count = sizeof small_shapes / sizeof *small_shapes, large_count = sizeof large_shapes / sizeof *large_shapes };
+static bool with_small = true, with_large = true;
 
+/* On the emulation each has a device of its own; on a GPU the kernels that it has are tested once. */
 static const struct {
     enum cx_pair_kernel kind;
-    const char *name;
-} kernels[] = {{CX_PAIR_KERNEL_WGMMA, "wgmma"}};
+    const char *name, *argument, *architecture;
+    size_t small_cases, large_cases; /* so many of them; the other tests: where it has all */
+} kernels[] = {
+    {CX_PAIR_KERNEL_WGMMA, "wgmma", "wgmma", "90", small_count, large_count},
+    {CX_PAIR_KERNEL_MMA, "mma", "mma", "100", small_count, large_count},
+    {CX_PAIR_KERNEL_MMA, "mma, little shared memory", "mma", "86", 2, 1},
+};
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 static bool is_here[kernel_count];
+
+static bool tests_all(size_t kernel) {
+    return is_here[kernel] && kernels[kernel].small_cases == small_count;
+}
+
+static bool is_emulated(void) {
+    return getenv("EMULATION_DEVICES") != NULL;
+}
+
+static void choose_device(const char *architecture) {
+    if (is_emulated())
+        assert_int_equal(setenv("EMULATION_ARCHITECTURE", architecture, 1), 0);
+}
 
 struct result {
     float *values[outputs];
@@ -86,6 +115,7 @@ static enum cx_status run(struct op_data *data, size_t kernel, int times, struct
     struct cx_backend *backend;
     enum cx_status status = CX_OK;
     memset(result, 0, sizeof *result);
+    choose_device(kernels[kernel].architecture);
     expect_ok(open_backend(&data->config, kernels[kernel].kind, &backend));
     expect_ok(op_data_upload(data, backend, &error));
     expect_ok(op_outputs_create(data, op, &error));
@@ -171,8 +201,10 @@ static void check_case(const struct op_case *shape, size_t kernel, float factor)
 static void maps_keep_their_bounds(void **state) {
     (void)state;
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
-        for (size_t s = 0; s < shape_count && is_here[kernel]; s++)
-            check_case(&shapes[s], kernel, 1.0f);
+        for (size_t s = 0; s < kernels[kernel].small_cases && is_here[kernel] && with_small; s++)
+            check_case(&small_shapes[s], kernel, 1.0f);
+        for (size_t s = 0; s < kernels[kernel].large_cases && is_here[kernel] && with_large; s++)
+            check_case(&large_shapes[s], kernel, 1.0f);
     }
 }
 
@@ -180,9 +212,9 @@ static void maps_keep_their_bounds(void **state) {
 static void large_and_small_numbers_fit(void **state) {
     (void)state;
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
-        if (is_here[kernel]) {
-            check_case(&shapes[3], kernel, 1e-12f);
-            check_case(&shapes[3], kernel, 1e12f);
+        if (tests_all(kernel)) {
+            check_case(&small_shapes[3], kernel, 1e-12f);
+            check_case(&small_shapes[3], kernel, 1e12f);
         }
     }
 }
@@ -191,15 +223,15 @@ static void large_and_small_numbers_fit(void **state) {
 static void calls_give_the_same_bytes(void **state) {
     (void)state;
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
-        for (size_t s = 1; s < 5 && is_here[kernel]; s++) {
+        for (size_t s = 3; s < 5 && tests_all(kernel); s++) {
             struct op_data data;
             struct result once, twice;
-            op_data_create(&shapes[s], &data);
+            op_data_create(&small_shapes[s], &data);
             expect_ok(run(&data, kernel, 1, &once));
             expect_ok(run(&data, kernel, 2, &twice));
             for (size_t k = 0; k < outputs; k++) {
                 if (memcmp(once.values[k], twice.values[k], once.counts[k] * sizeof(float)) != 0)
-                    fail_msg("%s, %s, output %zu: other bytes the second time", kernels[kernel].name, shapes[s].name, k);
+                    fail_msg("%s, %s, output %zu: other bytes the second time", kernels[kernel].name, small_shapes[s].name, k);
             }
             free_result(&once);
             free_result(&twice);
@@ -215,9 +247,9 @@ static void too_small_numbers_are_reported(void **state) {
         const size_t kernel = k / 2;
         struct op_data data;
         struct result result;
-        if (!is_here[kernel])
+        if (!tests_all(kernel))
             continue;
-        op_data_create(&shapes[3], &data);
+        op_data_create(&small_shapes[3], &data);
         const size_t f = data.config.intermediate_size;
         float *most = k % 2 ? data.head_ff_sources : data.ratio, *least = k % 2 ? data.ratio : data.head_ff_sources;
         const size_t most_count = k % 2 ? data.head_ff_sources_count : data.ratio_count, least_count = k % 2 ? data.ratio_count : data.head_ff_sources_count;
@@ -243,12 +275,12 @@ static void parts_without_a_cause_are_zero(void **state) {
         const size_t kernel = k / 2;
         struct op_data data;
         struct result result;
-        if (!is_here[kernel])
+        if (!tests_all(kernel))
             continue;
-        op_data_create(&shapes[3], &data);
+        op_data_create(&small_shapes[3], &data);
         memset(k % 2 ? data.attention : data.ratio, 0, (k % 2 ? data.attention_count : data.ratio_count) * sizeof(float));
         expect_ok(run(&data, kernel, 1, &result));
-        const size_t n = shapes[3].lengths[0];
+        const size_t n = small_shapes[3].lengths[0];
         for (size_t j = 0; j < n * n; j++)
             assert_true((k % 2 && j / n == j % n) || result.values[0][j] == 0.0f);
         free_result(&result);
@@ -266,30 +298,100 @@ static void what_does_not_fit_is_refused(void **state) {
         {{.layers = 1, .heads = 2, .head_size = 32, .hidden_size = 64, .intermediate_size = 100}, "multiples of 64"},
         {{.layers = 1, .heads = 32, .head_size = 2, .hidden_size = 64, .intermediate_size = 64}, "32"},
     };
+    const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 64, .hidden_size = 64, .intermediate_size = 64};
     struct cx_backend *backend;
     (void)state;
-    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        assert_int_equal(open_backend(&cases[k].config, CX_PAIR_KERNEL_WGMMA, &backend), CX_ERROR_UNSUPPORTED);
-        assert_non_null(strstr(error.message, cases[k].reason));
-        expect_ok(open_backend(&cases[k].config, CX_PAIR_KERNEL_AUTO, &backend));
+    for (size_t kernel = 0; kernel < kernel_count; kernel++) {
+        if (!is_here[kernel])
+            continue;
+        choose_device(kernels[kernel].architecture);
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+            assert_int_equal(open_backend(&cases[k].config, kernels[kernel].kind, &backend), CX_ERROR_UNSUPPORTED);
+            assert_non_null(strstr(error.message, cases[k].reason));
+            expect_ok(open_backend(&cases[k].config, CX_PAIR_KERNEL_AUTO, &backend));
+            cx_backend_close(backend);
+        }
+        const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F32, .pair_kernel = kernels[kernel].kind};
+        assert_int_equal(cx_backend_open(&options, &config, &backend, &error), CX_ERROR_UNSUPPORTED);
+        assert_non_null(strstr(error.message, "f16"));
+    }
+}
+
+/* The table of kernels, and that the backend's description names the one that was chosen. */
+static void each_device_gets_its_kernel(void **state) {
+    static const struct {
+        const char *architecture, *kernel;
+        size_t heads;
+    } cases[] = {
+        {"80", "kernel mma", 12}, {"86", "kernel mma", 31},  {"89", "kernel mma", 16}, {"90", "kernel wgmma", 12},
+        {"90", "chunks", 32},     {"100", "kernel mma", 16}, {"100", "chunks", 32},
+    };
+    (void)state;
+    for (size_t k = 0; k < sizeof cases / sizeof *cases && is_emulated(); k++) {
+        const struct cx_model_config config = {.layers = 1, .heads = cases[k].heads, .head_size = 2, .hidden_size = 64, .intermediate_size = 64};
+        struct cx_backend *backend;
+        char text[512];
+        choose_device(cases[k].architecture);
+        expect_ok(open_backend(&config, CX_PAIR_KERNEL_AUTO, &backend));
+        backend->operations->describe(backend, text, sizeof text);
+        if (!strstr(text, cases[k].kernel))
+            fail_msg("architecture %s, %zu heads: expected %s, found: %s", cases[k].architecture, cases[k].heads, cases[k].kernel, text);
         cx_backend_close(backend);
     }
-    const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F32, .pair_kernel = CX_PAIR_KERNEL_WGMMA};
-    const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 64, .hidden_size = 64, .intermediate_size = 64};
-    assert_int_equal(cx_backend_open(&options, &config, &backend, &error), CX_ERROR_UNSUPPORTED);
-    assert_non_null(strstr(error.message, "f16"));
+}
+
+/* A tile's empty rows may come upon another sequence's numbers, and must keep nothing of them. (wgmma's packed tiles multiply them with 0.) */
+static void sequences_do_not_touch(void **state) {
+    static const struct op_case shape = {"two sequences", OP_RANDOM, 4, 16, 64, CX_GELU, {5, 7}};
+    (void)state;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++) {
+        const size_t first = shape.lengths[0], pairs = first * first;
+        struct op_data data;
+        struct result clean, spoiled;
+        if (!is_here[kernel] || kernels[kernel].kind == CX_PAIR_KERNEL_WGMMA)
+            continue;
+        op_data_create(&shape, &data);
+        const size_t f = data.config.intermediate_size, d = data.config.hidden_size;
+        expect_ok(run(&data, kernel, 1, &clean));
+        for (size_t e = first * f; e < data.ratio_count; e++)
+            data.ratio[e] = NAN;
+        for (size_t e = first * shape.heads * f; e < data.head_ff_sources_count; e++)
+            data.head_ff_sources[e] = NAN;
+        expect_ok(run(&data, kernel, 1, &spoiled));
+        for (size_t k = 0; k < outputs; k++) {
+            if (memcmp(clean.values[k], spoiled.values[k], (k < 3 ? pairs : first * d) * sizeof(float)) != 0)
+                fail_msg("%s, output %zu: the next sequence's numbers changed it", kernels[kernel].name, k);
+        }
+        free_result(&clean);
+        free_result(&spoiled);
+        op_data_free(&data);
+    }
 }
 
 int main(int argc, char **argv) {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest small[] = {
         cmocka_unit_test(maps_keep_their_bounds),         cmocka_unit_test(large_and_small_numbers_fit),    cmocka_unit_test(calls_give_the_same_bytes),
         cmocka_unit_test(too_small_numbers_are_reported), cmocka_unit_test(parts_without_a_cause_are_zero), cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(each_device_gets_its_kernel),    cmocka_unit_test(sequences_do_not_touch),
     };
+    const struct CMUnitTest large[] = {cmocka_unit_test(maps_keep_their_bounds)};
     const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 64, .hidden_size = 64, .intermediate_size = 64};
+    const char *name = NULL;
     struct cx_backend *backend;
     bool any = false;
+    for (int k = 1; k < argc; k++) {
+        if (strcmp(argv[k], "small") == 0)
+            with_large = false;
+        else if (strcmp(argv[k], "large") == 0)
+            with_small = false;
+        else
+            name = argv[k];
+    }
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
-        const bool wanted = argc < 2 || strcmp(argv[1], kernels[kernel].name) == 0;
+        bool wanted = !name || strcmp(name, kernels[kernel].argument) == 0;
+        for (size_t k = 0; k < kernel && !is_emulated(); k++)
+            wanted = wanted && kernels[k].kind != kernels[kernel].kind;
+        choose_device(kernels[kernel].architecture);
         is_here[kernel] = wanted && open_backend(&config, kernels[kernel].kind, &backend) == CX_OK;
         if (is_here[kernel])
             cx_backend_close(backend);
@@ -297,5 +399,7 @@ int main(int argc, char **argv) {
             print_message("without %s: %s\n", kernels[kernel].name, error.message);
         any = any || is_here[kernel];
     }
-    return any ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
+    if (!any)
+        return 77;
+    return with_small ? cmocka_run_group_tests(small, NULL, NULL) : cmocka_run_group_tests(large, NULL, NULL);
 }

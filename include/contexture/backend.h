@@ -63,6 +63,7 @@ enum cx_pair_kernel {
     CX_PAIR_KERNEL_AUTO,
     CX_PAIR_KERNEL_CHUNKED, /* z and product of some pairs at a time in memory, by cuBLASLt; the only way in f32 */
     CX_PAIR_KERNEL_WGMMA,   /* on chip, for Hopper */
+    CX_PAIR_KERNEL_MMA,     /* on chip, for every GPU with tensor cores since Ampere */
 };
 
 enum cx_element { CX_ELEMENT_FLOAT, CX_ELEMENT_DOUBLE };

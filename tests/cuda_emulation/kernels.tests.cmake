@@ -10,7 +10,7 @@ if(CX_CUDA STREQUAL "EMULATED")
   elseif(CX_SANITIZE)
     emulated_cuda_test(cuda_kernels "0;1;5" emulated_op_cases)
   else()
-    emulated_cuda_test(cuda_kernels "0;1;2;3;4;5" emulated_op_cases)
+    emulated_cuda_test(cuda_kernels "0;1;2;3;4;5;6;7" emulated_op_cases)
   endif()
 
   # Mistakes that this kind of build must notice.
