@@ -8,8 +8,15 @@
 
 static enum cx_status print_report(const struct options *options, const struct cx_run_report *report, struct cx_error *error) {
     char documents[48], sequences[48], tokens[48], shards[48], bytes[32], seconds[32], memory[32];
-    if (options->json)
+    if (report->silent)
+        return CX_OK;
+    if (options->json && report->summary_json)
         return output_print(error, "%s", report->summary_json);
+    if (options->json)
+        return output_print(error, "{\"shards\": %" PRIu64 ", \"planned_shards\": %" PRIu64 "}\n", report->shards, report->planned_shards);
+    if (!report->joined)
+        return output_print(error, "%s: %" PRIu64 " of %" PRIu64 " shards are finished; who finishes the last one joins them\n", options->run.output,
+                            report->shards, report->planned_shards);
     write_counted(report->documents, "document", documents, sizeof documents);
     write_counted(report->sequences, "sequence", sequences, sizeof sequences);
     write_counted(report->tokens, "token", tokens, sizeof tokens);

@@ -19,6 +19,7 @@ static const char *const too_long[] = {"truncate", "window", "skip", NULL};
 static const char *const map_types[] = {"float32", "float16", NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
 static const char *const precisions[] = {"f32", "bf16", "f16", NULL}; /* in the order of enum cx_pair_precision */
+static const char *const clusters[] = {"off", "folder", "array", "mpi", NULL};         /* in the order of enum cx_cluster_kind */
 static const char *const offset_units[] = {"char", "byte", NULL};
 
 static const char input_group[] = "Input", output_group[] = "What is computed and stored", machine_group[] = "Machine", report_group[] = "Report",
@@ -54,6 +55,8 @@ const struct option option_table[] = {
      "folder of the results; a second run on the same folder goes on where the first stopped"},
     {"shard-size", 0, OPTION_COUNT, MEMBER(run.shard_size), "1000", 1, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
      "documents a part file holds: the unit of resumption"},
+    {"shard-work", 0, OPTION_COUNT, MEMBER(run.shard_work), "16000000", 0, most, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "pairs of tokens (squares of lengths, summed) at which a part ends before, so that parts are even in work; lengths are estimated from bytes; 0: no bound"},
     {"stages", 0, OPTION_STAGES, MEMBER(run.maps), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
      "maps to store: all, none, or some of attn_weight, attn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln"},
     {"layers", 0, OPTION_TEXT, MEMBER(run.layers), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
@@ -82,6 +85,10 @@ const struct option option_table[] = {
      "tokens that are computed together; a longer sequence is a batch of its own"},
     {"window-memory", 0, OPTION_BYTES, MEMBER(run.window_memory), "16M", 1, most, NULL, "BYTES", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "results held before they are written; twice as much is needed (on a GPU three times), and at least one sequence's"},
+    {"cluster", 0, OPTION_CHOICE, MEMBER(run.cluster), "off", 0, 0, clusters, NULL, COMMAND_RUN, 0, PLACE_ALL, false, machine_group,
+     "share the work on one folder: folder, any processes that see it, each claiming parts; array, the tasks of a Slurm job array; mpi, the ranks of a job"},
+    {"patience", 0, OPTION_NUMBER, MEMBER(run.patience), "30", 1, 3600, NULL, "SECONDS", COMMAND_RUN, 0, PLACE_ALL, false, machine_group,
+     "with --cluster: how long another process may give no sign of life before it counts as dead"},
     {"gflops", 0, OPTION_NUMBER, MEMBER(gflops), "0", 0, 1e9, NULL, "RATE", COMMAND_PLAN, 0, PLACE_ALL, false, machine_group,
      "matrix product rate to estimate the time with, in GFLOP/s; 0: measure it"},
 

@@ -94,6 +94,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
         return status;
     }
     setup->vector_stages = setup->vector_layer_count > 0 ? settings->vector_stages : 0;
+    setup->rule = (struct cx_shard_rule){settings->shard_size, settings->shard_work, setup->sequence_options};
     setup->threads = settings->threads > 0 ? (int)settings->threads : usable_cores();
     setup->layout = (struct cx_result_layout){
         .model_layers = setup->config.layers,

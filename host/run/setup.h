@@ -3,6 +3,7 @@
 #define CONTEXTURE_RUN_SETUP_H
 
 #include "contexture/run.h"
+#include "contexture/shard_plan.h"
 #include "contexture/window.h"
 
 struct setup {
@@ -11,6 +12,7 @@ struct setup {
     struct cx_tokenizer *tokenizer; /* NULL: the model has none, and the corpus must carry ids */
     struct cx_corpus *corpus;
     struct cx_sequence_options sequence_options;
+    struct cx_shard_rule rule;
     bool *layers, *vector_layers;                 /* [config.layers]: marked */
     size_t *layer_numbers, *vector_layer_numbers; /* rising */
     size_t layer_count, vector_layer_count;

@@ -86,6 +86,17 @@ cleanup:
     return status;
 }
 
+enum cx_status summary_read(const struct setup *setup, struct cx_run_report *report, struct cx_error *error) {
+    static const size_t largest = (size_t)1 << 28;
+    char *path = NULL;
+    size_t length;
+    enum cx_status status = cx_path_join(setup->settings->output, "summary.json", &path, error);
+    if (status == CX_OK && cx_file_exists(path)) /* it is written last */
+        status = cx_file_read(path, largest, &report->summary_json, &length, error);
+    free(path);
+    return status;
+}
+
 enum cx_status tokens_write(const struct setup *setup, struct cx_error *error) {
     if (!setup->tokenizer)
         return CX_OK;

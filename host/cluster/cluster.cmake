@@ -1,0 +1,13 @@
+# The ranks of a job talk over MPI, where it is installed; else there is one.
+find_package(MPI COMPONENTS C QUIET)
+option(CX_MPI "Use MPI, if it is there" ON)
+contexture_library(cluster contexture_files Threads::Threads)
+get_target_property(sources contexture_cluster SOURCES)
+if(CX_MPI AND MPI_C_FOUND)
+  list(FILTER sources EXCLUDE REGEX "cluster_single[.]c$")
+  target_link_libraries(contexture_cluster PUBLIC MPI::MPI_C)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/host/cluster/cluster_mpi.c PROPERTIES COMPILE_DEFINITIONS "CX_MPI_LIBRARY=\"MPI ${MPI_C_VERSION}\"")
+else()
+  list(FILTER sources EXCLUDE REGEX "cluster_mpi[.]c$")
+endif()
+set_target_properties(contexture_cluster PROPERTIES SOURCES "${sources}")
