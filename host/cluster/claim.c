@@ -94,12 +94,13 @@ void cx_claim_drop(struct cx_worker *worker, const char *name) {
     free(path);
 }
 
-void cx_claims_clear(struct cx_worker *worker) {
+void cx_claims_clear(struct cx_worker *worker, enum cx_claim_owner whose) {
     char *folder = NULL;
     DIR *entries = cx_path_join(worker->directory, CLAIMS_NAME, &folder, NULL) == CX_OK ? opendir(folder) : NULL;
     for (struct dirent *entry; entries && (entry = readdir(entries)) != NULL;) {
         char owner[worker_name_bytes], *path = NULL;
-        if (entry->d_name[0] != '.' && cx_path_join(folder, entry->d_name, &path, NULL) == CX_OK && read_owner(path, owner) && strcmp(owner, worker->name) != 0)
+        if (entry->d_name[0] != '.' && cx_path_join(folder, entry->d_name, &path, NULL) == CX_OK && read_owner(path, owner) &&
+            (strcmp(owner, worker->name) == 0) == (whose == CX_CLAIMS_OWN))
             (void)unlink(path);
         free(path);
     }

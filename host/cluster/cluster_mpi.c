@@ -168,7 +168,3 @@ void peers_close(struct peers *peers, bool together) {
     }
     free(peers);
 }
-
-const char *peers_library(void) {
-    return CX_MPI_LIBRARY;
-}

@@ -33,7 +33,3 @@ bool peers_are_quiet(struct peers *peers) {
 void peers_close(struct peers *peers, bool together) {
     (void)peers, (void)together;
 }
-
-const char *peers_library(void) {
-    return NULL;
-}

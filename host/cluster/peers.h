@@ -30,8 +30,6 @@ bool peers_are_quiet(struct peers *peers);
 /* `together`: all ranks do it; else MPI is left as it is, for there is a rank that would be waited for in vain. */
 void peers_close(struct peers *peers, bool together);
 
-const char *peers_library(void);
-
 /* The number of ranks by the launcher's environment, 1 if there is none. */
 int peers_launched(void);
 

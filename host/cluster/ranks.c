@@ -567,7 +567,3 @@ enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, str
     free(ranks);
     return status;
 }
-
-const char *cx_ranks_library(void) {
-    return peers_library();
-}

@@ -262,69 +262,103 @@ static bool is_alone(const char *kind) {
     return strcmp(kind, kind_names[CX_CLUSTER_OFF]) == 0 || strcmp(kind, kind_names[CX_CLUSTER_MPI]) == 0;
 }
 
+/* The ways that share by claims or by number work beside their like. Of those that take the lock it has decided already, where it can: on one host. */
+static bool is_tolerated(const struct cx_worker *worker, const struct facts *facts) {
+    const bool same = strcmp(facts->kind, kind_names[worker->kind]) == 0;
+    if (worker->kind == CX_CLUSTER_FOLDER || worker->kind == CX_CLUSTER_ARRAY)
+        return same;
+    return is_alone(facts->kind) && strcmp(facts->host, worker->host) == 0;
+}
+
+static void remove_sign(const struct cx_worker *worker, const char *name) {
+    char *path = NULL;
+    if (file_of(worker->directory, name, &path, NULL) == CX_OK)
+        (void)unlink(path);
+    free(path);
+}
+
+static const struct sighting *find_sighting(const struct cx_worker *worker, const char *name) {
+    for (size_t k = 0; k < worker->sighting_count; k++)
+        if (strcmp(worker->sightings[k].name, name) == 0)
+            return &worker->sightings[k];
+    return NULL;
+}
+
 /* Looks at one other worker. *unsure: it must be looked at again, for only its silence can tell. */
 static enum cx_status judge(struct cx_worker *worker, const char *name, bool *unsure, struct cx_error *error) {
-    char line[worker_line_bytes], *path = NULL, before[worker_line_bytes] = "";
-    struct facts facts;
-    bool lives = true, seen = false;
+    char line[worker_line_bytes];
+    struct facts facts = {0};
+    bool lives = true;
     enum cx_status status = read_sign(worker, name, line, error);
     if (status != CX_OK || line[0] == '\0')
         return status;
-    const bool parsed = parse_sign(line, &facts);
-    /* Of those that take the lock it has decided already, where it can: on one host. */
-    const bool shares = worker->kind == CX_CLUSTER_FOLDER || worker->kind == CX_CLUSTER_ARRAY;
-    if (parsed && (shares ? strcmp(facts.kind, kind_names[worker->kind]) == 0 : strcmp(facts.host, worker->host) == 0 && is_alone(facts.kind)))
-        return CX_OK;
-    for (size_t k = 0; k < worker->sighting_count; k++)
-        if (strcmp(worker->sightings[k].name, name) == 0) {
-            seen = true;
-            memcpy(before, worker->sightings[k].line, sizeof before);
-        }
-    status = worker_may_live(worker, name, &lives, error);
-    if (status != CX_OK)
+    const struct sighting *before = find_sighting(worker, name);
+    const bool changed = before && strcmp(before->line, line) != 0;
+    if ((status = worker_may_live(worker, name, &lives, error)) != CX_OK)
         return status;
-    if (lives) {
-        const bool here = parsed && strcmp(facts.host, worker->host) == 0;
-        *unsure = true;
-        return here || (seen && strcmp(before, line) != 0) ? fail_other(worker, line, error) : CX_OK;
+    if (!lives) {
+        remove_sign(worker, name);
+        return CX_OK;
     }
-    if ((status = file_of(worker->directory, name, &path, error)) == CX_OK)
-        (void)unlink(path);
-    free(path);
-    return status;
+    const bool parsed = parse_sign(line, &facts);
+    if (parsed && is_tolerated(worker, &facts))
+        return CX_OK;
+    if (changed || (parsed && strcmp(facts.host, worker->host) == 0))
+        return fail_other(worker, line, error);
+    *unsure = true;
+    return CX_OK;
 }
 
-enum cx_status cx_workers_refuse(const char *directory, enum cx_cluster_kind kind, double patience, struct cx_error *error) {
-    struct cx_worker looker = {.kind = kind, .patience = patience};
+/* `look` is given every other worker of the folder. */
+static enum cx_status look_at_others(struct cx_worker *worker, enum cx_status (*look)(struct cx_worker *, const char *, bool *, struct cx_error *),
+                                     bool *unsure, struct cx_error *error) {
     char *folder = NULL;
-    describe_self(&looker);
-    enum cx_status status = cx_path_join(directory, WORKERS_NAME, &folder, error);
-    if (status == CX_OK && cx_file_exists(folder) && (status = cx_copy_text(directory, strlen(directory), &looker.directory, error)) == CX_OK)
-        status = cx_worker_refuse_others(&looker, error);
-    free(looker.sightings);
-    free(looker.directory);
+    DIR *entries = NULL;
+    enum cx_status status = cx_path_join(worker->directory, WORKERS_NAME, &folder, error);
+    if (status == CX_OK && !(entries = opendir(folder)) && errno != ENOENT)
+        status = cx_fail_errno(error, "read the folder", folder);
+    for (struct dirent *entry; status == CX_OK && entries && (entry = readdir(entries)) != NULL;)
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, worker->name) != 0 && strlen(entry->d_name) < worker_name_bytes)
+            status = look(worker, entry->d_name, unsure, error);
+    if (entries)
+        closedir(entries);
     free(folder);
     return status;
 }
 
 enum cx_status cx_worker_refuse_others(struct cx_worker *worker, struct cx_error *error) {
     const struct timespec pause = {.tv_nsec = 100 * 1000 * 1000};
-    char *folder = NULL;
-    bool unsure = true;
-    enum cx_status status = cx_path_join(worker->directory, WORKERS_NAME, &folder, error);
-    while (status == CX_OK && unsure) {
-        DIR *entries = opendir(folder);
+    enum cx_status status = CX_OK;
+    for (bool unsure = true; status == CX_OK && unsure;) {
         unsure = false;
-        if (!entries)
-            status = cx_fail_errno(error, "read the folder", folder);
-        for (struct dirent *entry; status == CX_OK && (entry = readdir(entries)) != NULL;)
-            if (entry->d_name[0] != '.' && strcmp(entry->d_name, worker->name) != 0 && strlen(entry->d_name) < worker_name_bytes)
-                status = judge(worker, entry->d_name, &unsure, error);
-        if (entries)
-            closedir(entries);
+        status = look_at_others(worker, judge, &unsure, error);
         if (status == CX_OK && unsure)
             nanosleep(&pause, NULL);
     }
-    free(folder);
+    return status;
+}
+
+static enum cx_status remove_if_dead(struct cx_worker *worker, const char *name, bool *unsure, struct cx_error *error) {
+    bool lives = true;
+    (void)unsure;
+    enum cx_status status = worker_may_live(worker, name, &lives, error);
+    if (status == CX_OK && !lives)
+        remove_sign(worker, name);
+    return status;
+}
+
+void cx_workers_clear(struct cx_worker *worker) {
+    bool unsure;
+    (void)(look_at_others(worker, remove_if_dead, &unsure, NULL) == CX_OK);
+}
+
+enum cx_status cx_workers_refuse(const char *directory, enum cx_cluster_kind kind, double patience, struct cx_error *error) {
+    struct cx_worker looker = {.kind = kind, .patience = patience};
+    describe_self(&looker);
+    enum cx_status status = cx_copy_text(directory, strlen(directory), &looker.directory, error);
+    if (status == CX_OK)
+        status = cx_worker_refuse_others(&looker, error);
+    free(looker.sightings);
+    free(looker.directory);
     return status;
 }

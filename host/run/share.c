@@ -244,13 +244,15 @@ enum cx_status share_end(struct share *share, enum cx_status status, bool *join,
 }
 
 void share_clear(struct share *share) {
-    if (share->worker && !is_exclusive(share))
-        cx_claims_clear(share->worker);
+    if (!share->worker)
+        return;
+    cx_claims_clear(share->worker, CX_CLAIMS_OF_OTHERS);
+    cx_workers_clear(share->worker);
 }
 
 enum cx_status share_close(struct share *share, enum cx_status status, struct cx_error *error) {
     if (share->worker && !is_exclusive(share))
-        cx_claim_drop(share->worker, join_claim);
+        cx_claims_clear(share->worker, CX_CLAIMS_OWN);
     cx_worker_leave(share->worker);
     cx_shard_plan_close(share->plan);
     free(share->order);

@@ -377,6 +377,17 @@ enum cx_status cx_manifest_add(struct cx_manifest *manifest, const struct cx_par
     return status;
 }
 
+/* What was computed in another order, or again, leaves no trace. */
+static enum cx_status rewrite_in_order(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error) {
+    enum cx_status status = cx_manifest_fold(manifest->directory, shards, error);
+    if (status != CX_OK)
+        return status;
+    close(manifest->descriptor);
+    manifest->descriptor = open(manifest->path, O_RDWR | O_APPEND | O_CLOEXEC);
+    manifest->content.disordered = false;
+    return manifest->descriptor < 0 ? cx_fail_errno(error, "open", manifest->path) : CX_OK;
+}
+
 enum cx_status cx_manifest_complete(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error) {
     char *line = NULL;
     if (manifest->content.complete && manifest->content.complete_shards == shards)
@@ -384,8 +395,8 @@ enum cx_status cx_manifest_complete(struct cx_manifest *manifest, uint64_t shard
     if (manifest->content.count != shards)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: the run was to be marked complete with %llu shards, and the manifest has %zu", manifest->path,
                        (unsigned long long)shards, manifest->content.count);
-    enum cx_status status = cx_manifest_complete_line(shards, &line, error);
-    if (status == CX_OK)
+    enum cx_status status = manifest->content.disordered ? rewrite_in_order(manifest, shards, error) : cx_manifest_complete_line(shards, &line, error);
+    if (status == CX_OK && line)
         status = append_line(manifest, line, error);
     if (status == CX_OK) {
         manifest->content.complete = true;

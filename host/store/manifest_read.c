@@ -210,6 +210,7 @@ void cx_manifest_content_free(struct cx_manifest_content *content) {
 
 enum cx_status cx_manifest_content_put(struct cx_manifest_content *content, const struct cx_part_summary *part, struct cx_error *error) {
     size_t place = content->count;
+    content->disordered = content->disordered || (place > 0 && content->parts[place - 1].shard >= part->shard);
     while (place > 0 && content->parts[place - 1].shard >= part->shard)
         place--;
     if (place == content->count || content->parts[place].shard != part->shard) {

@@ -40,12 +40,16 @@ CX_MUST_USE enum cx_status cx_worker_refuse_others(struct cx_worker *worker, str
 /* The same without joining; for who is about to take the folder's lock. A folder that is not there has no workers. */
 CX_MUST_USE enum cx_status cx_workers_refuse(const char *directory, enum cx_cluster_kind kind, double patience, struct cx_error *error);
 
+/* Removes the files of workers that are known to be dead. */
+void cx_workers_clear(struct cx_worker *worker);
+
 /* Takes the claim of that name, if no living worker has it. */
 CX_MUST_USE enum cx_status cx_claim_take(struct cx_worker *worker, const char *name, bool *taken, struct cx_error *error);
 void cx_claim_drop(struct cx_worker *worker, const char *name);
 
-/* Removes all claims but those of this worker: when there is nothing left to claim. */
-void cx_claims_clear(struct cx_worker *worker);
+/* Removes this worker's claims, or all others: when there is nothing left to claim. */
+enum cx_claim_owner { CX_CLAIMS_OWN, CX_CLAIMS_OF_OTHERS };
+void cx_claims_clear(struct cx_worker *worker, enum cx_claim_owner whose);
 
 /* --- job arrays --- */
 
@@ -95,8 +99,5 @@ CX_MUST_USE enum cx_status cx_ranks_end(struct cx_ranks *ranks, enum cx_status s
  * empty sentence, since rank 0 says it. `ranks` is freed; NULL is allowed.
  */
 CX_MUST_USE enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, struct cx_error *error);
-
-/* "Open MPI 4.1.4", or NULL if the program was built without MPI. */
-const char *cx_ranks_library(void);
 
 #endif

@@ -1,0 +1,10 @@
+# Several processes at one run: plans, claims, ranks, job arrays, Slurm.
+contexture_test(shard_plan contexture_store)
+if(TARGET contexture)
+  set(environment "CONTEXTURE_PROGRAM=$<TARGET_FILE:contexture>")
+  if(CX_SANITIZE)
+    list(APPEND environment "CONTEXTURE_SANITIZED=1")
+  endif()
+  contexture_python_test(cluster_shared_runs cluster/test_shared_runs.py 600 ${environment})
+  set_tests_properties(cluster_shared_runs PROPERTIES RUN_SERIAL ON)
+endif()
