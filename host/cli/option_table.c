@@ -8,8 +8,9 @@ enum {
     CORPUS_READERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN,
     COMPUTERS = COMMAND_RUN | COMMAND_PLAN,
     REPORTERS = COMMAND_RUN | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO,
-    EVERY = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO | COMMAND_COMPLETION | COMMAND_HELP,
+    EVERY = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO | COMMAND_COMPLETION | COMMAND_HELP | COMMAND_SLURM_SCRIPT,
     WORKERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO,
+    SLURM = COMMAND_SLURM_SCRIPT,
 };
 
 static const double most = 9e15; /* whole numbers that a double holds, and more than any corpus has */
@@ -18,10 +19,11 @@ static const char *const formats[] = {"auto", "text", "jsonl", NULL};
 static const char *const too_long[] = {"truncate", "window", "skip", NULL};
 static const char *const map_types[] = {"float32", "float16", NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
-static const char *const precisions[] = {"f32", "bf16", "f16", NULL}; /* in the order of enum cx_pair_precision */
-static const char *const clusters[] = {"off", "folder", "array", "mpi", NULL};         /* in the order of enum cx_cluster_kind */
+static const char *const precisions[] = {"f32", "bf16", "f16", NULL};          /* in the order of enum cx_pair_precision */
+static const char *const clusters[] = {"off", "folder", "array", "mpi", NULL}; /* in the order of enum cx_cluster_kind */
 static const char *const offset_units[] = {"char", "byte", NULL};
 
+static const char job_group[] = "Job";
 static const char input_group[] = "Input", output_group[] = "What is computed and stored", machine_group[] = "Machine", report_group[] = "Report",
                   general_group[] = "General";
 
@@ -92,6 +94,23 @@ const struct option option_table[] = {
     {"gflops", 0, OPTION_NUMBER, MEMBER(gflops), "0", 0, 1e9, NULL, "RATE", COMMAND_PLAN, 0, PLACE_ALL, false, machine_group,
      "matrix product rate to estimate the time with, in GFLOP/s; 0: measure it"},
 
+    {"array", 0, OPTION_COUNT, MEMBER(slurm.array), "0", 0, 1e6, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group,
+     "a job array of N tasks, each with every N-th part; needs no MPI"},
+    {"mpi", 0, OPTION_FLAG, MEMBER(slurm.mpi), "false", 0, 0, NULL, NULL, SLURM, 0, PLACE_FLAG, false, job_group,
+     "one job of many ranks, to which rank 0 hands out parts; without --array and --mpi a job of one task"},
+    {"nodes", 0, OPTION_COUNT, MEMBER(slurm.nodes), "1", 1, 1e5, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group, "with --mpi: nodes of the job"},
+    {"tasks-per-node", 0, OPTION_COUNT, MEMBER(slurm.tasks_per_node), "1", 1, 1e4, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group,
+     "with --mpi: ranks on a node; as many as --gpus-per-node, if that is given"},
+    {"cpus-per-task", 0, OPTION_COUNT, MEMBER(slurm.cores), "1", 1, 1e4, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group, "cores of a rank or task"},
+    {"gpus-per-node", 0, OPTION_COUNT, MEMBER(slurm.gpus), "0", 0, 64, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group, "GPUs of a node; 0: none"},
+    {"time", 0, OPTION_TEXT, MEMBER(slurm.time), "04:00:00", 0, 0, NULL, "LIMIT", SLURM, 0, PLACE_FLAG, false, job_group,
+     "the job's limit; it is put back into the queue when that comes near"},
+    {"warning", 0, OPTION_COUNT, MEMBER(slurm.warning_seconds), "120", 1, 65535, NULL, "SECONDS", SLURM, 0, PLACE_FLAG, false, job_group,
+     "how long before the limit the program is told to stop"},
+    {"partition", 0, OPTION_TEXT, MEMBER(slurm.partition), NULL, 0, 0, NULL, "NAME", SLURM, 0, PLACE_FLAG, false, job_group, "the cluster's partition"},
+    {"memory", 0, OPTION_TEXT, MEMBER(slurm.memory), NULL, 0, 0, NULL, "SIZE", SLURM, 0, PLACE_FLAG, false, job_group, "memory of a node, as 16G"},
+    {"job-name", 0, OPTION_TEXT, MEMBER(slurm.job_name), "contexture", 0, 0, NULL, "NAME", SLURM, 0, PLACE_FLAG, false, job_group, "name of the job"},
+
     {"offsets", 0, OPTION_CHOICE, MEMBER(offsets), "char", 0, 0, offset_units, NULL, COMMAND_TOKENIZE, 0, PLACE_ALL, false, report_group,
      "unit of the offsets"},
     {"completeness-bound", 0, OPTION_NUMBER, MEMBER(completeness_bound), "1e-5", 0, 1e9, NULL, "X", COMMAND_VERIFY, 0, PLACE_ALL, false, report_group,
@@ -105,7 +124,7 @@ const struct option option_table[] = {
     {"profile", 0, OPTION_FLAG, MEMBER(run.profile), "false", 0, 0, NULL, NULL, COMMAND_RUN, 0, PLACE_ALL, false, report_group,
      "time every operation and step: profile.json in the folder of the results, and a table on standard error"},
 
-    {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS, 0, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,
+    {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS | SLURM, SLURM, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,
      "YAML file with options, as shard_size: 1000"},
     {"dump-config", 0, OPTION_FLAG, MEMBER(dump_config), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_FLAG, false, general_group,
      "print the options in effect as YAML, and do nothing"},

@@ -14,7 +14,7 @@
 
 /* --- commands --- */
 
-enum { COMMAND_RUN = 1, COMMAND_TOKENIZE = 2, COMMAND_PLAN = 4, COMMAND_VERIFY = 8, COMMAND_INFO = 16, COMMAND_COMPLETION = 32, COMMAND_HELP = 64 };
+enum { COMMAND_RUN = 1, COMMAND_TOKENIZE = 2, COMMAND_PLAN = 4, COMMAND_VERIFY = 8, COMMAND_INFO = 16, COMMAND_COMPLETION = 32, COMMAND_HELP = 64, COMMAND_SLURM_SCRIPT = 128 };
 
 struct options;
 
@@ -88,6 +88,12 @@ struct options {
     bool json, quiet, verbose, dump_config, help, manual, version;
     int offsets; /* 0: characters, 1: bytes */
     double gflops, completeness_bound;
+    struct slurm_options {
+        uint64_t array; /* tasks of a job array; 0: none */
+        bool mpi;
+        uint64_t nodes, tasks_per_node, cores, gpus, warning_seconds;
+        const char *time, *partition, *memory, *job_name;
+    } slurm;
     struct text_list owned;
 };
 

@@ -70,7 +70,10 @@ static void choose_observer(struct run *run) {
 static enum cx_status open_model_and_corpus(struct run *run, struct cx_error *error) {
     const struct cx_run_settings *settings = run->settings;
     enum cx_status status = setup_open(&run->setup, settings, &run->own, error);
-    const struct cx_backend_options backend_options = {.kind = settings->backend, .threads = run->setup.threads, .pair_precision = settings->pair_precision};
+    const struct cx_backend_options backend_options = {.kind = settings->backend,
+                                                       .threads = run->setup.threads,
+                                                       .device = run->share.ranks ? cx_ranks_local_rank(run->share.ranks) : 0,
+                                                       .pair_precision = settings->pair_precision};
     if (status == CX_OK && settings->cluster != CX_CLUSTER_OFF && !cx_corpus_has_places(run->setup.corpus))
         status = cx_fail(error, CX_ERROR_USAGE, "--cluster: standard input and pipes can be read by one process only; give the corpus as files");
     if (status == CX_OK)
@@ -171,6 +174,11 @@ static enum cx_status follow_rank_0(struct run *run, struct cx_error *error) {
     enum cx_status status = cx_ranks_share_text(run->share.ranks, NULL, &run->identity_text, error);
     if (status == CX_OK)
         status = cx_json_parse(run->identity_text, strlen(run->identity_text), "rank 0's description of the run", &run->identity, error);
+    const char *backend = json_string_value(json_object_get(run->identity, "backend"));
+    if (status == CX_OK && (!backend || strcmp(backend, run->backend->operations->name) != 0))
+        status = cx_fail(error, CX_ERROR_CONFLICT,
+                         "its backend is %s and that of rank 0 is %s, which would not give the same bytes; name one with --backend, on nodes that have it",
+                         run->backend->operations->name, backend ? backend : "unknown");
     if (status == CX_OK)
         status = take_fingerprint(run, "model", run->model_fingerprint, error);
     if (status == CX_OK)
@@ -358,6 +366,8 @@ static enum cx_status join_parts(struct run *run, struct cx_error *error) {
         writer_count_all(&run->writer, cx_shard_plan_count(run->share.plan));
     if (status == CX_OK)
         status = refuse_empty_corpus(run, error);
+    if (status == CX_OK && run->share.plan)
+        status = summary_remove(run->settings->output, error);
     if (status == CX_OK && run->share.plan)
         status = cx_manifest_merge(run->writer.manifest, report->shards, error);
     if (status == CX_OK && !run->share.plan)

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "contexture/memory.h"
+#include "summary.h"
 
 static const char prepare_claim[] = "prepare", join_claim[] = "join";
 
@@ -205,24 +206,36 @@ enum cx_status share_begin(struct share *share, const struct setup *setup, struc
     return status;
 }
 
+/* The manifest says so, and the summary, which is written last of all, is there: a joiner may have been killed in between. */
+static enum cx_status is_joined(const struct share *share, bool *joined, struct cx_error *error) {
+    bool summed_up = false;
+    enum cx_status status = cx_store_is_complete(share->settings->output, joined, error);
+    if (status == CX_OK && *joined)
+        status = summary_exists(share->settings->output, &summed_up, error);
+    *joined = *joined && summed_up;
+    return status;
+}
+
 /* After the last shard: one process joins the parts, the others see that it is done. */
 static enum cx_status end_shared(struct share *share, bool *join, struct cx_run_report *report, struct cx_error *error) {
     enum cx_status status = writer_refresh(share->writer, error);
     if (status == CX_OK && writer_finished_count(share->writer) < cx_shard_plan_count(share->plan))
         return CX_OK;
     while (status == CX_OK) {
-        status = cx_store_is_complete(share->settings->output, &report->joined, error);
+        status = is_joined(share, &report->joined, error);
         if (status != CX_OK || report->joined)
             break;
         status = cx_claim_take(share->worker, join_claim, join, error);
         if (status == CX_OK && *join) { /* it may have been done between the two looks */
-            status = cx_store_is_complete(share->settings->output, &report->joined, error);
+            status = is_joined(share, &report->joined, error);
             *join = !report->joined;
             break;
         }
         if (status == CX_OK)
             status = pause_or_stop(share, error);
     }
+    if (report->joined)
+        share_clear(share);
     return status;
 }
 
