@@ -53,7 +53,6 @@ JobRequeue=1
 SchedulerParameters=sched_interval=2,batch_sched_delay=0,sched_min_interval=100000
 MinJobAge=300
 KillWait=5
-RequeueExit=
 NodeName=n0 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 State=UNKNOWN
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 State=UNKNOWN
 PartitionName=all Nodes=n0,n1 Default=YES MaxTime=INFINITE State=UP
@@ -88,7 +87,8 @@ class Slurm:
         munge = ["munged", "--foreground", "--force", f"--key-file={self.place}/munge.key", f"--socket={self.place}/munge.socket",
                  f"--pid-file={self.place}/munge.pid", f"--log-file={self.place}/munge.log", f"--seed-file={self.place}/munge.seed"]
         for command in (munge, ["slurmctld", "-D", "-i"], ["slurmd", "-D", "-N", "n0"], ["slurmd", "-D", "-N", "n1"]):
-            self.daemons.append(subprocess.Popen(command, env=self.environment, cwd=self.place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            with open(self.place / f"{len(self.daemons)}-{command[0]}.said", "wb") as said:
+                self.daemons.append(subprocess.Popen(command, env=self.environment, cwd=self.place, stdout=said, stderr=said))
             if command is munge:
                 time.sleep(0.5)
         end = time.monotonic() + 30
@@ -99,8 +99,7 @@ class Slurm:
             if states.split() == ["2", "idle"]:
                 return ""
             time.sleep(0.3)
-        logs = "".join((self.place / name).read_text(errors="replace")[-600:] for name in ("munge.log", "slurmctld.log", "slurmd-n0.log") if
-                       (self.place / name).exists())
+        logs = "; ".join(f"{path.stem}: {path.read_text(errors='replace')[-400:]}" for path in sorted(self.place.glob("*.said")))
         return f"Slurm cannot be started here: {logs or 'it says nothing'}"
 
     def stop(self) -> None:
@@ -133,6 +132,7 @@ class Slurm:
                 return facts
             # A requeued job is held back for two minutes, unless it is asked for.
             if any(fact["JobState"] == "PENDING" and fact.get("Reason") == "BeginTime" for fact in facts):
+                time.sleep(2)  # the end of its first life takes a moment
                 self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
             time.sleep(0.2)
         logs = "".join(path.read_text() for path in folder.glob("contexture-*.log"))
