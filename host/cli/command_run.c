@@ -31,6 +31,8 @@ static enum cx_status print_report(const struct options *options, const struct c
     if (status == CX_OK && options->verbose)
         status = output_print(error, "%s, peak memory %s; busy: read %.1f s, decompose %.1f s, write %.1f s\n", seconds, memory,
                               report->step_seconds[CX_STEP_READ], report->step_seconds[CX_STEP_DECOMPOSE], report->step_seconds[CX_STEP_WRITE]);
+    if (status == CX_OK && options->verbose && report->ranks > 1)
+        status = output_print(error, "%d ranks; the first to be done waited for the last for %.1f %% of the time\n", report->ranks, 100 * report->idle_share);
     return status;
 }
 

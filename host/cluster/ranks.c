@@ -46,6 +46,7 @@ struct peer {
     bool ended, lost;
     bool waits_for_shard; /* asked before there were any */
     struct cx_ranks_progress progress;
+    double ended_at;
 };
 
 struct cx_ranks {
@@ -66,6 +67,7 @@ struct cx_ranks {
     uint64_t *queue;
     size_t queue_length, queue_taken;
     bool offered;
+    double begun_at;
     char *text_to_send;
     enum cx_status job_status; /* of the first rank that failed */
     char job_sentence[2048];
@@ -150,6 +152,7 @@ static enum cx_status take_at_rank_0(struct cx_ranks *ranks, int from, const str
         return answer_wish(ranks, from, error);
     case MESSAGE_END:
         peer->ended = true;
+        peer->ended_at = now();
         if (message->status == CX_OK)
             return CX_OK;
         snprintf(sentence, sizeof sentence, "rank %d: %.1900s", from, message->text);
@@ -416,6 +419,7 @@ enum cx_status cx_ranks_offer(struct cx_ranks *ranks, const uint64_t *shards, si
     ranks->queue_length = count;
     ranks->queue_taken = 0;
     ranks->offered = true;
+    ranks->begun_at = now();
     pthread_mutex_unlock(&ranks->mutex);
     return CX_OK;
 }
@@ -503,6 +507,7 @@ enum cx_status cx_ranks_end(struct cx_ranks *ranks, enum cx_status status, struc
     }
     if (status != CX_OK && error)
         note_failure(ranks, status, error->message);
+    ranks->others[0].ended_at = now();
     wait_for_all(ranks);
     if (ranks->fault.status != CX_OK)
         status = cx_fail(error, ranks->fault.status, "%s", ranks->fault.message);
@@ -510,6 +515,15 @@ enum cx_status cx_ranks_end(struct cx_ranks *ranks, enum cx_status status, struc
         status = cx_fail(error, ranks->job_status, "%s", ranks->job_sentence);
     pthread_mutex_unlock(&ranks->mutex);
     return status;
+}
+
+double cx_ranks_idle_share(const struct cx_ranks *ranks) {
+    double first = ranks->others[0].ended_at, last = first;
+    for (int rank = 1; rank < ranks->place.size; rank++) {
+        first = ranks->others[rank].ended_at < first ? ranks->others[rank].ended_at : first;
+        last = ranks->others[rank].ended_at > last ? ranks->others[rank].ended_at : last;
+    }
+    return last > ranks->begun_at ? (last - first) / (last - ranks->begun_at) : 0;
 }
 
 static enum cx_status wait_for_dismissal(struct cx_ranks *ranks, enum cx_status status, struct cx_error *error) {

@@ -312,9 +312,6 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
     run->reader = (struct reader){.setup = &run->setup, .observer = &run->own, .finished = &run->finished};
     run->computer.setup = &run->setup;
     run->computer.observer = &run->own;
-    enum cx_status status = share_begin(&run->share, &run->setup, &run->reader, &run->writer, &run->source, error);
-    if (status != CX_OK)
-        return status;
     computer_begin(&run->computer, run->backend);
     struct cx_pipeline_step steps[CX_STEPS] = {
         [CX_STEP_READ] = {.name = "read", .work = read_step, .context = &run->reader},
@@ -336,10 +333,17 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
                                                 .stop = stop_is_wanted,
                                                 .tick = tell_progress};
     run->pipeline_begin = cx_monotonic_seconds();
-    status = cx_pipeline_run(steps, CX_STEPS, &options, error);
+    enum cx_status status = share_begin(&run->share, &run->setup, &run->reader, &run->writer, &run->source, error);
+    for (bool more = true; status == CX_OK && more;) {
+        run->reader.ended = false;
+        computer_begin(&run->computer, run->backend);
+        status = cx_pipeline_run(steps, CX_STEPS, &options, error);
+        for (size_t k = 0; k < CX_STEPS; k++)
+            run->report->step_seconds[k] += steps[k].seconds;
+        if (status == CX_OK)
+            status = share_wait(&run->share, &more, error);
+    }
     run->report->profile.seconds = cx_monotonic_seconds() - run->pipeline_begin;
-    for (size_t k = 0; k < CX_STEPS; k++)
-        run->report->step_seconds[k] = steps[k].seconds;
     if (status == CX_ERROR_INTERRUPTED)
         return cx_fail(error, status, "stopped by %s; shards finished in %s: %llu; the same command goes on from there",
                        cx_signal_caught() ? cx_signal_caught() : "the caller", run->settings->output, (unsigned long long)run->report->shards);

@@ -136,16 +136,28 @@ static enum cx_status claim_one(struct share *share, uint64_t *shard, struct cx_
     return CX_END;
 }
 
-/* When all are claimed, waits until they are finished, or until a claim falls free because its owner is dead. */
 static enum cx_status next_of_folder(struct share *share, uint64_t *shard, struct cx_error *error) {
+    if (!share->holds)
+        return claim_one(share, shard, error);
+    share->holds = false;
+    *shard = share->held;
+    return CX_OK;
+}
+
+enum cx_status share_wait(struct share *share, bool *more, struct cx_error *error) {
+    *more = false;
+    if (share->kind != CX_CLUSTER_FOLDER)
+        return CX_OK;
     for (;;) {
-        enum cx_status status = claim_one(share, shard, error);
-        if (status != CX_END || share->cursor == cx_shard_plan_count(share->plan))
-            return status;
-        status = pause_or_stop(share, error);
+        enum cx_status status = writer_refresh(share->writer, error);
         if (status == CX_OK)
-            status = writer_refresh(share->writer, error);
-        if (status != CX_OK)
+            status = claim_one(share, &share->held, error);
+        *more = share->holds = status == CX_OK;
+        if (status != CX_END)
+            return status;
+        if (share->cursor == cx_shard_plan_count(share->plan))
+            return CX_OK;
+        if ((status = pause_or_stop(share, error)) != CX_OK)
             return status;
     }
 }
@@ -247,6 +259,8 @@ enum cx_status share_end(struct share *share, enum cx_status status, bool *join,
         if (status != CX_OK || report->silent)
             return status;
         *join = true;
+        report->ranks = cx_ranks_size(share->ranks);
+        report->idle_share = cx_ranks_idle_share(share->ranks);
         return writer_refresh(share->writer, error);
     }
     if (status == CX_OK && share->kind == CX_CLUSTER_OFF)

@@ -15,6 +15,8 @@ struct share {
     uint64_t *order; /* [shards of the plan] in which they are begun */
     uint64_t cursor; /* into it: what is before is taken or finished */
     uint64_t array_index, array_count;
+    bool holds; /* a shard that was claimed while nothing else was to be done */
+    uint64_t held;
     struct writer *writer;
     struct reader *reader;
     const struct setup *setup;
@@ -48,6 +50,12 @@ CX_MUST_USE enum cx_status share_join_alone(struct share *share, struct cx_error
 /* Sets reader->source, when plan and manifest are open. */
 CX_MUST_USE enum cx_status share_begin(struct share *share, const struct setup *setup, struct reader *reader, struct writer *writer,
                                        struct shard_source *source, struct cx_error *error);
+
+/*
+ * All that this process could take is finished. Where others are at work on the rest: waits until that is finished, too, or until one of them is dead and this
+ * process has its shard: then *more.
+ */
+CX_MUST_USE enum cx_status share_wait(struct share *share, bool *more, struct cx_error *error);
 
 /*
  * This process has no further shard. *join: it is the one that joins all parts, and nobody else does so now. Else, in report->joined, whether another has

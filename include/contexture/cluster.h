@@ -94,6 +94,9 @@ void cx_ranks_tell_progress(struct cx_ranks *ranks, const struct cx_ranks_progre
  */
 CX_MUST_USE enum cx_status cx_ranks_end(struct cx_ranks *ranks, enum cx_status status, struct cx_error *error);
 
+/* Rank 0, after cx_ranks_end(): the share of the job's time for which the rank that was done first had nothing to do. */
+double cx_ranks_idle_share(const struct cx_ranks *ranks);
+
 /*
  * Rank 0 tells the others how the job ended, they wait for it, and all leave MPI together. Returns the status of the job; for other ranks than 0 with an
  * empty sentence, since rank 0 says it. `ranks` is freed; NULL is allowed.

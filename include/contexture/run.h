@@ -85,6 +85,8 @@ struct cx_run_report {
     uint64_t documents, skipped, sequences, tokens, pairs, bytes, shards; /* of the whole folder; of the finished shards, if not all are */
     uint64_t planned_shards;                                              /* 0: not known before the end */
     bool joined;                                                          /* all shards are finished, and run.h5 and summary.json are there */
+    int ranks;                                                            /* of the MPI job; 0: it is none */
+    double idle_share;                                                    /* of the job's time: what the rank that was done first waited for the last */
     bool silent;                                                          /* another rank of the job reports */
     uint64_t earlier_shards, earlier_documents;
     uint64_t computed_tokens, computed_sequences;

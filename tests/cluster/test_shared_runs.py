@@ -18,6 +18,8 @@ from bench import PROGRAM, RESUMABLE, SKIPPED_DOCUMENTS, Bench, contents, has_mp
 pytestmark = pytest.mark.skipif(not PROGRAM, reason="the program is not built")
 needs_mpi = pytest.mark.skipif(not PROGRAM or not has_mpi(), reason="MPI is not installed, or the program was built without it")
 SLOW = 4 if os.environ.get("CONTEXTURE_SANITIZED") else 1
+SHIM = os.environ.get("FAULT_SHIM", "")
+FAULTS = int(os.environ.get("CONTEXTURE_FAULTS", "6"))
 KILLS = int(os.environ.get("CONTEXTURE_KILLS", "200"))
 KILL_SECONDS = float(os.environ.get("CONTEXTURE_KILL_SECONDS", "40"))
 
@@ -27,6 +29,12 @@ def bench():
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="contexture-cluster-", dir=memory if os.access(memory, os.W_OK) else None) as name:
         yield Bench(Path(name))
+
+
+@pytest.fixture(scope="module")
+def small_bench(bench):
+    (bench.folder / "small").mkdir()
+    return Bench(bench.folder / "small", documents=8, shard_size=3, longest=6, layers=1)
 
 
 @pytest.fixture
@@ -225,6 +233,44 @@ def test_a_lost_rank_ends_the_job(bench, out, number, victim):
     bench.check(out, f"after {number.name} of rank {victim}")
 
 
+@pytest.mark.skipif(not SHIM, reason="the shim is not built with sanitizers")
+@pytest.mark.parametrize("kind", ["EIO", "kill", "torn", "sticky:ENOSPC"])
+def test_any_call_may_fail(small_bench, kind):
+    """Plan, claims, signs of life, journals, joining: the run with one failing call says so or gets over it, and the next one ends with the right bytes."""
+    bench, steps = small_bench, FAULTS
+    base = bench.folder / kind.replace(":", "-")
+    base.mkdir()
+    count = base / "count"
+    shim = {"LD_PRELOAD": SHIM, "FAULT_FOLDER": str(base)}
+    bench.finish(bench.start(base / "out", "--cluster", "folder", FAULT_COUNT_FILE=str(count), **shim))
+    calls = int(count.read_text())
+    failed = 0
+    for place in range(steps):
+        at = 1 + place * calls // steps + bench.random.randrange(max(1, calls // steps))
+        shutil.rmtree(base)
+        base.mkdir()
+        process = bench.start(base / "out", "--cluster", "folder", FAULT_AT=str(at), FAULT_KIND=kind, **shim)
+        try:
+            _, complained = process.communicate(timeout=30 * SLOW)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"{kind} at call {at} of {calls}: the run hangs") from None
+        what = f"{kind} at call {at} of {calls}: {complained}"
+        if process.returncode == 1:
+            assert str(base) in complained and complained.count("\n") == 1, what
+        else:
+            assert process.returncode in (SKIPPED_DOCUMENTS, -signal.SIGKILL), f"{process.returncode}, {what}"
+        failed += process.returncode != SKIPPED_DOCUMENTS
+        whole = contents(bench.whole)
+        published = {name: data for name, data in (contents(base / "out") if (base / "out").exists() else {}).items() if name.endswith(".h5")}
+        assert all(whole[name] == data for name, data in published.items()), f"something wrong was published: {what}"
+        bench.finish(bench.start(base / "out", "--cluster", "folder"))
+        bench.check(base / "out", what)
+    shutil.rmtree(base)
+    print(f"{kind}: {failed} of {steps} runs, of {calls} calls each, failed; the next ones ended well")
+    assert failed > steps // 3
+
+
 def test_killed_at_random_moments(bench):
     """Two or three workers at a time, one of them killed every now and then, until enough were; every folder that gets whole is compared."""
     kills = turn = 0
@@ -235,10 +281,11 @@ def test_killed_at_random_moments(bench):
         turn += 1
         workers: list[subprocess.Popen[str]] = []
         whole = False
+        pace = bench.random.choice([0.05, 0.1, 0.4])  # from hardly begun to nearly done
         while not whole:
             while len(workers) < 3:
                 workers.append(bench.start(out, "--cluster", "folder"))
-            time.sleep(bench.random.uniform(0, 0.12))
+            time.sleep(bench.random.uniform(0, pace))
             victim = workers.pop(bench.random.randrange(len(workers)))
             if victim.poll() is None and (kills < KILLS // SLOW and time.monotonic() < end):
                 victim.kill()
