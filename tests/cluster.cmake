@@ -1,5 +1,6 @@
 # Several processes at one run: plans, claims, ranks, job arrays, Slurm.
 contexture_test(shard_plan contexture_store)
+contexture_test(cluster contexture_cluster)
 if(TARGET contexture)
   set(environment "CONTEXTURE_PROGRAM=$<TARGET_FILE:contexture>")
   if(CX_SANITIZE)

@@ -44,17 +44,42 @@ static enum cx_status check_options(const struct options *options, struct cx_err
     if (slurm->mpi && slurm->gpus > 0 && slurm->tasks_per_node > 1 && slurm->tasks_per_node != slurm->gpus)
         return cx_fail(error, CX_ERROR_USAGE, "--tasks-per-node %" PRIu64 ": there is one rank for every GPU of a node, which are %" PRIu64,
                        slurm->tasks_per_node, slurm->gpus);
-    if (!options->run.model || !options->run.output || options->corpus.count == 0)
-        return cx_fail(error, CX_ERROR_USAGE, "%s: expected model, corpus and out, for the job is given nothing else; %s is missing", options->config,
-                       !options->run.model    ? "model"
-                       : !options->run.output ? "out"
-                                              : "corpus");
     enum cx_status status = check_value("time", slurm->time, error);
     if (status == CX_OK)
         status = check_value("partition", slurm->partition, error);
     if (status == CX_OK)
         status = check_value("memory", slurm->memory, error);
     return status == CX_OK ? check_value("job-name", slurm->job_name, error) : status;
+}
+
+/* " --flag 'value'" */
+static enum cx_status print_flag(const char *flag, const char *value, struct cx_error *error) {
+    char *quoted = NULL;
+    enum cx_status status = quote(value, &quoted, error);
+    if (status == CX_OK)
+        status = output_print(error, " %s %s", flag, quoted);
+    free(quoted);
+    return status;
+}
+
+/* What is told anyway stands in the script, too, so that it can be read by itself. */
+static enum cx_status print_command(const struct options *options, const char *program, const char *config, struct cx_error *error) {
+    const struct slurm_options *slurm = &options->slurm;
+    char *quoted = NULL;
+    enum cx_status status = quote(program, &quoted, error);
+    if (status == CX_OK)
+        status = output_print(error, "srun %s%s%s run", slurm->mpi ? "--mpi=pmix --kill-on-bad-exit=1 " : "--ntasks=1 ",
+                              slurm->gpus > 0 ? "--gpu-bind=none " : "", quoted);
+    free(quoted);
+    if (status == CX_OK)
+        status = print_flag("--config", config, error);
+    if (status == CX_OK)
+        status = print_flag("--model", options->run.model, error);
+    for (size_t k = 0; status == CX_OK && k < options->corpus.count; k++)
+        status = print_flag("--corpus", options->corpus.items[k], error);
+    if (status == CX_OK)
+        status = print_flag("--out", options->run.output, error);
+    return status == CX_OK ? output_print(error, " --cluster %s\ncode=$?\n\n", slurm->mpi ? "mpi" : slurm->array > 0 ? "array" : "folder") : status;
 }
 
 static enum cx_status print_value(const char *option, const char *value, struct cx_error *error) {
@@ -111,7 +136,7 @@ static enum cx_status print_head(const struct slurm_options *slurm, struct cx_er
 
 enum cx_status command_slurm_script(const struct options *options, struct outcome *outcome, struct cx_error *error) {
     const struct slurm_options *slurm = &options->slurm;
-    char program[PATH_MAX] = "", config[PATH_MAX], *quoted_program = NULL, *quoted_config = NULL;
+    char program[PATH_MAX] = "contexture", config[PATH_MAX];
     (void)outcome;
     enum cx_status status = check_options(options, error);
     const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -120,32 +145,20 @@ enum cx_status command_slurm_script(const struct options *options, struct outcom
     if (status == CX_OK && !realpath(options->config, config))
         status = cx_fail_errno(error, "find", options->config);
     if (status == CX_OK)
-        status = quote(length > 0 ? program : "contexture", &quoted_program, error);
-    if (status == CX_OK)
-        status = quote(config, &quoted_config, error);
-    if (status == CX_OK)
         status = print_head(slurm, error);
     if (status == CX_OK)
-        status = output_print(error,
-                              "# srun does not take this over from sbatch by itself.\n"
-                              "export SRUN_CPUS_PER_TASK=\"$SLURM_CPUS_PER_TASK\"\n\n"
-                              "%ssrun %s%s%s run --config %s --cluster %s\n"
-                              "code=$?\n\n",
-                              slurm->mpi ? "# Ranks find each other by PMIx. One that is lost takes the others with it, and the finished parts stay.\n" : "",
-                              slurm->mpi ? "--mpi=pmix --kill-on-bad-exit=1 " : "--ntasks=1 ", slurm->gpus > 0 ? "--gpu-bind=none " : "", quoted_program,
-                              quoted_config,
-                              slurm->mpi         ? "mpi"
-                              : slurm->array > 0 ? "array"
-                                                 : "folder");
+        status = output_print(error, "# srun does not take this over from sbatch by itself.\n"
+                                     "export SRUN_CPUS_PER_TASK=\"$SLURM_CPUS_PER_TASK\"\n\n");
+    if (status == CX_OK && slurm->mpi)
+        status = output_print(error, "# Ranks find each other by PMIx. One that is lost takes the others with it, and the finished parts stay.\n");
     if (status == CX_OK)
-        status =
-            output_print(error, "# 75: stopped by a signal. 0: done; 3: done, but documents were left out; anything else is an error that would come again.\n"
-                                "if [ \"$code\" -eq 75 ]; then\n"
-                                "    echo \"contexture was stopped; job $SLURM_JOB_ID goes back into the queue\"\n"
-                                "    scontrol requeue \"$SLURM_JOB_ID\"\n"
-                                "fi\n"
-                                "exit \"$code\"\n");
-    free(quoted_config);
-    free(quoted_program);
-    return status;
+        status = print_command(options, program, config, error);
+    if (status != CX_OK)
+        return status;
+    return output_print(error, "# 75: stopped by a signal. 0: done; 3: done, but documents were left out; anything else is an error that would come again.\n"
+                               "if [ \"$code\" -eq 75 ]; then\n"
+                               "    echo \"contexture was stopped; job $SLURM_JOB_ID goes back into the queue\"\n"
+                               "    scontrol requeue \"$SLURM_JOB_ID\"\n"
+                               "fi\n"
+                               "exit \"$code\"\n");
 }

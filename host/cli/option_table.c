@@ -30,9 +30,9 @@ static const char input_group[] = "Input", output_group[] = "What is computed an
 /* name, letter, type, member, default, lowest, highest, choices, the value's name, commands that take it, commands that need it, places, several values?,
    group, help */
 const struct option option_table[] = {
-    {"model", 'm', OPTION_TEXT, MEMBER(run.model), NULL, 0, 0, NULL, "DIR", CORPUS_READERS, CORPUS_READERS, PLACE_ALL, false, input_group,
+    {"model", 'm', OPTION_TEXT, MEMBER(run.model), NULL, 0, 0, NULL, "DIR", CORPUS_READERS | SLURM, CORPUS_READERS | SLURM, PLACE_ALL, false, input_group,
      "Hugging Face model directory: config.json, model.safetensors and the tokenizer's files"},
-    {"corpus", 'c', OPTION_LIST, MEMBER(corpus), NULL, 0, 0, NULL, "FILE", CORPUS_READERS, CORPUS_READERS, PLACE_ALL, true, input_group,
+    {"corpus", 'c', OPTION_LIST, MEMBER(corpus), NULL, 0, 0, NULL, "FILE", CORPUS_READERS | SLURM, CORPUS_READERS | SLURM, PLACE_ALL, true, input_group,
      "text (one document a line) or JSONL, plain, .gz or .zst; a quoted glob, or - for standard input; several may be given"},
     {"format", 0, OPTION_CHOICE, MEMBER(run.corpus.format), "auto", 0, 0, formats, NULL, CORPUS_READERS, 0, PLACE_ALL, false, input_group,
      "format of the corpus; auto goes by the file's name"},
@@ -53,7 +53,7 @@ const struct option option_table[] = {
     {"window-stride", 0, OPTION_COUNT, MEMBER(run.window_stride), "0", 0, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, input_group,
      "tokens that neighbouring windows share; 0: a quarter of a window"},
 
-    {"out", 'o', OPTION_TEXT, MEMBER(run.output), NULL, 0, 0, NULL, "DIR", COMPUTERS, COMMAND_RUN, PLACE_ALL, false, output_group,
+    {"out", 'o', OPTION_TEXT, MEMBER(run.output), NULL, 0, 0, NULL, "DIR", COMPUTERS | SLURM, COMMAND_RUN | SLURM, PLACE_ALL, false, output_group,
      "folder of the results; a second run on the same folder goes on where the first stopped"},
     {"shard-size", 0, OPTION_COUNT, MEMBER(run.shard_size), "1000", 1, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
      "documents a part file holds: the unit of resumption"},
