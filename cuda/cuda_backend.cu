@@ -71,9 +71,10 @@ static void name_of(int device, char *name, size_t size) {
         snprintf(name, size, "%s", properties.name);
 }
 
-/* The first device that is good enough, in CUDA's order (the fastest first, or as CUDA_VISIBLE_DEVICES says); -1 with the reason in `text`. */
-static int choose_device(char *text, size_t size) {
-    int count = 0, capability = 0;
+/* The device of that number among those that are good enough, in CUDA's order (the fastest first, or as CUDA_VISIBLE_DEVICES says); -1 with the reason in
+   `text`. */
+static int choose_device(int number, char *text, size_t size) {
+    int count = 0, capability = 0, usable = 0;
     char name[256];
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code == cudaErrorInsufficientDriver) {
@@ -87,10 +88,15 @@ static int choose_device(char *text, size_t size) {
     for (int device = 0; device < count; device++) {
         capability = capability_of(device);
         name_of(device, name, sizeof name);
-        if (capability >= least_capability) {
+        if (capability >= least_capability && usable++ == number) {
             snprintf(text, size, "%s, compute capability %d.%d", name, capability / 10, capability % 10);
             return device;
         }
+    }
+    if (usable > 0) {
+        snprintf(text, size, "%d processes on this machine would share %d usable GPU%s, and two on one are refused: start as many as there are GPUs", number + 1,
+                 usable, usable == 1 ? "" : "s");
+        return -1;
     }
     snprintf(text, size, "the GPU is too old: %s has compute capability %d.%d, %d.%d is the least", name, capability / 10, capability % 10,
              least_capability / 10, least_capability % 10);
@@ -102,7 +108,7 @@ bool cuda_backend_built(void) {
 }
 
 bool cuda_backend_usable(char *text, size_t size) {
-    const int device = choose_device(text, size);
+    const int device = choose_device(0, text, size);
     bool usable = device >= 0;
     char reason[512], names[64];
     if (usable && !cuda_products_usable(reason, sizeof reason)) {
@@ -154,7 +160,7 @@ enum cx_status cuda_backend_open(const struct cx_backend_options *options, const
     struct cuda_backend *cuda = NULL;
     char text[512];
     *backend = NULL;
-    int device = choose_device(text, sizeof text);
+    int device = choose_device(options->device, text, sizeof text);
     if (device < 0) {
         cudaError_t remembered = cudaGetLastError();
         (void)remembered;

@@ -8,8 +8,15 @@
 
 static enum cx_status print_report(const struct options *options, const struct cx_run_report *report, struct cx_error *error) {
     char documents[48], sequences[48], tokens[48], shards[48], bytes[32], seconds[32], memory[32];
-    if (options->json)
+    if (report->silent)
+        return CX_OK;
+    if (options->json && report->summary_json)
         return output_print(error, "%s", report->summary_json);
+    if (options->json)
+        return output_print(error, "{\"shards\": %" PRIu64 ", \"planned_shards\": %" PRIu64 "}\n", report->shards, report->planned_shards);
+    if (!report->joined)
+        return output_print(error, "%s: %" PRIu64 " of %" PRIu64 " shards are finished; who finishes the last one joins them\n", options->run.output,
+                            report->shards, report->planned_shards);
     write_counted(report->documents, "document", documents, sizeof documents);
     write_counted(report->sequences, "sequence", sequences, sizeof sequences);
     write_counted(report->tokens, "token", tokens, sizeof tokens);
@@ -24,6 +31,8 @@ static enum cx_status print_report(const struct options *options, const struct c
     if (status == CX_OK && options->verbose)
         status = output_print(error, "%s, peak memory %s; busy: read %.1f s, decompose %.1f s, write %.1f s\n", seconds, memory,
                               report->step_seconds[CX_STEP_READ], report->step_seconds[CX_STEP_DECOMPOSE], report->step_seconds[CX_STEP_WRITE]);
+    if (status == CX_OK && options->verbose && report->ranks > 1)
+        status = output_print(error, "%d ranks; the first to be done waited for the last for %.1f %% of the time\n", report->ranks, 100 * report->idle_share);
     return status;
 }
 

@@ -12,6 +12,8 @@ const struct command command_table[] = {
     {"verify", COMMAND_VERIFY, "DIR", "check every part of a run's folder: checksums, offsets, values, completeness", "contexture verify out", command_verify},
     {"merge", COMMAND_MERGE, "DIR", "join the finished shards of a run's folder, and their statistics, into run.h5", "contexture merge out", command_merge},
     {"info", COMMAND_INFO, "[DIR]", "describe a model, a run's folder, or without DIR this machine", "contexture info out", command_info},
+    {"slurm-script", COMMAND_SLURM_SCRIPT, NULL, "print a job script for sbatch, which runs a configuration on a cluster",
+     "contexture slurm-script --config c.yaml --model MiniLM --corpus big.jsonl.gz --out out --mpi --nodes 4 > job.sh", command_slurm_script},
     {"completion", COMMAND_COMPLETION, "SHELL", "print a completion script; SHELL is bash", "contexture completion bash", command_completion},
     {"help", COMMAND_HELP, "[COMMAND]", "explain the commands, or one of them", "contexture help run", command_help},
 };

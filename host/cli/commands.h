@@ -7,6 +7,7 @@
 CX_MUST_USE enum cx_status command_run(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_tokenize(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_plan(const struct options *options, struct outcome *outcome, struct cx_error *error);
+CX_MUST_USE enum cx_status command_slurm_script(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_verify(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_merge(const struct options *options, struct outcome *outcome, struct cx_error *error);
 CX_MUST_USE enum cx_status command_info(const struct options *options, struct outcome *outcome, struct cx_error *error);

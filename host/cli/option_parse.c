@@ -46,8 +46,9 @@ static const char *command_name_of(size_t index, char *buffer, size_t size) {
 static enum cx_status choose_command(struct command_line *line, struct cx_error *error) {
     const char *name = line->place < line->count ? line->arguments[line->place] : NULL;
     if (!name)
-        return cx_fail(error, CX_ERROR_USAGE,
-                       "no command; the commands are run, tokenize, plan, verify, merge, info, completion and help, and 'contexture help' explains them");
+        return cx_fail(
+            error, CX_ERROR_USAGE,
+            "no command; the commands are run, tokenize, plan, verify, merge, info, slurm-script, completion and help, and 'contexture help' explains them");
     line->place++;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         name = "help";

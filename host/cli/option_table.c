@@ -8,8 +8,10 @@ enum {
     CORPUS_READERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN,
     COMPUTERS = COMMAND_RUN | COMMAND_PLAN,
     REPORTERS = COMMAND_RUN | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_INFO,
-    EVERY = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_MERGE | COMMAND_INFO | COMMAND_COMPLETION | COMMAND_HELP,
+    EVERY = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_MERGE | COMMAND_INFO | COMMAND_COMPLETION | COMMAND_HELP |
+            COMMAND_SLURM_SCRIPT,
     WORKERS = COMMAND_RUN | COMMAND_TOKENIZE | COMMAND_PLAN | COMMAND_VERIFY | COMMAND_MERGE | COMMAND_INFO,
+    SLURM = COMMAND_SLURM_SCRIPT,
 };
 
 static const double most = 9e15; /* whole numbers that a double holds, and more than any corpus has */
@@ -21,17 +23,19 @@ static const char *const map_types[] = {"float32", "float16", NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
 static const char *const forward_precisions[] = {"f32", "tf32", "f16", NULL}; /* in the order of enum cx_forward_precision */
 static const char *const pair_precisions[] = {"f32", "bf16", "f16", NULL};    /* in the order of enum cx_pair_precision */
+static const char *const clusters[] = {"off", "folder", "array", "mpi", NULL}; /* in the order of enum cx_cluster_kind */
 static const char *const offset_units[] = {"char", "byte", NULL};
 
+static const char job_group[] = "Job";
 static const char input_group[] = "Input", output_group[] = "What is computed and stored", statistics_group[] = "Statistics", machine_group[] = "Machine",
                   report_group[] = "Report", general_group[] = "General";
 
 /* name, letter, type, member, default, lowest, highest, choices, the value's name, commands that take it, commands that need it, places, several values?,
    group, help */
 const struct option option_table[] = {
-    {"model", 'm', OPTION_TEXT, MEMBER(run.model), NULL, 0, 0, NULL, "DIR", CORPUS_READERS, CORPUS_READERS, PLACE_ALL, false, input_group,
+    {"model", 'm', OPTION_TEXT, MEMBER(run.model), NULL, 0, 0, NULL, "DIR", CORPUS_READERS | SLURM, CORPUS_READERS | SLURM, PLACE_ALL, false, input_group,
      "Hugging Face model directory: config.json, model.safetensors and the tokenizer's files"},
-    {"corpus", 'c', OPTION_LIST, MEMBER(corpus), NULL, 0, 0, NULL, "FILE", CORPUS_READERS, CORPUS_READERS, PLACE_ALL, true, input_group,
+    {"corpus", 'c', OPTION_LIST, MEMBER(corpus), NULL, 0, 0, NULL, "FILE", CORPUS_READERS | SLURM, CORPUS_READERS | SLURM, PLACE_ALL, true, input_group,
      "text (one document a line) or JSONL, plain, .gz or .zst; a quoted glob, or - for standard input; several may be given"},
     {"format", 0, OPTION_CHOICE, MEMBER(run.corpus.format), "auto", 0, 0, formats, NULL, CORPUS_READERS, 0, PLACE_ALL, false, input_group,
      "format of the corpus; auto goes by the file's name"},
@@ -60,10 +64,12 @@ const struct option option_table[] = {
     {"window-stride", 0, OPTION_COUNT, MEMBER(run.window_stride), "0", 0, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, input_group,
      "tokens that neighbouring windows share; 0: a quarter of a window"},
 
-    {"out", 'o', OPTION_TEXT, MEMBER(run.output), NULL, 0, 0, NULL, "DIR", COMPUTERS, COMMAND_RUN, PLACE_ALL, false, output_group,
+    {"out", 'o', OPTION_TEXT, MEMBER(run.output), NULL, 0, 0, NULL, "DIR", COMPUTERS | SLURM, COMMAND_RUN | SLURM, PLACE_ALL, false, output_group,
      "folder of the results; a second run on the same folder goes on where the first stopped"},
     {"shard-size", 0, OPTION_COUNT, MEMBER(run.shard_size), "1000", 1, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
      "documents a part file holds: the unit of resumption"},
+    {"shard-work", 0, OPTION_COUNT, MEMBER(run.shard_work), "16000000", 0, most, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "pairs of tokens (squares of lengths, summed) at which a part ends before, so that parts are even in work; lengths are estimated from bytes; 0: no bound"},
     {"stages", 0, OPTION_STAGES, MEMBER(run.maps), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
      "maps to store: all, none, or some of attn_weight, attn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln"},
     {"layers", 0, OPTION_TEXT, MEMBER(run.layers), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
@@ -107,8 +113,29 @@ const struct option option_table[] = {
      "tokens that are computed together; a longer sequence is a batch of its own"},
     {"window-memory", 0, OPTION_BYTES, MEMBER(run.window_memory), "16M", 1, most, NULL, "BYTES", COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "results held before they are written; twice as much is needed (on a GPU three times), and at least one sequence's"},
+    {"cluster", 0, OPTION_CHOICE, MEMBER(run.cluster), "off", 0, 0, clusters, NULL, COMMAND_RUN, 0, PLACE_ALL, false, machine_group,
+     "share the work on one folder: folder, any processes that see it, each claiming parts; array, the tasks of a Slurm job array; mpi, the ranks of a job"},
+    {"patience", 0, OPTION_NUMBER, MEMBER(run.patience), "30", 1, 3600, NULL, "SECONDS", COMMAND_RUN, 0, PLACE_ALL, false, machine_group,
+     "with --cluster: how long another process may give no sign of life before it counts as dead"},
     {"gflops", 0, OPTION_NUMBER, MEMBER(gflops), "0", 0, 1e9, NULL, "RATE", COMMAND_PLAN, 0, PLACE_ALL, false, machine_group,
      "matrix product rate to estimate the time with, in GFLOP/s; 0: measure it"},
+
+    {"array", 0, OPTION_COUNT, MEMBER(slurm.array), "0", 0, 1e6, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group,
+     "a job array of N tasks, each with every N-th part; needs no MPI"},
+    {"mpi", 0, OPTION_FLAG, MEMBER(slurm.mpi), "false", 0, 0, NULL, NULL, SLURM, 0, PLACE_FLAG, false, job_group,
+     "one job of many ranks, to which rank 0 hands out parts; without --array and --mpi a job of one task"},
+    {"nodes", 0, OPTION_COUNT, MEMBER(slurm.nodes), "1", 1, 1e5, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group, "with --mpi: nodes of the job"},
+    {"tasks-per-node", 0, OPTION_COUNT, MEMBER(slurm.tasks_per_node), "1", 1, 1e4, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group,
+     "with --mpi: ranks on a node; as many as --gpus-per-node, if that is given"},
+    {"cpus-per-task", 0, OPTION_COUNT, MEMBER(slurm.cores), "1", 1, 1e4, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group, "cores of a rank or task"},
+    {"gpus-per-node", 0, OPTION_COUNT, MEMBER(slurm.gpus), "0", 0, 64, NULL, "N", SLURM, 0, PLACE_FLAG, false, job_group, "GPUs of a node; 0: none"},
+    {"time", 0, OPTION_TEXT, MEMBER(slurm.time), "04:00:00", 0, 0, NULL, "LIMIT", SLURM, 0, PLACE_FLAG, false, job_group,
+     "the job's limit; it is put back into the queue when that comes near"},
+    {"warning", 0, OPTION_COUNT, MEMBER(slurm.warning_seconds), "120", 1, 65535, NULL, "SECONDS", SLURM, 0, PLACE_FLAG, false, job_group,
+     "how long before the limit the program is told to stop"},
+    {"partition", 0, OPTION_TEXT, MEMBER(slurm.partition), NULL, 0, 0, NULL, "NAME", SLURM, 0, PLACE_FLAG, false, job_group, "the cluster's partition"},
+    {"memory", 0, OPTION_TEXT, MEMBER(slurm.memory), NULL, 0, 0, NULL, "SIZE", SLURM, 0, PLACE_FLAG, false, job_group, "memory of a node, as 16G"},
+    {"job-name", 0, OPTION_TEXT, MEMBER(slurm.job_name), "contexture", 0, 0, NULL, "NAME", SLURM, 0, PLACE_FLAG, false, job_group, "name of the job"},
 
     {"offsets", 0, OPTION_CHOICE, MEMBER(offsets), "char", 0, 0, offset_units, NULL, COMMAND_TOKENIZE, 0, PLACE_ALL, false, report_group,
      "unit of the offsets"},
@@ -123,7 +150,7 @@ const struct option option_table[] = {
     {"profile", 0, OPTION_FLAG, MEMBER(run.profile), "false", 0, 0, NULL, NULL, COMMAND_RUN, 0, PLACE_ALL, false, report_group,
      "time every operation and step: profile.json in the folder of the results, and a table on standard error"},
 
-    {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS, 0, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,
+    {"config", 0, OPTION_TEXT, MEMBER(config), NULL, 0, 0, NULL, "FILE", WORKERS | SLURM, SLURM, PLACE_FLAG | PLACE_ENVIRONMENT, false, general_group,
      "YAML file with options, as shard_size: 1000"},
     {"dump-config", 0, OPTION_FLAG, MEMBER(dump_config), "false", 0, 0, NULL, NULL, WORKERS, 0, PLACE_FLAG, false, general_group,
      "print the options in effect as YAML, and do nothing"},

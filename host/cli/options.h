@@ -22,7 +22,8 @@ enum {
     COMMAND_INFO = 16,
     COMMAND_COMPLETION = 32,
     COMMAND_HELP = 64,
-    COMMAND_MERGE = 128
+    COMMAND_MERGE = 128,
+    COMMAND_SLURM_SCRIPT = 256
 };
 
 struct options;
@@ -98,6 +99,12 @@ struct options {
     bool json, quiet, verbose, dump_config, help, manual, version;
     int offsets; /* 0: characters, 1: bytes */
     double gflops, completeness_bound;
+    struct slurm_options {
+        uint64_t array; /* tasks of a job array; 0: none */
+        bool mpi;
+        uint64_t nodes, tasks_per_node, cores, gpus, warning_seconds;
+        const char *time, *partition, *memory, *job_name;
+    } slurm;
     struct text_list owned;
 };
 

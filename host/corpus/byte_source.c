@@ -54,6 +54,15 @@ uint64_t cx_raw_input_offset(const struct cx_raw_input *input) {
     return input->read - (input->end - input->begin);
 }
 
+bool cx_raw_input_wants_start(const struct cx_raw_input *input) {
+    return input->sink && cx_raw_input_offset(input) - input->latest_start >= input->sink->spacing;
+}
+
+enum cx_status cx_raw_input_tell_start(struct cx_raw_input *input, struct cx_decoder_start *start, struct cx_error *error) {
+    start->offset = input->latest_start = cx_raw_input_offset(input);
+    return input->sink->found(input->sink->context, start, error);
+}
+
 static enum cx_status open_descriptor(struct cx_raw_input *input, const char *path, struct cx_error *error) {
     if (strcmp(path, "-") == 0) {
         input->path = "standard input";
@@ -87,7 +96,7 @@ static enum cx_status choose_decoder(struct cx_byte_source *source, struct cx_er
     return CX_OK;
 }
 
-enum cx_status cx_byte_source_open(const char *path, struct cx_byte_source **source, struct cx_error *error) {
+enum cx_status cx_byte_source_open(const char *path, const struct cx_start_sink *sink, struct cx_byte_source **source, struct cx_error *error) {
     struct cx_byte_source *opened;
     *source = NULL;
     enum cx_status status = cx_allocate(1, sizeof *opened, "an input file", &opened, error);
@@ -95,6 +104,7 @@ enum cx_status cx_byte_source_open(const char *path, struct cx_byte_source **sou
         return status;
     opened->input.descriptor = -1;
     opened->input.capacity = block_bytes;
+    opened->input.sink = sink;
     status = cx_allocate(1, block_bytes, "an input file's buffer", &opened->input.data, error);
     if (status == CX_OK)
         status = open_descriptor(&opened->input, path, error);
@@ -140,9 +150,57 @@ static enum cx_status read_plain(struct cx_raw_input *input, char *buffer, size_
 
 enum cx_status cx_byte_source_read(struct cx_byte_source *source, char *buffer, size_t capacity, size_t *count, struct cx_error *error) {
     *count = 0;
-    if (source->decoder)
-        return source->decoder->read(source->decoder_state, &source->input, (unsigned char *)buffer, capacity, count, error);
-    return read_plain(&source->input, buffer, capacity, count, error);
+    if (!source->decoder)
+        return read_plain(&source->input, buffer, capacity, count, error);
+    enum cx_status status = source->decoder->read(source->decoder_state, &source->input, (unsigned char *)buffer, capacity, count, error);
+    source->input.decoded += *count;
+    return status;
+}
+
+/* Nothing that was read ahead counts any more. */
+static enum cx_status move_to(struct cx_raw_input *input, uint64_t offset, struct cx_error *error) {
+    if (offset > INT64_MAX || lseek(input->descriptor, (off_t)offset, SEEK_SET) < 0)
+        return cx_fail_errno(error, "go to a place in", input->path);
+    input->begin = input->end = 0;
+    input->read = offset;
+    input->at_end = false;
+    return CX_OK;
+}
+
+static enum cx_status begin_at(struct cx_byte_source *source, const struct cx_decoder_start *start, struct cx_error *error) {
+    struct cx_raw_input *input = &source->input;
+    if (start->offset == 0 || (start->window_length > 0 && !source->decoder->enter))
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: a place to begin at that its format does not have", input->path);
+    enum cx_status status = move_to(input, start->offset - (start->bits > 0 ? 1 : 0), error);
+    if (status == CX_OK)
+        status = cx_raw_input_fill(input, error);
+    if (status == CX_OK && start->window_length > 0)
+        status = source->decoder->enter(source->decoder_state, input, start, error);
+    input->decoded = start->decoded;
+    return status;
+}
+
+/* Decompresses and drops what lies between the place where decompression could begin and the text that is wanted. */
+static enum cx_status pass_over(struct cx_byte_source *source, uint64_t offset, struct cx_error *error) {
+    char *block = NULL;
+    enum cx_status status = cx_allocate(1, block_bytes, "a block of an input file", &block, error);
+    while (status == CX_OK && source->input.decoded < offset) {
+        uint64_t missing = offset - source->input.decoded;
+        size_t count;
+        status = cx_byte_source_read(source, block, missing < block_bytes ? (size_t)missing : block_bytes, &count, error);
+        if (status == CX_OK && count == 0)
+            status =
+                cx_fail(error, CX_ERROR_CONFLICT, "%s: the text ends before the place that the plan of shards names; the file has changed", source->input.path);
+    }
+    free(block);
+    return status;
+}
+
+enum cx_status cx_byte_source_go(struct cx_byte_source *source, uint64_t offset, const struct cx_decoder_start *start, struct cx_error *error) {
+    if (!source->decoder)
+        return move_to(&source->input, offset, error);
+    enum cx_status status = start && start->decoded <= offset ? begin_at(source, start, error) : CX_OK;
+    return status == CX_OK ? pass_over(source, offset, error) : status;
 }
 
 const char *cx_byte_source_path(const struct cx_byte_source *source) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "byte_source.h"
 #include "contexture/memory.h"
 #include "document_json.h"
 #include "line_reader.h"
@@ -21,6 +22,8 @@ struct cx_corpus {
     struct cx_json_lines json;
     char *fields[5];    /* the copies that `json` borrows */
     char id_digits[24]; /* a document's number as its id */
+    struct cx_start_sink sink;
+    struct cx_corpus_watcher watcher;
 };
 
 /* "words" and "words_pair". */
@@ -89,7 +92,8 @@ static enum cx_status next_line(struct cx_corpus *corpus, bool want_hash, struct
     while (corpus->source < corpus->sources.count) {
         enum cx_status status = CX_OK;
         if (!corpus->reader)
-            status = cx_line_reader_open(corpus->sources.items[corpus->source].path, corpus->longest_line, &corpus->reader, error);
+            status = cx_line_reader_open(corpus->sources.items[corpus->source].path, corpus->longest_line, corpus->watcher.found ? &corpus->sink : NULL,
+                                         &corpus->reader, error);
         if (status == CX_OK)
             status = cx_line_reader_next(corpus->reader, want_hash, line, error);
         if (status == CX_OK && line->blank)
@@ -133,22 +137,36 @@ static void describe(struct cx_corpus *corpus, const struct cx_line *line, struc
         .id = corpus->id_digits,
         .id_length = length > 0 ? (size_t)length : 0,
         .content_hash = line->hash,
+        .line_bytes = line->bytes,
     };
 }
 
-enum cx_status cx_corpus_next(struct cx_corpus *corpus, struct cx_document *document, struct cx_error *error) {
-    struct cx_line line;
+/* The next document's line, and what can be said of it without looking into it. */
+static enum cx_status next_document(struct cx_corpus *corpus, struct cx_line *line, struct cx_document *document, struct cx_error *error) {
     *document = (struct cx_document){0};
     enum cx_status status = pass_over_until(corpus, corpus->first, error);
     if (status == CX_OK && corpus->number >= corpus->end)
         status = CX_END;
     if (status == CX_OK)
-        status = next_line(corpus, true, &line, error);
+        status = next_line(corpus, true, line, error);
+    if (status != CX_OK)
+        return status;
+    describe(corpus, line, document);
+    corpus->number++;
+    return CX_OK;
+}
+
+enum cx_status cx_corpus_next_line(struct cx_corpus *corpus, struct cx_document *document, struct cx_error *error) {
+    struct cx_line line;
+    return next_document(corpus, &line, document, error);
+}
+
+enum cx_status cx_corpus_next(struct cx_corpus *corpus, struct cx_document *document, struct cx_error *error) {
+    struct cx_line line;
+    enum cx_status status = next_document(corpus, &line, document, error);
     if (status != CX_OK)
         return status;
     const struct cx_source *source = &corpus->sources.items[corpus->source];
-    describe(corpus, &line, document);
-    corpus->number++;
     if (line.too_long)
         return cx_fail(error, CX_ERROR_DOCUMENT, "%s:%" PRIu64 ": the line is longer than %zu bytes, the longest allowed", source->path, line.number,
                        corpus->longest_line);
@@ -191,4 +209,54 @@ uint64_t cx_corpus_bytes_total(const struct cx_corpus *corpus) {
         total += corpus->sources.items[k].bytes;
     }
     return total;
+}
+
+/* --- places --- */
+
+bool cx_corpus_has_places(const struct cx_corpus *corpus) {
+    for (size_t k = 0; k < corpus->sources.count; k++)
+        if (!corpus->sources.items[k].regular)
+            return false;
+    return true;
+}
+
+enum cx_status cx_corpus_find_place(struct cx_corpus *corpus, struct cx_corpus_place *place, struct cx_error *error) {
+    enum cx_status status = pass_over_until(corpus, corpus->first, error);
+    *place = (struct cx_corpus_place){.number = corpus->number, .source = corpus->source};
+    if (corpus->reader) {
+        place->line = cx_line_reader_lines(corpus->reader);
+        place->offset = cx_line_reader_offset(corpus->reader);
+    }
+    return status;
+}
+
+enum cx_status cx_corpus_go(struct cx_corpus *corpus, const struct cx_corpus_place *place, const struct cx_corpus_checkpoint *checkpoint,
+                            struct cx_error *error) {
+    if (place->source >= corpus->sources.count)
+        return cx_fail(error, CX_ERROR_CONFLICT, "the plan of shards names file %zu of the corpus, which has %zu", place->source, corpus->sources.count);
+    cx_line_reader_close(corpus->reader);
+    corpus->reader = NULL;
+    corpus->source = place->source;
+    corpus->number = place->number;
+    corpus->bytes_closed = 0;
+    for (size_t k = 0; k < place->source; k++)
+        corpus->bytes_closed += corpus->sources.items[k].bytes;
+    if (place->offset == 0)
+        return CX_OK;
+    struct cx_decoder_start start = {0};
+    if (checkpoint)
+        start = (struct cx_decoder_start){checkpoint->compressed, checkpoint->offset, checkpoint->bits, checkpoint->window, checkpoint->window_length};
+    return cx_line_reader_open_at(corpus->sources.items[place->source].path, corpus->longest_line, place->offset, place->line, checkpoint ? &start : NULL,
+                                  &corpus->reader, error);
+}
+
+static enum cx_status tell_watcher(void *context, const struct cx_decoder_start *start, struct cx_error *error) {
+    struct cx_corpus *corpus = context;
+    const struct cx_corpus_checkpoint checkpoint = {corpus->source, start->decoded, start->offset, start->bits, start->window, start->window_length};
+    return corpus->watcher.found(corpus->watcher.context, &checkpoint, error);
+}
+
+void cx_corpus_watch(struct cx_corpus *corpus, const struct cx_corpus_watcher *watcher) {
+    corpus->watcher = *watcher;
+    corpus->sink = (struct cx_start_sink){watcher->spacing, tell_watcher, corpus};
 }

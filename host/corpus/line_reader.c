@@ -20,6 +20,7 @@ struct cx_line_reader {
     size_t longest_line;
     uint64_t lines;   /* given so far */
     uint64_t decoded; /* bytes that the source has given so far */
+    uint64_t origin;  /* bytes of the text before the first of them */
     bool at_end;
     struct cx_error fault; /* why the source cannot be read any further; status CX_OK: nothing is wrong */
 };
@@ -88,6 +89,7 @@ static enum cx_status pass_long_line(struct cx_line_reader *reader, bool want_ha
         if (want_hash)
             (void)XXH3_64bits_update(hash, text, piece);
         line->blank = line->blank && is_blank(text, piece);
+        line->bytes += piece;
         reader->begin += piece + (*found ? 1 : 0);
         reader->searched = 0;
         if (*found || reader->at_end)
@@ -131,6 +133,7 @@ enum cx_status cx_line_reader_next(struct cx_line_reader *reader, bool want_hash
     } else {
         line->text = text;
         line->length = content;
+        line->bytes = length;
         line->blank = is_blank(text, content);
         line->hash = want_hash ? XXH3_64bits(text, length) : 0;
         reader->begin += length + (found ? 1 : 0);
@@ -153,22 +156,49 @@ static enum cx_status look_at_beginning(struct cx_line_reader *reader, struct cx
     return status;
 }
 
-enum cx_status cx_line_reader_open(const char *path, size_t longest_line, struct cx_line_reader **reader, struct cx_error *error) {
-    struct cx_line_reader *opened;
-    *reader = NULL;
-    enum cx_status status = cx_allocate(1, sizeof *opened, "a line reader", &opened, error);
+static enum cx_status create(const char *path, size_t longest_line, const struct cx_start_sink *sink, struct cx_line_reader **reader, struct cx_error *error) {
+    enum cx_status status = cx_allocate(1, sizeof **reader, "a line reader", reader, error);
     if (status != CX_OK)
         return status;
-    opened->longest_line = longest_line < SIZE_MAX / 4 ? longest_line : SIZE_MAX / 4; /* so that sums with it cannot overflow */
-    status = cx_byte_source_open(path, &opened->source, error);
+    (*reader)->longest_line = longest_line < SIZE_MAX / 4 ? longest_line : SIZE_MAX / 4; /* so that sums with it cannot overflow */
+    return cx_byte_source_open(path, sink, &(*reader)->source, error);
+}
+
+static enum cx_status created(enum cx_status status, struct cx_line_reader *opened, struct cx_line_reader **reader) {
+    *reader = status == CX_OK ? opened : NULL;
+    if (status != CX_OK)
+        cx_line_reader_close(opened);
+    return status;
+}
+
+enum cx_status cx_line_reader_open(const char *path, size_t longest_line, const struct cx_start_sink *sink, struct cx_line_reader **reader,
+                                   struct cx_error *error) {
+    struct cx_line_reader *opened = NULL;
+    enum cx_status status = create(path, longest_line, sink, &opened, error);
     if (status == CX_OK)
         status = look_at_beginning(opened, error);
-    if (status != CX_OK) {
-        cx_line_reader_close(opened);
-        return status;
+    return created(status, opened, reader);
+}
+
+enum cx_status cx_line_reader_open_at(const char *path, size_t longest_line, uint64_t offset, uint64_t lines, const struct cx_decoder_start *start,
+                                      struct cx_line_reader **reader, struct cx_error *error) {
+    struct cx_line_reader *opened = NULL;
+    enum cx_status status = create(path, longest_line, NULL, &opened, error);
+    if (status == CX_OK)
+        status = cx_byte_source_go(opened->source, offset, start, error);
+    if (status == CX_OK) {
+        opened->origin = offset;
+        opened->lines = lines;
     }
-    *reader = opened;
-    return CX_OK;
+    return created(status, opened, reader);
+}
+
+uint64_t cx_line_reader_offset(const struct cx_line_reader *reader) {
+    return reader->origin + reader->decoded - (reader->end - reader->begin);
+}
+
+uint64_t cx_line_reader_lines(const struct cx_line_reader *reader) {
+    return reader->lines;
 }
 
 void cx_line_reader_close(struct cx_line_reader *reader) {

@@ -14,6 +14,7 @@
 struct cx_line {
     const char *text; /* NULL if too_long */
     size_t length;
+    uint64_t bytes;  /* in the file, without the LF; also of a line that is too long */
     uint64_t number; /* from 1 */
     uint64_t hash;   /* XXH3-64 of the bytes before the LF; 0 if not asked for */
     bool too_long;   /* the reader went on to its end without keeping it */
@@ -23,7 +24,14 @@ struct cx_line {
 struct cx_line_reader;
 
 /* Opens the file and looks at its beginning: drops a byte order mark, refuses what is no text (archives, UTF-16, tables). */
-CX_MUST_USE enum cx_status cx_line_reader_open(const char *path, size_t longest_line, struct cx_line_reader **reader, struct cx_error *error);
+struct cx_start_sink;
+CX_MUST_USE enum cx_status cx_line_reader_open(const char *path, size_t longest_line, const struct cx_start_sink *sink, struct cx_line_reader **reader,
+                                               struct cx_error *error);
+
+/* Opens it at byte `offset` of its text, where a line begins that `lines` others come before; see cx_byte_source_go(). */
+struct cx_decoder_start;
+CX_MUST_USE enum cx_status cx_line_reader_open_at(const char *path, size_t longest_line, uint64_t offset, uint64_t lines, const struct cx_decoder_start *start,
+                                                  struct cx_line_reader **reader, struct cx_error *error);
 void cx_line_reader_close(struct cx_line_reader *reader); /* NULL is allowed */
 
 /*
@@ -31,6 +39,10 @@ void cx_line_reader_close(struct cx_line_reader *reader); /* NULL is allowed */
  * error says how many they were; the same error comes again from every further call.
  */
 CX_MUST_USE enum cx_status cx_line_reader_next(struct cx_line_reader *reader, bool want_hash, struct cx_line *line, struct cx_error *error);
+
+/* Where the next line begins: bytes of the text and lines before it. */
+uint64_t cx_line_reader_offset(const struct cx_line_reader *reader);
+uint64_t cx_line_reader_lines(const struct cx_line_reader *reader);
 
 uint64_t cx_line_reader_bytes_read(const struct cx_line_reader *reader);
 

@@ -88,6 +88,12 @@ static enum cx_status zstd_read(void *state_pointer, struct cx_raw_input *input,
             continue;
         }
         if (!state->inside) {
+            struct cx_decoder_start start = {.decoded = input->decoded};
+            if (cx_raw_input_wants_start(input)) {
+                enum cx_status status = cx_raw_input_tell_start(input, &start, error);
+                if (status != CX_OK)
+                    return status;
+            }
             state->inside = true;
             state->out_bytes = 0;
             state->frame++;

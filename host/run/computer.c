@@ -134,6 +134,7 @@ enum cx_status computer_advance(struct computer *computer, struct cx_error *erro
 
 void computer_begin(struct computer *computer, const struct cx_backend *backend) {
     computer->buffer_count = backend->reads_ahead > 0 ? most_result_buffers : most_result_buffers - 1;
+    computer->windows_begun = computer->windows_ended = 0;
 }
 
 void computer_free(struct computer *computer) {

@@ -86,6 +86,7 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         {"program_version", json_string(CX_VERSION)},
         {"seed", masked ? json_integer((json_int_t)settings->seed) : json_null()},
         {"shard_size", json_integer((json_int_t)settings->shard_size)},
+        {"shard_work", json_integer((json_int_t)settings->shard_work)},
         {"skip", json_integer((json_int_t)settings->corpus.skip)},
         {"stages", names_of(settings->maps)},
         {"text_field", json_string(settings->corpus.text_field)},

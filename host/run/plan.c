@@ -87,11 +87,20 @@ static enum cx_status count_sequence(const struct setup *setup, const struct cx_
     return CX_OK;
 }
 
+/* The last shard has what is left over, so it does not count among the smallest. */
+static void note_work(struct cx_plan *plan, uint64_t work, uint64_t *previous) {
+    if (plan->shards > 1 && (plan->least_work == 0 || *previous < plan->least_work))
+        plan->least_work = *previous;
+    plan->most_work = work > plan->most_work ? work : plan->most_work;
+    *previous = work;
+}
+
 static enum cx_status count_corpus(const struct setup *setup, const struct cx_run_observer *observer, struct cx_plan *plan, struct cx_error *error) {
     const struct cx_store_options options = setup_store_options(setup);
     struct reader reader = {.setup = setup, .observer = observer};
     struct window window = {0};
     struct lengths lengths = {0};
+    uint64_t previous_work = 0;
     enum cx_status status;
     while ((status = reader_next(&reader, &window, error)) == CX_OK) {
         for (size_t k = 0; k < window.sequences.count && status == CX_OK; k++)
@@ -103,6 +112,7 @@ static enum cx_status count_corpus(const struct setup *setup, const struct cx_ru
             plan->skipped += window.skipped;
             plan->bytes += cx_store_bytes(&options, lengths.items, lengths.count);
             plan->shards++;
+            note_work(plan, window.work, &previous_work);
             lengths.count = 0;
         }
     }
@@ -122,7 +132,7 @@ enum cx_status cx_plan(const struct cx_run_settings *settings, double gflops, co
         return status;
     status = count_corpus(&setup, observer, plan, error);
     if (status == CX_OK)
-        status = setup_open_backend(&setup, &backend, error);
+        status = setup_open_backend(&setup, 0, &backend, error);
     if (status == CX_OK)
         backend->operations->describe(backend, plan->backend, sizeof plan->backend);
     plan->gflops = gflops;

@@ -39,14 +39,6 @@ void window_free(struct window *window) {
     memset(window, 0, sizeof *window);
 }
 
-/* A chain, so that the order counts: the finisher of splitmix64 over the sum so far and the next line's hash. */
-static uint64_t hash_line(uint64_t sum, uint64_t line_hash) {
-    uint64_t mixed = (sum ^ line_hash) + 0x9e3779b97f4a7c15u;
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
-    return mixed ^ (mixed >> 31);
-}
-
 static bool stop_is_wanted(const struct reader *reader) {
     return reader->observer && reader->observer->stop && reader->observer->stop(reader->observer->context);
 }
@@ -57,14 +49,41 @@ static enum cx_status read_document(struct reader *reader, struct cx_document *d
         return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal");
     enum cx_status status = cx_corpus_next(reader->setup->corpus, document, error);
     if (status == CX_OK || status == CX_ERROR_DOCUMENT) {
-        reader->shard_documents++;
-        reader->shard_hash = hash_line(reader->shard_hash, document->content_hash);
+        if (reader->cut.documents == 0)
+            reader->first_document = document->number;
+        reader->shard_ends = cx_shard_cut_add(&reader->cut, &reader->setup->rule, document);
+        if (reader->source && reader->cut.documents == reader->range.documents)
+            reader->shard_ends = true; /* the corpus' last shard ends without the rule */
     }
     return status;
 }
 
 static void begin_shard(struct reader *reader) {
-    reader->shard_documents = reader->shard_skipped = reader->shard_stripped = reader->shard_hash = 0;
+    reader->cut = (struct cx_shard_cut){0};
+    reader->shard_skipped = reader->shard_stripped = 0;
+    reader->shard_ends = false;
+}
+
+static enum cx_status fail_changed(const struct reader *reader, uint64_t documents, struct cx_error *error) {
+    return cx_fail(error, CX_ERROR_CONFLICT,
+                   "%s: shard %llu was made of %llu documents with other contents than the corpus has there now (%llu documents); "
+                   "restore the corpus, or choose another --out",
+                   reader->setup->settings->output, (unsigned long long)reader->shard, (unsigned long long)documents,
+                   (unsigned long long)reader->cut.documents);
+}
+
+/* With a source: what the plan knows of the shard must be what was read. */
+static enum cx_status check_against_plan(const struct reader *reader, struct cx_error *error) {
+    const bool same = reader->cut.documents == reader->range.documents && reader->cut.content_hash == reader->range.content_hash;
+    return !reader->source || same ? CX_OK : fail_changed(reader, reader->range.documents, error);
+}
+
+static enum cx_status begin_shard_of_source(struct reader *reader, struct cx_error *error) {
+    enum cx_status status = reader->source->next(reader->source->context, &reader->range, error);
+    reader->shard = reader->range.shard;
+    reader->ended = status == CX_END;
+    begin_shard(reader);
+    return status == CX_END ? CX_OK : status;
 }
 
 /* Reads over the documents of finished shards and sees that they are the ones that the parts were made of. */
@@ -72,18 +91,14 @@ static enum cx_status pass_finished_shards(struct reader *reader, struct cx_erro
     struct cx_part_summary summary;
     while (reader->finished && reader->finished->find(reader->finished->context, reader->shard, &summary)) {
         enum cx_status status = CX_OK;
-        while (reader->shard_documents < reader->setup->settings->shard_size && status != CX_END) {
+        while (!reader->shard_ends && status != CX_END) {
             struct cx_document document;
             status = read_document(reader, &document, error);
             if (status != CX_OK && status != CX_END && status != CX_ERROR_DOCUMENT)
                 return status;
         }
-        if (reader->shard_documents != summary.documents || reader->shard_hash != summary.content_hash)
-            return cx_fail(error, CX_ERROR_CONFLICT,
-                           "%s: shard %llu was made of %llu documents with other contents than the corpus has there now (%llu documents); "
-                           "restore the corpus, or choose another --out",
-                           reader->setup->settings->output, (unsigned long long)reader->shard, (unsigned long long)summary.documents,
-                           (unsigned long long)reader->shard_documents);
+        if (reader->cut.documents != summary.documents || reader->cut.content_hash != summary.content_hash)
+            return fail_changed(reader, summary.documents, error);
         reader->finished->passed(reader->finished->context, &summary);
         reader->ended = status == CX_END;
         reader->shard++;
@@ -163,14 +178,14 @@ static enum cx_status drain_backlog(struct reader *reader, struct window *window
 }
 
 static void close_window(struct reader *reader, struct window *window, bool last) {
-    const struct cx_run_settings *settings = reader->setup->settings;
     window->shard = reader->shard;
-    window->first_document = settings->corpus.skip + reader->shard * settings->shard_size;
+    window->first_document = reader->first_document;
     window->last = last;
-    window->documents = reader->shard_documents;
+    window->documents = reader->cut.documents;
     window->skipped = reader->shard_skipped;
     window->stripped = reader->shard_stripped;
-    window->content_hash = reader->shard_hash;
+    window->content_hash = reader->cut.content_hash;
+    window->work = reader->cut.pairs;
     window->bytes_end = reader->backlog_taken < reader->backlog.count ? reader->document_begin : cx_corpus_bytes_read(reader->setup->corpus);
     if (last) {
         reader->shard++;
@@ -184,15 +199,17 @@ enum cx_status reader_next(struct reader *reader, struct window *window, struct 
     cx_sequence_list_clear(&window->sequences);
     skipped_list_clear(&window->left_out);
     window->is_large = false;
-    if (reader->shard_documents == 0 && !reader->ended)
-        status = pass_finished_shards(reader, error);
+    if (reader->cut.documents == 0 && !reader->ended)
+        status = reader->source ? begin_shard_of_source(reader, error) : pass_finished_shards(reader, error);
     window->bytes_begin = reader->backlog_taken < reader->backlog.count ? reader->document_begin : cx_corpus_bytes_read(reader->setup->corpus);
     while (status == CX_OK) {
         bool full;
         status = drain_backlog(reader, window, &bytes, &tokens, &full, error);
         if (status != CX_OK)
             break;
-        if (full || reader->shard_documents == reader->setup->settings->shard_size) {
+        if (full || reader->shard_ends) {
+            if (!full && (status = check_against_plan(reader, error)) != CX_OK)
+                return status;
             close_window(reader, window, !full);
             return CX_OK;
         }
@@ -200,7 +217,9 @@ enum cx_status reader_next(struct reader *reader, struct window *window, struct 
     }
     if (status == CX_END) {
         reader->ended = true;
-        if (reader->shard_documents > 0) {
+        if (reader->cut.documents > 0) {
+            if ((status = check_against_plan(reader, error)) != CX_OK)
+                return status;
             close_window(reader, window, true);
             return CX_OK;
         }

@@ -20,6 +20,7 @@ struct window {
     uint64_t documents;              /* read, skipped ones included */
     uint64_t skipped, stripped;      /* documents */
     uint64_t content_hash;           /* of the documents' lines in order */
+    uint64_t work;                   /* estimated pairs of tokens */
     bool is_large;                   /* one sequence whose results are more than --window-memory */
     uint64_t bytes_begin, bytes_end; /* of the corpus, before and behind the window */
     struct cx_sequence_list sequences;
@@ -36,14 +37,25 @@ struct finished_shards {
     void (*passed)(void *context, const struct cx_part_summary *summary);
 };
 
+/* Which shards to read, in which order. */
+struct shard_source {
+    void *context;
+    /* The next one, to whose first document the corpus is taken. CX_END: there is none. */
+    enum cx_status (*next)(void *context, struct cx_shard_range *range, struct cx_error *error);
+};
+
 struct reader {
     const struct setup *setup;
     const struct cx_run_observer *observer;
     const struct finished_shards *finished; /* NULL: none is */
+    const struct shard_source *source;      /* NULL: all, as they come, without those that are finished */
+    struct cx_shard_range range;            /* what the source said of the shard at hand */
     struct cx_encoding scratch;
     struct cx_sequence_list backlog; /* sequences of the latest document */
     size_t backlog_taken;
-    uint64_t shard, shard_documents, shard_skipped, shard_stripped, shard_hash;
+    uint64_t shard, first_document, shard_skipped, shard_stripped;
+    struct cx_shard_cut cut;
+    bool shard_ends;         /* behind the latest document */
     uint64_t document_begin; /* bytes of the corpus before the document in the backlog */
     bool ended;
 };

@@ -106,6 +106,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
     }
     setup->sequence_options.labels = setup->labels;
     setup->vector_stages = setup->vector_layer_count > 0 ? settings->vector_stages : 0;
+    setup->rule = (struct cx_shard_rule){settings->shard_size, settings->shard_work, setup->sequence_options};
     setup->threads = settings->threads > 0 ? (int)settings->threads : usable_cores();
     setup->layout = (struct cx_result_layout){
         .model_layers = setup->config.layers,
@@ -132,11 +133,12 @@ void setup_close(struct setup *setup) {
     memset(setup, 0, sizeof *setup);
 }
 
-enum cx_status setup_open_backend(const struct setup *setup, struct cx_backend **backend, struct cx_error *error) {
+enum cx_status setup_open_backend(const struct setup *setup, int device, struct cx_backend **backend, struct cx_error *error) {
     const struct cx_run_settings *settings = setup->settings;
     const struct cx_backend_options options = {
         .kind = settings->backend,
         .threads = setup->threads,
+        .device = device,
         .forward_precision = settings->forward_precision,
         .pair_precision = settings->pair_precision,
     };

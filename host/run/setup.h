@@ -3,6 +3,7 @@
 #define CONTEXTURE_RUN_SETUP_H
 
 #include "contexture/run.h"
+#include "contexture/shard_plan.h"
 #include "contexture/window.h"
 
 struct setup {
@@ -12,6 +13,7 @@ struct setup {
     struct cx_corpus *corpus;
     struct cx_label_table *labels; /* of the corpus' annotations; NULL if it cannot have any */
     struct cx_sequence_options sequence_options;
+    struct cx_shard_rule rule;
     bool *layers, *vector_layers;                 /* [config.layers]: marked */
     size_t *layer_numbers, *vector_layer_numbers; /* rising */
     size_t layer_count, vector_layer_count;
@@ -27,8 +29,8 @@ CX_MUST_USE enum cx_status setup_open(struct setup *setup, const struct cx_run_s
                                       struct cx_error *error);
 void setup_close(struct setup *setup);
 
-/* The backend that the settings ask for. */
-CX_MUST_USE enum cx_status setup_open_backend(const struct setup *setup, struct cx_backend **backend, struct cx_error *error);
+/* The backend that the settings ask for, on the usable GPU of that number if it has one. */
+CX_MUST_USE enum cx_status setup_open_backend(const struct setup *setup, int device, struct cx_backend **backend, struct cx_error *error);
 
 /* The part of the store's options that the setup knows: all but fingerprints, backend and version. */
 struct cx_stats_options setup_stats_options(const struct setup *setup);

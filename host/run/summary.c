@@ -1,9 +1,11 @@
 #include "summary.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "contexture/file.h"
 #include "contexture/tokenizer.h"
@@ -93,6 +95,34 @@ cleanup:
     free(path);
     free(text);
     json_decref(summary);
+    return status;
+}
+
+enum cx_status summary_read(const struct setup *setup, struct cx_run_report *report, struct cx_error *error) {
+    static const size_t largest = (size_t)1 << 28;
+    char *path = NULL;
+    size_t length;
+    enum cx_status status = cx_path_join(setup->settings->output, "summary.json", &path, error);
+    if (status == CX_OK && cx_file_exists(path)) /* it is written last */
+        status = cx_file_read(path, largest, &report->summary_json, &length, error);
+    free(path);
+    return status;
+}
+
+enum cx_status summary_exists(const char *directory, bool *exists, struct cx_error *error) {
+    char *path = NULL;
+    enum cx_status status = cx_path_join(directory, "summary.json", &path, error);
+    *exists = status == CX_OK && cx_file_exists(path);
+    free(path);
+    return status;
+}
+
+enum cx_status summary_remove(const char *directory, struct cx_error *error) {
+    char *path = NULL;
+    enum cx_status status = cx_path_join(directory, "summary.json", &path, error);
+    if (status == CX_OK && unlink(path) != 0 && errno != ENOENT)
+        status = cx_fail_errno(error, "remove", path);
+    free(path);
     return status;
 }
 

@@ -12,7 +12,23 @@ enum cx_status writer_open(struct writer *writer, const struct cx_store_options 
     writer->options = *options;
     writer->report = report;
     pthread_mutex_init(&writer->manifest_mutex, NULL);
+    if (options->worker)
+        return cx_manifest_open_shared(options->directory, identity, options->worker, &writer->manifest, error);
     return cx_manifest_open(options->directory, identity, &writer->manifest, error);
+}
+
+enum cx_status writer_refresh(struct writer *writer, struct cx_error *error) {
+    pthread_mutex_lock(&writer->manifest_mutex);
+    enum cx_status status = cx_manifest_refresh(writer->manifest, error);
+    pthread_mutex_unlock(&writer->manifest_mutex);
+    return status;
+}
+
+uint64_t writer_finished_count(struct writer *writer) {
+    pthread_mutex_lock(&writer->manifest_mutex);
+    const uint64_t count = cx_manifest_count(writer->manifest);
+    pthread_mutex_unlock(&writer->manifest_mutex);
+    return count;
 }
 
 static bool find_shard(void *context, uint64_t shard, struct cx_part_summary *summary) {
@@ -49,6 +65,21 @@ static void count_passed_shard(void *context, const struct cx_part_summary *summ
     atomic_fetch_add(&writer->shards, 1);
 }
 
+bool writer_has_shard(struct writer *writer, uint64_t shard) {
+    struct cx_part_summary summary;
+    return find_shard(writer, shard, &summary);
+}
+
+void writer_count_all(struct writer *writer, uint64_t shards) {
+    struct cx_run_report *report = writer->report;
+    report->documents = report->skipped = report->sequences = report->tokens = report->pairs = report->bytes = report->shards = 0;
+    for (uint64_t shard = 0; shard < shards; shard++) {
+        struct cx_part_summary summary;
+        if (find_shard(writer, shard, &summary))
+            count_part(report, &summary);
+    }
+}
+
 struct finished_shards writer_finished_shards(struct writer *writer) {
     return (struct finished_shards){writer, find_shard, count_passed_shard};
 }
@@ -77,6 +108,8 @@ static enum cx_status finish_part(struct writer *writer, struct cx_error *error)
     writer->report->profile.store.check += summary->spent.check;
     pthread_mutex_unlock(&writer->manifest_mutex);
     skipped_list_clear(&finishing->left_out);
+    if (status == CX_OK && writer->finished)
+        writer->finished(writer->finished_context, summary->shard);
     if (status == CX_OK)
         atomic_fetch_add(&writer->shards, 1);
     return status;

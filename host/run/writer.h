@@ -36,11 +36,22 @@ struct writer {
     struct finishing finishing;
     double shard_begin; /* monotonic seconds */
     struct cx_run_report *report;
-    _Atomic uint64_t shards; /* finished, read by the progress bar while this step runs */
+    _Atomic uint64_t shards;                         /* finished, read by the progress bar while this step runs */
+    void (*finished)(void *context, uint64_t shard); /* told of every shard that is in the manifest now; NULL: nobody */
+    void *finished_context;
 };
 
+/* With a worker's name in the options the folder is shared, and has been prepared. */
 CX_MUST_USE enum cx_status writer_open(struct writer *writer, const struct cx_store_options *options, const char *identity, struct cx_run_report *report,
                                        struct cx_error *error);
+
+/* What other processes have finished by now. */
+CX_MUST_USE enum cx_status writer_refresh(struct writer *writer, struct cx_error *error);
+bool writer_has_shard(struct writer *writer, uint64_t shard);
+uint64_t writer_finished_count(struct writer *writer);
+
+/* The report's counts of the whole folder, from the manifest. */
+void writer_count_all(struct writer *writer, uint64_t shards);
 CX_MUST_USE enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error);
 struct finished_shards writer_finished_shards(struct writer *writer);
 

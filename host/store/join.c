@@ -200,16 +200,12 @@ static enum cx_status publish(struct cx_join *join, struct cx_error *error) {
 
 static enum cx_status prepare(struct cx_join *join, struct cx_error *error) {
     enum { threads = 1, compression_level = 1 };
-    char *manifest_path = NULL;
     size_t places = 0;
     enum cx_status status = cx_path_join(join->directory, CX_RUN_NAME, &join->path, error);
     if (status == CX_OK)
-        status = cx_path_join(join->directory, CX_MANIFEST_NAME, &manifest_path, error);
-    if (status == CX_OK)
-        status = cx_manifest_content_read(manifest_path, NULL, NULL, &join->manifest, error);
+        status = cx_manifest_folder_read(join->directory, NULL, NULL, &join->manifest, error);
     if (status == CX_OK && join->manifest.count == 0)
-        status = cx_fail(error, CX_ERROR_INPUT, "%s: there is no finished shard to join into %s", manifest_path, CX_RUN_NAME);
-    free(manifest_path);
+        status = cx_fail(error, CX_ERROR_INPUT, "%s/%s: there is no finished shard to join into %s", join->directory, CX_MANIFEST_NAME, CX_RUN_NAME);
     if (status == CX_OK && !cx_multiply(join->manifest.count, cx_store_row_count, &places))
         status = cx_fail_memory(error, "joining the parts", SIZE_MAX);
     if (status == CX_OK)
@@ -264,11 +260,8 @@ enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
 enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx_error *error) {
     struct cx_manifest_content manifest = {0};
     struct cx_lock *lock = NULL;
-    char *path = NULL;
     *shards = 0;
-    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
-    if (status == CX_OK)
-        status = cx_manifest_content_read(path, NULL, NULL, &manifest, error);
+    enum cx_status status = cx_manifest_folder_read(directory, NULL, NULL, &manifest, error);
     if (status == CX_OK)
         status = cx_lock_take(directory, &lock, error);
     if (status == CX_OK)
@@ -277,6 +270,5 @@ enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx
         *shards = manifest.count;
     cx_lock_release(lock);
     cx_manifest_content_free(&manifest);
-    free(path);
     return status;
 }

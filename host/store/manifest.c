@@ -15,8 +15,20 @@
 #include "manifest_lines.h"
 #include "output_folder.h"
 
-struct cx_manifest {
+/* A journal, and how far it has been read. */
+struct journal {
     char *path;
+    size_t read;
+};
+
+static const size_t largest_journal = (size_t)1 << 32;
+
+struct cx_manifest {
+    char *directory;
+    char *path;   /* of what is appended to */
+    char *header; /* shared: the first line of the journal, which is not there before the first shard; NULL: it is, or this is the only process */
+    struct journal *journals;
+    size_t journal_count, journal_capacity;
     struct cx_lock *lock;
     int descriptor; /* for appending */
     struct cx_manifest_content content;
@@ -61,6 +73,22 @@ static enum cx_status begin_file(const char *path, json_t *identity, struct cx_e
     return status;
 }
 
+static enum cx_status parse_identity(const char *text, json_t **identity, struct cx_error *error) {
+    enum cx_status status = cx_json_parse(text, strlen(text), "the run's identity", identity, error);
+    if (status == CX_OK && !json_is_object(*identity))
+        status = cx_fail(error, CX_ERROR_INTERNAL, "the run's identity: expected an object, found %s", cx_json_type(*identity));
+    return status;
+}
+
+static enum cx_status fold_journals(const char *directory, struct cx_error *error) {
+    struct cx_journals journals = {0};
+    enum cx_status status = cx_journals_list(directory, &journals, error);
+    if (status == CX_OK && journals.count > 0)
+        status = cx_manifest_fold(directory, 0, error);
+    cx_journals_free(&journals);
+    return status;
+}
+
 enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest_pointer, struct cx_error *error) {
     struct cx_manifest *manifest = NULL;
     json_t *identity = NULL;
@@ -69,12 +97,10 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
     if (status != CX_OK)
         return status;
     manifest->descriptor = -1;
-    if ((status = cx_json_parse(identity_json, strlen(identity_json), "the run's identity", &identity, error)) != CX_OK)
+    if ((status = parse_identity(identity_json, &identity, error)) != CX_OK)
         goto cleanup;
-    if (!json_is_object(identity)) {
-        status = cx_fail(error, CX_ERROR_INTERNAL, "the run's identity: expected an object, found %s", cx_json_type(identity));
+    if ((status = cx_copy_text(directory, strlen(directory), &manifest->directory, error)) != CX_OK)
         goto cleanup;
-    }
     if ((status = cx_path_join(directory, CX_MANIFEST_NAME, &manifest->path, error)) != CX_OK)
         goto cleanup;
     if ((status = cx_output_create(directory, error)) != CX_OK)
@@ -89,6 +115,13 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
         goto cleanup;
     if ((status = cx_identity_compare(manifest->path, manifest->content.identity, identity, error)) != CX_OK)
         goto cleanup;
+    if (manifest->content.torn_bytes == 0) {
+        if ((status = fold_journals(directory, error)) != CX_OK)
+            goto cleanup;
+        cx_manifest_content_free(&manifest->content);
+        if ((status = cx_manifest_content_read(manifest->path, NULL, NULL, &manifest->content, error)) != CX_OK)
+            goto cleanup;
+    }
     manifest->descriptor = open(manifest->path, O_RDWR | O_APPEND | O_CLOEXEC);
     if (manifest->descriptor < 0) {
         status = cx_fail_errno(error, "open", manifest->path);
@@ -112,8 +145,144 @@ void cx_manifest_close(struct cx_manifest *manifest) {
         close(manifest->descriptor);
     cx_manifest_content_free(&manifest->content);
     cx_lock_release(manifest->lock);
+    for (size_t k = 0; k < manifest->journal_count; k++)
+        free(manifest->journals[k].path);
+    free(manifest->journals);
+    free(manifest->header);
     free(manifest->path);
+    free(manifest->directory);
     free(manifest);
+}
+
+enum cx_status cx_manifest_prepare(const char *directory, const char *identity_json, struct cx_error *error) {
+    struct cx_manifest_content content = {0};
+    json_t *identity = NULL;
+    char *path = NULL;
+    enum cx_status status = parse_identity(identity_json, &identity, error);
+    if (status == CX_OK)
+        status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_output_create(directory, error);
+    if (status == CX_OK && !cx_file_exists(path))
+        status = begin_file(path, identity, error);
+    else if (status == CX_OK)
+        status = cx_manifest_content_read(path, NULL, NULL, &content, error);
+    if (status == CX_OK && content.identity)
+        status = cx_identity_compare(path, content.identity, identity, error);
+    cx_manifest_content_free(&content);
+    free(path);
+    json_decref(identity);
+    return status;
+}
+
+static enum cx_status journal_path(const char *directory, const char *worker, char **path, struct cx_error *error) {
+    char name[512];
+    if (snprintf(name, sizeof name, CX_JOURNALS_NAME "/%s.jsonl", worker) >= (int)sizeof name)
+        return cx_fail(error, CX_ERROR_INTERNAL, "a worker's name is too long: %.100s…", worker);
+    return cx_path_join(directory, name, path, error);
+}
+
+enum cx_status cx_manifest_open_shared(const char *directory, const char *identity_json, const char *worker, struct cx_manifest **manifest_pointer,
+                                       struct cx_error *error) {
+    struct cx_manifest *manifest = NULL;
+    json_t *identity = NULL;
+    char *path = NULL;
+    *manifest_pointer = NULL;
+    enum cx_status status = cx_allocate(1, sizeof *manifest, "a manifest", &manifest, error);
+    if (status != CX_OK)
+        return status;
+    manifest->descriptor = -1;
+    if ((status = parse_identity(identity_json, &identity, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_manifest_header_line(identity, &manifest->header, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_copy_text(directory, strlen(directory), &manifest->directory, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error)) != CX_OK)
+        goto cleanup;
+    if ((status = journal_path(directory, worker, &manifest->path, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_manifest_content_read(path, NULL, NULL, &manifest->content, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_identity_compare(path, manifest->content.identity, identity, error)) != CX_OK)
+        goto cleanup;
+    if ((status = forget_lost_parts(manifest, directory, error)) == CX_OK)
+        status = cx_manifest_refresh(manifest, error);
+cleanup:
+    free(path);
+    json_decref(identity);
+    if (status != CX_OK)
+        cx_manifest_close(manifest);
+    else
+        *manifest_pointer = manifest;
+    return status;
+}
+
+static enum cx_status find_journal(struct cx_manifest *manifest, const char *path, struct journal **journal, struct cx_error *error) {
+    for (size_t k = 0; k < manifest->journal_count; k++)
+        if (strcmp(manifest->journals[k].path, path) == 0) {
+            *journal = &manifest->journals[k];
+            return CX_OK;
+        }
+    enum cx_status status =
+        cx_reserve(&manifest->journals, &manifest->journal_capacity, manifest->journal_count + 1, sizeof *manifest->journals, "the manifest's journals", error);
+    if (status != CX_OK)
+        return status;
+    *journal = &manifest->journals[manifest->journal_count];
+    **journal = (struct journal){0};
+    status = cx_copy_text(path, strlen(path), &(*journal)->path, error);
+    manifest->journal_count += status == CX_OK;
+    return status;
+}
+
+enum cx_status cx_manifest_refresh(struct cx_manifest *manifest, struct cx_error *error) {
+    struct cx_journals journals = {0};
+    enum cx_status status = cx_journals_list(manifest->directory, &journals, error);
+    for (size_t k = 0; status == CX_OK && k < journals.count; k++) {
+        struct journal *journal = NULL;
+        struct stat about;
+        char *text = NULL;
+        size_t length = 0;
+        if (stat(journals.paths[k], &about) != 0)
+            continue; /* folded into manifest.json just now */
+        status = find_journal(manifest, journals.paths[k], &journal, error);
+        if (status != CX_OK || (size_t)about.st_size == journal->read)
+            continue;
+        status = cx_file_read(journals.paths[k], largest_journal, &text, &length, error);
+        if (status == CX_OK)
+            status = cx_manifest_journal_read(journals.paths[k], text, length, &journal->read, &manifest->content, error);
+        free(text);
+    }
+    cx_journals_free(&journals);
+    return status;
+}
+
+enum cx_status cx_manifest_merge(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error) {
+    if (manifest->content.count != shards)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: all %llu shards were to be merged, and %zu are finished", manifest->directory, (unsigned long long)shards,
+                       manifest->content.count);
+    enum cx_status status = cx_store_join(manifest->directory, error);
+    if (status == CX_OK)
+        status = cx_manifest_fold(manifest->directory, shards, error);
+    if (status == CX_OK)
+        status = cx_output_clean(manifest->directory, error);
+    if (manifest->descriptor >= 0)
+        close(manifest->descriptor);
+    manifest->descriptor = -1;
+    manifest->failed = true;
+    return status;
+}
+
+enum cx_status cx_store_is_complete(const char *directory, bool *complete, struct cx_error *error) {
+    struct cx_manifest_content content = {0};
+    char *path = NULL;
+    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_manifest_content_read(path, NULL, NULL, &content, error);
+    *complete = status == CX_OK && content.complete;
+    cx_manifest_content_free(&content);
+    free(path);
+    return status;
 }
 
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard) {
@@ -141,6 +310,17 @@ static bool ends_in(int descriptor, const char *line, size_t length, char *buffe
     return end >= (off_t)length && pread(descriptor, buffer, length, end - (off_t)length) == (ssize_t)length && memcmp(buffer, line, length) == 0;
 }
 
+static enum cx_status journals_create(const char *directory, struct cx_error *error) {
+    char *path = NULL;
+    enum cx_status status = cx_path_join(directory, CX_JOURNALS_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_folder_create(path, error);
+    if (status == CX_OK)
+        status = cx_folder_sync(path, error);
+    free(path);
+    return status;
+}
+
 /* One write() for the whole line, then fsync(): after a crash the line is there, or not, or torn at the end of the file. */
 static enum cx_status append_line(struct cx_manifest *manifest, const char *line, struct cx_error *error) {
     size_t length = strlen(line);
@@ -163,10 +343,30 @@ static enum cx_status append_line(struct cx_manifest *manifest, const char *line
     return status;
 }
 
+/* The journal, with its header, at the first shard. */
+static enum cx_status begin_journal(struct cx_manifest *manifest, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    if (!manifest->header)
+        return CX_OK;
+    if ((status = journals_create(manifest->directory, error)) != CX_OK)
+        return status;
+    manifest->descriptor = open(manifest->path, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+    if (manifest->descriptor < 0)
+        return cx_fail_errno(error, "create", manifest->path);
+    status = append_line(manifest, manifest->header, error);
+    if (status == CX_OK)
+        status = cx_folder_sync(manifest->path, error);
+    free(manifest->header);
+    manifest->header = NULL;
+    return status;
+}
+
 enum cx_status cx_manifest_add(struct cx_manifest *manifest, const struct cx_part_summary *part, const struct cx_skipped_document *skipped,
                                size_t skipped_count, struct cx_error *error) {
     char *line = NULL;
     enum cx_status status = cx_manifest_shard_line(part, skipped, skipped_count, &line, error);
+    if (status == CX_OK)
+        status = begin_journal(manifest, error);
     if (status == CX_OK)
         status = append_line(manifest, line, error);
     if (status == CX_OK) {
@@ -177,6 +377,17 @@ enum cx_status cx_manifest_add(struct cx_manifest *manifest, const struct cx_par
     return status;
 }
 
+/* What was computed in another order, or again, leaves no trace. */
+static enum cx_status rewrite_in_order(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error) {
+    enum cx_status status = cx_manifest_fold(manifest->directory, shards, error);
+    if (status != CX_OK)
+        return status;
+    close(manifest->descriptor);
+    manifest->descriptor = open(manifest->path, O_RDWR | O_APPEND | O_CLOEXEC);
+    manifest->content.disordered = false;
+    return manifest->descriptor < 0 ? cx_fail_errno(error, "open", manifest->path) : CX_OK;
+}
+
 enum cx_status cx_manifest_complete(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error) {
     char *line = NULL;
     if (manifest->content.complete && manifest->content.complete_shards == shards)
@@ -184,8 +395,8 @@ enum cx_status cx_manifest_complete(struct cx_manifest *manifest, uint64_t shard
     if (manifest->content.count != shards)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: the run was to be marked complete with %llu shards, and the manifest has %zu", manifest->path,
                        (unsigned long long)shards, manifest->content.count);
-    enum cx_status status = cx_manifest_complete_line(shards, &line, error);
-    if (status == CX_OK)
+    enum cx_status status = manifest->content.disordered ? rewrite_in_order(manifest, shards, error) : cx_manifest_complete_line(shards, &line, error);
+    if (status == CX_OK && line)
         status = append_line(manifest, line, error);
     if (status == CX_OK) {
         manifest->content.complete = true;

@@ -12,7 +12,7 @@
 
 static const size_t largest_manifest = (size_t)1 << 32;
 
-static bool parse_hexadecimal(const char *digits, size_t length, uint64_t *value) {
+bool cx_parse_hexadecimal(const char *digits, size_t length, uint64_t *value) {
     *value = 0;
     for (size_t i = 0; i < length; i++) {
         const char *place = digits[i] ? strchr("0123456789abcdef", digits[i]) : NULL;
@@ -24,13 +24,13 @@ static bool parse_hexadecimal(const char *digits, size_t length, uint64_t *value
 }
 
 /* The line ends in ,"crc32":"xxxxxxxx"} and the digits are the checksum of what is before. */
-static bool checksum_fits(const char *line, size_t length) {
+bool cx_manifest_line_fits(const char *line, size_t length) {
     static const char begin[] = ",\"crc32\":\"", end[] = "\"}";
     enum { digits = 8, tail = sizeof begin - 1 + digits + sizeof end - 1 };
     uint64_t written = 0;
     if (length < tail || memcmp(line + length - 2, end, 2) != 0 || memcmp(line + length - tail, begin, sizeof begin - 1) != 0)
         return false;
-    return parse_hexadecimal(line + length - 2 - digits, digits, &written) && written == crc32_z(0, (const unsigned char *)line, length - tail);
+    return cx_parse_hexadecimal(line + length - 2 - digits, digits, &written) && written == crc32_z(0, (const unsigned char *)line, length - tail);
 }
 
 static enum cx_status read_count(const json_t *object, const char *key, const char *where, uint64_t *value, struct cx_error *error) {
@@ -43,7 +43,7 @@ static enum cx_status read_count(const json_t *object, const char *key, const ch
 static enum cx_status read_digits(const json_t *object, const char *key, const char *where, size_t digits, uint64_t *value, struct cx_error *error) {
     const char *text = "";
     enum cx_status status = cx_json_text(object, key, where, true, &text, error);
-    if (status == CX_OK && (strlen(text) != digits || !parse_hexadecimal(text, digits, value)))
+    if (status == CX_OK && (strlen(text) != digits || !cx_parse_hexadecimal(text, digits, value)))
         return cx_fail(error, CX_ERROR_DAMAGED, "%s: %s: expected %zu hexadecimal digits, found \"%.40s\"", where, key, digits, text);
     return status;
 }
@@ -107,7 +107,7 @@ static enum cx_status read_line(struct cx_manifest_content *content, const char 
     json_t *object = NULL;
     int64_t shards = 0;
     snprintf(where, sizeof where, "%.400s: line %zu", path, number);
-    if (!checksum_fits(line, length)) {
+    if (!cx_manifest_line_fits(line, length)) {
         const char *remedy = number == 1 ? "without its header the folder cannot be gone on with; restore the file from a copy"
                                          : "restore the file from a copy, or delete the line: what it told of will be computed again";
         return cx_fail(error, CX_ERROR_DAMAGED, "%s is damaged: its CRC-32 does not fit; %s", where, remedy);
@@ -162,6 +162,49 @@ enum cx_status cx_manifest_content_read(const char *path, void (*complain)(void 
     return status;
 }
 
+enum cx_status cx_manifest_journal_read(const char *path, const char *text, size_t length, size_t *read, struct cx_manifest_content *content,
+                                        struct cx_error *error) {
+    const char *feed;
+    enum cx_status status = CX_OK;
+    while (status == CX_OK && *read < length && (feed = memchr(text + *read, '\n', length - *read)) != NULL) {
+        const char *line = text + *read;
+        const size_t line_length = (size_t)(feed - line);
+        json_t *object = NULL;
+        if (!cx_manifest_line_fits(line, line_length))
+            break;
+        if (*read > 0) {
+            status = cx_json_parse(line, line_length, path, &object, error);
+            if (status == CX_OK)
+                status = read_shard(content, object, path, error);
+            json_decref(object);
+        }
+        *read += line_length + 1;
+    }
+    return status;
+}
+
+enum cx_status cx_manifest_folder_read(const char *directory, void (*complain)(void *context, const char *sentence), void *context,
+                                       struct cx_manifest_content *content, struct cx_error *error) {
+    struct cx_journals journals = {0};
+    char *path = NULL;
+    enum cx_status status = cx_path_join(directory, "manifest.json", &path, error);
+    if (status == CX_OK)
+        status = cx_manifest_content_read(path, complain, context, content, error);
+    if (status == CX_OK)
+        status = cx_journals_list(directory, &journals, error);
+    for (size_t k = 0; status == CX_OK && k < journals.count; k++) {
+        char *text = NULL;
+        size_t length = 0, read = 0;
+        status = cx_file_read(journals.paths[k], largest_manifest, &text, &length, error);
+        if (status == CX_OK)
+            status = cx_manifest_journal_read(journals.paths[k], text, length, &read, content, error);
+        free(text);
+    }
+    cx_journals_free(&journals);
+    free(path);
+    return status;
+}
+
 void cx_manifest_content_free(struct cx_manifest_content *content) {
     json_decref(content->identity);
     free(content->header_line);
@@ -171,6 +214,7 @@ void cx_manifest_content_free(struct cx_manifest_content *content) {
 
 enum cx_status cx_manifest_content_put(struct cx_manifest_content *content, const struct cx_part_summary *part, struct cx_error *error) {
     size_t place = content->count;
+    content->disordered = content->disordered || (place > 0 && content->parts[place - 1].shard >= part->shard);
     while (place > 0 && content->parts[place - 1].shard >= part->shard)
         place--;
     if (place == content->count || content->parts[place].shard != part->shard) {

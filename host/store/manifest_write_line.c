@@ -11,7 +11,7 @@
 #include "manifest_lines.h"
 #include "output_folder.h"
 
-/* Takes over `object`; NULL means that there was no memory for it. `digits` of real numbers: 17 give them back exactly. */
+/* `digits` of real numbers: 17 give them back exactly. */
 static enum cx_status make_line(json_t *object, size_t digits, char **line, struct cx_error *error) {
     static const char form[] = ",\"crc32\":\"00000000\"}\n";
     enum cx_status status = CX_OK;
@@ -29,6 +29,10 @@ static enum cx_status make_line(json_t *object, size_t digits, char **line, stru
     }
     free(text);
     return status;
+}
+
+enum cx_status cx_manifest_line(json_t *object, char **line, struct cx_error *error) {
+    return make_line(object, 17, line, error);
 }
 
 enum cx_status cx_manifest_header_line(json_t *identity, char **line, struct cx_error *error) {

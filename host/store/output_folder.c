@@ -23,14 +23,12 @@ enum cx_status cx_part_path(const char *directory, uint64_t shard, char **path, 
     return cx_path_join(directory, name, path, error);
 }
 
-enum cx_status cx_temporary_path(const char *path, char **temporary, struct cx_error *error) {
-    size_t length = strlen(path);
-    enum cx_status status = cx_allocate(length + sizeof CX_TMP_ENDING, 1, "a path", temporary, error);
-    if (status != CX_OK)
-        return status;
-    memcpy(*temporary, path, length);
-    memcpy(*temporary + length, CX_TMP_ENDING, sizeof CX_TMP_ENDING);
-    return CX_OK;
+enum cx_status cx_temporary_path(const char *path, const char *worker, char **temporary, struct cx_error *error) {
+    const size_t size = strlen(path) + (worker ? strlen(worker) + 1 : 0) + sizeof CX_TMP_ENDING;
+    enum cx_status status = cx_allocate(size, 1, "a path", temporary, error);
+    if (status == CX_OK)
+        snprintf(*temporary, size, "%s%s%s%s", path, worker ? "." : "", worker ? worker : "", CX_TMP_ENDING);
+    return status;
 }
 
 enum cx_status cx_output_create(const char *directory, struct cx_error *error) {
@@ -78,6 +76,8 @@ enum cx_status cx_output_clean(const char *directory, struct cx_error *error) {
         status = remove_leftovers(directory, CX_RUN_NAME, error);
     if (status == CX_OK)
         status = remove_leftovers(directory, CX_MANIFEST_NAME, error);
+    if (status == CX_OK)
+        status = remove_leftovers(directory, CX_PLAN_NAME, error);
     free(parts);
     return status;
 }

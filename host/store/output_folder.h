@@ -10,6 +10,8 @@
 #define CX_RUN_NAME      "run.h5"
 #define CX_LOCK_NAME     "lock"
 #define CX_PARTS_NAME    "parts"
+#define CX_JOURNALS_NAME "manifest.d"
+#define CX_PLAN_NAME     "plan.json"
 #define CX_TMP_ENDING    ".tmp"
 
 enum { CX_PART_NAME_BYTES = 48 };
@@ -20,8 +22,8 @@ void cx_part_name(uint64_t shard, char name[CX_PART_NAME_BYTES]);
 /* The same behind the directory, as a new string. */
 CX_MUST_USE enum cx_status cx_part_path(const char *directory, uint64_t shard, char **path, struct cx_error *error);
 
-/* path + ".tmp" as a new string. */
-CX_MUST_USE enum cx_status cx_temporary_path(const char *path, char **temporary, struct cx_error *error);
+/* path + ".tmp", or, of a worker among several, path + ".worker.tmp", as a new string. */
+CX_MUST_USE enum cx_status cx_temporary_path(const char *path, const char *worker, char **temporary, struct cx_error *error);
 
 /* Makes the directory and its folder of parts, durably. */
 CX_MUST_USE enum cx_status cx_output_create(const char *directory, struct cx_error *error);

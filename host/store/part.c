@@ -70,7 +70,7 @@ enum cx_status cx_part_create(const struct cx_store_options *options, uint64_t s
     cx_store_shapes_of(options, &part->shapes);
     if ((status = cx_part_path(options->directory, shard, &part->path, error)) != CX_OK)
         goto cleanup;
-    if ((status = cx_temporary_path(part->path, &part->temporary, error)) != CX_OK)
+    if ((status = cx_temporary_path(part->path, options->worker, &part->temporary, error)) != CX_OK)
         goto cleanup;
     if ((status = cx_allocate(cx_store_row_count, sizeof *part->flats, "a part", &part->flats, error)) != CX_OK)
         goto cleanup;

@@ -64,7 +64,7 @@ enum cx_status cx_store_verify(const char *directory, double completeness_bound,
     *report = (struct cx_verify_report){0};
     enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
     if (status == CX_OK)
-        status = cx_manifest_content_read(path, complain_of_line, &complaints, &content, error);
+        status = cx_manifest_folder_read(directory, complain_of_line, &complaints, &content, error);
     if (status != CX_OK)
         goto cleanup;
     if (content.torn_bytes > 0)

@@ -78,6 +78,7 @@ struct cx_pair_matrix; /* W2 of a feed-forward block, prepared for ff_pair_norms
 struct cx_backend_options {
     enum cx_backend_kind kind;
     int threads; /* of the CPU backend; 0: all cores */
+    int device;  /* of the CUDA backend: the usable GPU of that number; 0: the first. Of several processes on a machine each has its own */
     enum cx_forward_precision forward_precision;
     enum cx_pair_precision pair_precision;
     size_t pair_chunk; /* of the CUDA backend: pairs computed at a time, more or less; 0: what suits the device */

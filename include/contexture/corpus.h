@@ -73,6 +73,7 @@ struct cx_document {
     size_t input_count;
     struct cx_annotation annotations[2]; /* of text and pair */
     const char *annotation_fault;        /* NULL, or a sentence on what is wrong with the annotations; no text of the document is annotated then */
+    uint64_t line_bytes;                 /* of that line, without LF */
     uint64_t content_hash;               /* XXH3-64 of the line as it stands in the (decompressed) file, without LF and byte order mark */
 };
 
@@ -101,6 +102,47 @@ CX_MUST_USE enum cx_status cx_corpus_next(struct cx_corpus *corpus, struct cx_do
 
 /* Passes over the next `count` documents without parsing them, as fast as lines can be found. CX_END if there are fewer within the limit. */
 CX_MUST_USE enum cx_status cx_corpus_pass_over(struct cx_corpus *corpus, uint64_t count, struct cx_error *error);
+
+/* As cx_corpus_next(), but does not look into the line: text, ids and what is wrong with it remain unknown. As fast as lines can be found and hashed. */
+CX_MUST_USE enum cx_status cx_corpus_next_line(struct cx_corpus *corpus, struct cx_document *document, struct cx_error *error);
+
+/* --- places, for reading a part of a corpus without what comes before it --- */
+
+/* A place between two lines. */
+struct cx_corpus_place {
+    uint64_t number; /* documents before it in the corpus */
+    size_t source;   /* the file */
+    uint64_t line;   /* lines of the file before it */
+    uint64_t offset; /* bytes of the file's text before it, decompressed */
+};
+
+/* A place in a compressed file at which decompression can begin. */
+struct cx_corpus_checkpoint {
+    size_t source;
+    uint64_t offset;     /* bytes of text before it */
+    uint64_t compressed; /* bytes of the file before it */
+    unsigned bits;       /* gzip: of the byte before, so many bits belong to what follows */
+    const unsigned char *window;
+    size_t window_length; /* gzip: the text before it, at most 32 KiB; 0: a gzip member or a zstd frame begins here */
+};
+
+/* False if a file can be read only once: standard input, or a pipe. */
+bool cx_corpus_has_places(const struct cx_corpus *corpus);
+
+/* Where the next document is looked for. */
+CX_MUST_USE enum cx_status cx_corpus_find_place(struct cx_corpus *corpus, struct cx_corpus_place *place, struct cx_error *error);
+
+/* Goes on from `place`. `checkpoint`, of the same file and not behind the place, saves decompressing what is before it; NULL: none. */
+CX_MUST_USE enum cx_status cx_corpus_go(struct cx_corpus *corpus, const struct cx_corpus_place *place, const struct cx_corpus_checkpoint *checkpoint,
+                                        struct cx_error *error);
+
+/* Before the first document is read: `found` is called for checkpoints at least `spacing` bytes of a compressed file apart, when reading has come there. */
+struct cx_corpus_watcher {
+    uint64_t spacing;
+    CX_MUST_USE enum cx_status (*found)(void *context, const struct cx_corpus_checkpoint *checkpoint, struct cx_error *error);
+    void *context;
+};
+void cx_corpus_watch(struct cx_corpus *corpus, const struct cx_corpus_watcher *watcher);
 
 /* Paths after expanding globs. */
 size_t cx_corpus_source_count(const struct cx_corpus *corpus);

@@ -2,7 +2,7 @@
  * A whole run: checkpoint and corpus in, folder of HDF5 parts out; and its dry twin, the plan.
  *
  * Three steps work at the same time on windows (window.h): read and tokenize, decompose, compress and write. The unit of
- * resumption is the shard: documents [k S, (k + 1) S) of the documents that --skip and --limit leave.
+ * resumption, and of sharing the work with other processes (cluster.h), is the shard: consecutive documents, cut by the rule in shard_plan.h.
  */
 #ifndef CONTEXTURE_RUN_H
 #define CONTEXTURE_RUN_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "contexture/backend.h"
+#include "contexture/cluster.h"
 #include "contexture/corpus.h"
 #include "contexture/decompose.h"
 #include "contexture/error.h"
@@ -33,9 +34,10 @@ struct cx_run_settings {
     enum cx_bad_annotations bad_annotations;
     double mask_rate;    /* share of ordinary tokens that are masked */
     uint64_t seed;       /* of the masking */
-    uint64_t shard_size; /* documents */
-    unsigned maps;       /* a set of maps, see stage.h */
-    const char *layers;  /* "all", "0,3,5-7", "-1" */
+    uint64_t shard_size;    /* documents, at most */
+    uint64_t shard_work;    /* estimated pairs of tokens at which a shard ends before; 0: no bound */
+    unsigned maps;          /* a set of maps, see stage.h */
+    const char *layers;     /* "all", "0,3,5-7", "-1" */
     bool per_head, hidden_states;
     const char *vectors;    /* layers, or "none" */
     unsigned vector_stages; /* a set of stages */
@@ -55,6 +57,8 @@ struct cx_run_settings {
     bool raw_maps;
     bool profile; /* time the operations, and write profile.json */
     bool checks;  /* a result that cannot be right ends the run */
+    enum cx_cluster_kind cluster;
+    double patience; /* seconds without a sign of life after which another process counts as dead */
 };
 
 /*
@@ -95,13 +99,18 @@ struct cx_run_profile {
 struct cx_run_report {
     uint64_t documents, skipped, sequences, tokens, pairs, bytes, shards; /* of the whole folder */
     uint64_t stripped;                                                    /* documents kept without their annotations */
+    uint64_t planned_shards;                                              /* 0: not known before the end */
+    bool joined;                                                          /* all shards are finished, and run.h5 and summary.json are there */
+    int ranks;                                                            /* of the MPI job; 0: it is none */
+    double idle_share;                                                    /* of the job's time: what the rank that was done first waited for the last */
+    bool silent;                                                          /* another rank of the job reports */
     uint64_t earlier_shards, earlier_documents;
     uint64_t computed_tokens, computed_sequences;
     float completeness_error; /* the largest */
     double seconds, step_seconds[CX_STEPS];
     uint64_t peak_memory;          /* bytes, of the process */
     struct cx_run_profile profile; /* if it was asked for */
-    char *summary_json;            /* the text of summary.json; release with cx_run_report_free() */
+    char *summary_json;            /* the text of summary.json, if it is there; release with cx_run_report_free() */
 };
 
 /*
@@ -115,10 +124,11 @@ void cx_run_report_free(struct cx_run_report *report);
 /* What a run would do. */
 struct cx_plan {
     uint64_t documents, skipped, sequences, tokens, longest, pairs, shards;
-    uint64_t bytes;            /* of the datasets before compression */
-    uint64_t largest_sequence; /* bytes of the largest sequence's results */
-    double operations;         /* floating-point operations */
-    double gflops;             /* the rate that the time is estimated with: measured, or as given */
+    uint64_t least_work, most_work; /* of a shard but the last, in estimated pairs; 0: there is one shard only */
+    uint64_t bytes;                 /* of the datasets before compression */
+    uint64_t largest_sequence;      /* bytes of the largest sequence's results */
+    double operations;              /* floating-point operations */
+    double gflops;                  /* the rate that the time is estimated with: measured, or as given */
     bool gflops_measured;
     double seconds;
     char backend[256];

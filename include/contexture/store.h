@@ -24,7 +24,8 @@ enum cx_map_type { CX_MAP_FLOAT32, CX_MAP_FLOAT16 };
 /* What every part of a run has in common. */
 struct cx_store_options {
     const char *directory;
-    unsigned maps; /* see stage.h */
+    const char *worker; /* among several that share the folder: its name, which goes into the names of its temporary files. NULL: the only one */
+    unsigned maps;      /* see stage.h */
     bool per_head, hidden_states;
     bool annotations;              /* documents of the corpus may be annotated: words, mentions and labels are stored */
     bool masked;                   /* tokens may be masked: their ids before that are stored */
@@ -111,7 +112,27 @@ struct cx_manifest;
 CX_MUST_USE enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest, struct cx_error *error);
 void cx_manifest_close(struct cx_manifest *manifest);
 
-/* The finished shard of that number, or NULL; holds until the next cx_manifest_add(). A shard whose file is gone or has another size is not finished. */
+/*
+ * For processes that share a folder: one of them prepares it (CX_ERROR_CONFLICT as above), the others (and it) open it shared. Each writes a journal of its own
+ * below manifest.d, named after `worker`, and sees what the others finished when it refreshes. None holds the lock; who may write at the same time is the
+ * caller's business.
+ */
+CX_MUST_USE enum cx_status cx_manifest_prepare(const char *directory, const char *identity_json, struct cx_error *error);
+CX_MUST_USE enum cx_status cx_manifest_open_shared(const char *directory, const char *identity_json, const char *worker, struct cx_manifest **manifest,
+                                                   struct cx_error *error);
+CX_MUST_USE enum cx_status cx_manifest_refresh(struct cx_manifest *manifest, struct cx_error *error);
+
+/*
+ * When all `shards` shards are finished: makes run.h5, rewrites manifest.json with the lines of all journals, shards rising, marks it as complete, and removes
+ * journals and leftovers. Nothing can be added afterwards. Harmless if another process does the same at the same time or has done it.
+ */
+CX_MUST_USE enum cx_status cx_manifest_merge(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error);
+
+/* True if manifest.json says that the run is complete; reads the file. */
+CX_MUST_USE enum cx_status cx_store_is_complete(const char *directory, bool *complete, struct cx_error *error);
+
+/* The finished shard of that number, or NULL; holds until the next cx_manifest_add() or refresh. A shard whose file is gone or has another size is not
+ * finished. */
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard);
 size_t cx_manifest_count(const struct cx_manifest *manifest);
 
