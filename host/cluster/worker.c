@@ -315,7 +315,7 @@ static enum cx_status look_at_others(struct cx_worker *worker, enum cx_status (*
     char *folder = NULL;
     DIR *entries = NULL;
     enum cx_status status = cx_path_join(worker->directory, WORKERS_NAME, &folder, error);
-    if (status == CX_OK && !(entries = opendir(folder)) && errno != ENOENT)
+    if (status == CX_OK && !(entries = opendir(folder)) && errno != ENOENT && errno != ENOTDIR)
         status = cx_fail_errno(error, "read the folder", folder);
     for (struct dirent *entry; status == CX_OK && entries && (entry = readdir(entries)) != NULL;)
         if (entry->d_name[0] != '.' && strcmp(entry->d_name, worker->name) != 0 && strlen(entry->d_name) < worker_name_bytes)
