@@ -94,8 +94,8 @@ static int choose_device(int number, char *text, size_t size) {
         }
     }
     if (usable > 0) {
-        snprintf(text, size, "%d processes on this machine would share %d usable GPU%s, and two on one are refused: start as many as there are GPUs", number + 1,
-                 usable, usable == 1 ? "" : "s");
+        snprintf(text, size, "%d processes on this machine would share %d usable GPU%s, and two on one are refused: start as many as there are GPUs",
+                 number + 1, usable, usable == 1 ? "" : "s");
         return -1;
     }
     snprintf(text, size, "the GPU is too old: %s has compute capability %d.%d, %d.%d is the least", name, capability / 10, capability % 10,

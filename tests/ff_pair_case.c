@@ -150,7 +150,7 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
     struct cx_weight weight = {"W2", run->weight, CX_FLOAT32, run->config.hidden_size, run->config.intermediate_size, 0, 0};
     require(pair_matrix_pack(&weight, kernel, threads, &matrix, &error), &error);
     require(operations->batch_begin(backend, &run->batch, &error), &error);
-    struct cx_ff_pairs pairs = {inputs[0], inputs[1], inputs[2],  inputs[3],  inputs[4],  inputs[5],  inputs[6], matrix,
+    struct cx_ff_pairs pairs = {inputs[0], inputs[1], inputs[2],  inputs[3],  inputs[4],  inputs[5],  inputs[6],  matrix,
                                 inputs[7], inputs[8], outputs[0], outputs[1], outputs[2], outputs[3], outputs[4], check};
     for (int repeat = 0; repeat < repeats; repeat++) {
         double start = seconds();

@@ -21,8 +21,8 @@ static const char *const too_long[] = {"truncate", "window", "skip", NULL};
 static const char *const bad_annotations[] = {"strip", "skip", "fail", NULL}; /* in the order of enum cx_bad_annotations */
 static const char *const map_types[] = {"float32", "float16", NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
-static const char *const forward_precisions[] = {"f32", "tf32", "f16", NULL}; /* in the order of enum cx_forward_precision */
-static const char *const pair_precisions[] = {"f32", "bf16", "f16", NULL};    /* in the order of enum cx_pair_precision */
+static const char *const forward_precisions[] = {"f32", "tf32", "f16", NULL};  /* in the order of enum cx_forward_precision */
+static const char *const pair_precisions[] = {"f32", "bf16", "f16", NULL};     /* in the order of enum cx_pair_precision */
 static const char *const clusters[] = {"off", "folder", "array", "mpi", NULL}; /* in the order of enum cx_cluster_kind */
 static const char *const offset_units[] = {"char", "byte", NULL};
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "contexture/clock.h"
 #include "contexture/file.h"
 #include "contexture/memory.h"
+#include "contexture/process.h"
 
 enum { beats_in_patience = 6 };
 
@@ -26,22 +26,6 @@ struct facts {
     long process;
     unsigned long long start;
 };
-
-/* Field 22 of /proc/<process>/stat; the second field, in brackets, may hold blanks. 0 if there is no such process. */
-static unsigned long long process_start(long process) {
-    char path[64], line[1024];
-    snprintf(path, sizeof path, "/proc/%ld/stat", process);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    size_t length = fread(line, 1, sizeof line - 1, file);
-    fclose(file);
-    line[length] = '\0';
-    const char *field = strrchr(line, ')');
-    for (int k = 2; field && k < 22; k++)
-        field = strchr(field + 1, ' ');
-    return field ? strtoull(field, NULL, 10) : 0;
-}
 
 /* Host names go into file names. */
 static void describe_self(struct cx_worker *worker) {
@@ -55,7 +39,7 @@ static void describe_self(struct cx_worker *worker) {
     if (!gmtime_r(&now, &utc) || strftime(worker->since, sizeof worker->since, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
         snprintf(worker->since, sizeof worker->since, "unknown");
     worker->process = (long)getpid();
-    worker->start = process_start(worker->process);
+    worker->start = cx_process_start(worker->process);
     snprintf(worker->name, sizeof worker->name, "%s-%ld-%llx", worker->host, worker->process, worker->start);
 }
 
@@ -209,7 +193,7 @@ static bool process_is_gone(const struct cx_worker *worker, const char *line) {
     struct facts facts;
     if (!parse_sign(line, &facts) || strcmp(facts.host, worker->host) != 0)
         return false;
-    return (kill((pid_t)facts.process, 0) != 0 && errno == ESRCH) || process_start(facts.process) != facts.start;
+    return cx_process_is_gone(facts.process, facts.start);
 }
 
 enum cx_status worker_is_patient(struct cx_worker *worker, const char *name, const char *line, bool *patient, struct cx_error *error) {

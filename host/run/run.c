@@ -469,9 +469,9 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
         status = load_model(&run, error);
     if (status == CX_OK)
         status = run_steps(&run, error);
-    status = end_run(&run, status, error);
     if (run.writer_is_open && (status == CX_ERROR_INTERRUPTED || status == CX_ERROR_DEVICE_LOST))
         status = tell_resumable(&run, status, error);
+    status = end_run(&run, status, error);
 
     for (size_t k = 0; k < most_windows; k++)
         window_free(&run.windows[k]);

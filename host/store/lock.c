@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,7 @@
 
 #include "contexture/file.h"
 #include "contexture/memory.h"
+#include "contexture/process.h"
 #include "output_folder.h"
 
 struct cx_lock {
@@ -33,26 +33,10 @@ struct holder {
     char since[32];
 };
 
-/* Field 22 of /proc/<process>/stat; the second field, in brackets, may hold blanks. 0 if there is no such process. */
-static unsigned long long process_start(long process) {
-    char path[64], line[1024];
-    snprintf(path, sizeof path, "/proc/%ld/stat", process);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    size_t length = fread(line, 1, sizeof line - 1, file);
-    fclose(file);
-    line[length] = '\0';
-    const char *field = strrchr(line, ')');
-    for (int i = 2; field && i < 22; i++)
-        field = strchr(field + 1, ' ');
-    return field ? strtoull(field, NULL, 10) : 0;
-}
-
 static void describe_self(struct holder *holder) {
     time_t now = time(NULL);
     struct tm utc;
-    *holder = (struct holder){.process = (long)getpid(), .start = process_start((long)getpid())};
+    *holder = (struct holder){.process = (long)getpid(), .start = cx_process_start((long)getpid())};
     if (gethostname(holder->host, sizeof holder->host - 1) != 0 || holder->host[0] == '\0')
         snprintf(holder->host, sizeof holder->host, "unknown");
     if (!gmtime_r(&now, &utc) || strftime(holder->since, sizeof holder->since, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
@@ -85,8 +69,16 @@ static enum cx_status write_holder(const struct cx_lock *lock, struct cx_error *
 }
 
 static enum cx_status fail_held(const struct cx_lock *lock, const char *directory, struct cx_error *error) {
+    /* It may have taken the lock just now, and not have written who it is. */
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    enum { looks = 50 };
     struct holder holder;
-    if (!read_holder(lock->descriptor, &holder))
+    bool known = read_holder(lock->descriptor, &holder);
+    for (int i = 0; i < looks && !known; i++) {
+        nanosleep(&pause, NULL);
+        known = read_holder(lock->descriptor, &holder);
+    }
+    if (!known)
         return cx_fail(error, CX_ERROR_CONFLICT, "%s: another process is writing to %s; wait for it, or choose another folder", lock->path, directory);
     return cx_fail(error, CX_ERROR_CONFLICT,
                    "%s: process %ld on host %s has been writing to %s since %s; wait for it or stop it, or choose another folder (if it is surely gone, delete "
@@ -100,7 +92,7 @@ static bool holder_is_dead(const struct holder *holder) {
     describe_self(&self);
     if (strcmp(holder->host, self.host) != 0)
         return false;
-    return (kill((pid_t)holder->process, 0) != 0 && errno == ESRCH) || process_start(holder->process) != holder->start;
+    return cx_process_is_gone(holder->process, holder->start);
 }
 
 /* True if the name still means the file that was locked: the holder before us removes it when it ends. */

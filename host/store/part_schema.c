@@ -112,7 +112,8 @@ const struct cx_store_row cx_store_rows[] = {
     {"/tok/text_index", CX_STORE_INT8, CX_SHAPE_TOKEN, CX_FIELD_TEXT_INDEX, 0, NULL, "[tokens]",
      "0: token of the first text, 1: of the second, -1: of neither"},
     {"/tok/word", CX_STORE_INT32, CX_SHAPE_TOKEN, CX_FIELD_SEQUENCE_WORD, 0, NULL, "[tokens]",
-     "the word of its sequence that the token is part of, in order of first appearance: an annotated one, or where the text is not annotated the tokenizer's; -1: "
+     "the word of its sequence that the token is part of, in order of first appearance: an annotated one, or where the text is not annotated the tokenizer's; "
+     "-1: "
      "none"},
     {"/tok/entity", CX_STORE_INT32, CX_SHAPE_TOKEN, CX_FIELD_ENTITY, 0, NULL, "[tokens]",
      "the entity mention of its sequence that the token is part of, in order of first appearance; -1: none"},

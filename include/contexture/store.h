@@ -81,7 +81,8 @@ struct cx_part_summary {
 
 /*
  * Closes the file, fsyncs it, drops it from the system's cache where that can be, opens it again and decodes every chunk against hashes kept in memory,
- * renames it to its name and fsyncs the folder. Fills sequences, tokens, pairs, bytes, file_crc32 and completeness_error of `summary`. The part is freed, whatever happens.
+ * renames it to its name and fsyncs the folder. Fills sequences, tokens, pairs, bytes, file_crc32 and completeness_error of `summary`. The part is freed,
+ * whatever happens.
  */
 CX_MUST_USE enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_summary *summary, struct cx_error *error);
 
