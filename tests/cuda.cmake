@@ -41,6 +41,7 @@ if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   set(cuda_seeds 5)
   cuda_backend_test(fused_small test_cuda_fused small)
   cuda_backend_test(fused_large test_cuda_fused large)
+  set_tests_properties(cuda_fused_large_seed5 PROPERTIES LABELS thorough)
 endif()
 
 # The whole program.
