@@ -153,9 +153,10 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
+/* What destroys does so even where it reports a failure, which may be an earlier call's: as in CUDA. */
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
-    CUBLAS_CALL("cublasLtDestroy");
     delete reinterpret_cast<char *>(handle);
+    CUBLAS_CALL("cublasLtDestroy");
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -225,8 +226,8 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDa
 }
 
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
-    CUBLAS_CALL("cublasLtMatrixLayoutDestroy");
     delete reinterpret_cast<MatrixLayout *>(layout);
+    CUBLAS_CALL("cublasLtMatrixLayoutDestroy");
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -269,8 +270,8 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *operation, cublasC
 }
 
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operation) {
-    CUBLAS_CALL("cublasLtMatmulDescDestroy");
     delete reinterpret_cast<MatmulOperation *>(operation);
+    CUBLAS_CALL("cublasLtMatmulDescDestroy");
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -317,8 +318,8 @@ cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *prefer
 }
 
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
-    CUBLAS_CALL("cublasLtMatmulPreferenceDestroy");
     delete reinterpret_cast<MatmulPreference *>(preference);
+    CUBLAS_CALL("cublasLtMatmulPreferenceDestroy");
     return CUBLAS_STATUS_SUCCESS;
 }
 
