@@ -234,7 +234,11 @@ static void test_algorithms_are_kept(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest quick_tests[] = {cmocka_unit_test(test_operations), cmocka_unit_test(test_nothing_is_left)};
+    const struct CMUnitTest quick_tests[] = {
+        cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_nothing_is_left),
+        cmocka_unit_test(test_no_allocation_in_the_loop),
+    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operations),
         cmocka_unit_test(test_nothing_is_left),
