@@ -211,9 +211,9 @@ def noticed_by(program, seed):
     environment = dict(os.environ, EMULATION_DEVICES="1", EMULATION_MULTIPROCESSORS="3", EMULATION_SEED=str(seed), OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
                        TSAN_OPTIONS="halt_on_error=1 exitcode=66", ASAN_OPTIONS="detect_leaks=0")
     try:
-        result = subprocess.run([program], env=environment, capture_output=True, text=True, errors="replace", timeout=100)
+        result = subprocess.run([program], env=environment, capture_output=True, text=True, errors="replace", timeout=300)
     except subprocess.TimeoutExpired:
-        return "no end within 100 seconds"
+        return "no end within 300 seconds"
     if result.returncode == 0:
         return None
     found = MESSAGE.search(result.stderr + result.stdout)
