@@ -285,7 +285,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         rows.append(
             ("documents", f"{sum(part.documents for part in run.manifest.parts):,}, of which {sum(part.skipped for part in run.manifest.parts):,} were skipped")
         )
-        if getattr(run.manifest, "stripped", []):
+        if run.manifest.stripped:
             rows.append(("annotations", f"{len(run.manifest.stripped):,} documents kept without them, since they could not be used"))
         errors = [part.completeness_error for part in run.manifest.parts]
         if errors:

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
-import pytest
 import support
 
 import contexture
@@ -60,7 +60,6 @@ def assert_annotated(sequence: contexture.Sequence, document: dict, text_start: 
 
 
 def text_starts(folder: Path) -> Iterator[int]:
-    h5py = pytest.importorskip("h5py")
     with h5py.File(folder / "run.h5") as file:
         yield from file["/text/start"][:].tolist()
 
