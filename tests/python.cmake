@@ -7,7 +7,7 @@ if(CX_SANITIZE)
   list(APPEND environment "CONTEXTURE_SANITIZED=1")
 endif()
 
-# Tests that do not run the program learn nothing from a sanitizer; `statistics` runs what statistics_runs does, for longer.
+# A sanitizer learns nothing from tests that do not run the program, and little from those that run the same code as these two or the unit tests.
 set(python_tests end_to_end statistics_runs)
 if(NOT CX_SANITIZE)
   list(APPEND python_tests annotate annotations gpu_script notebook oracle pytorch_maps reader reader_statistics report report_browser statistics)
