@@ -303,6 +303,7 @@ static void draws_are_poisson(void **unused) {
         }
     }
     const double n = (double)count * documents, mean = sum / n;
+    /* Of 10^5 draws: mean and variance are 1, with standard errors of 0.003 and 0.006; two draws differ with probability 0.69. */
     assert_true(fabs(mean - 1) < 0.015);
     assert_true(fabs(squares / n - mean * mean - 1) < 0.03);
     assert_true((double)differ / n > 0.6);
