@@ -12,6 +12,7 @@
 #include <zstd.h>
 
 #include "contexture/corpus.h"
+#include "contexture/tokenizer.h"
 
 enum { path_bytes = 512 };
 
@@ -71,6 +72,23 @@ static inline const char *fixture_write(const struct fixture *fixture, const cha
 
 static inline const char *fixture_text(const struct fixture *fixture, const char *name, const char *text) {
     return fixture_write(fixture, name, text, strlen(text));
+}
+
+/* A folder with the files of a WordPiece tokenizer: BERT's special tokens with the ids 0 to 4, then `more`, a token a line. For a setup function. */
+static inline int fixture_open_tokenizer(const char *more, struct cx_tokenizer **tokenizer) {
+    static const char special[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+    void *fixture;
+    struct cx_error error = {0};
+    char vocabulary[1024];
+    (void)fixture_create(&fixture);
+    (void)snprintf(vocabulary, sizeof vocabulary, "%s%s", special, more);
+    (void)fixture_text(fixture, "vocab.txt", vocabulary);
+    (void)fixture_text(fixture, "tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": true}");
+    enum cx_status status = cx_tokenizer_open(((struct fixture *)fixture)->folder, tokenizer, &error);
+    (void)fixture_remove(&fixture);
+    if (status != CX_OK)
+        (void)fprintf(stderr, "%s\n", error.message);
+    return status == CX_OK ? 0 : -1;
 }
 
 /* One gzip member. Returns its length; release *compressed with free(). */

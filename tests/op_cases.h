@@ -177,7 +177,7 @@ size_t op_sequence_of(const struct op_data *data, size_t token);
 
 /*
  * What the definition gives in float64, with `magnitude`: the sum of the absolute values of all terms that the result is a sum of.
- * Float32 arithmetic in any sensible order stays within tolerance * 2^-24 * magnitude.
+ * Float32 arithmetic in any sensible order stays within tolerance * 2^-24 * magnitude, and a float64 result within tolerance * 2^-53 * magnitude.
  */
 struct op_expected {
     size_t count;

@@ -29,14 +29,14 @@ static bool is_selected(const struct op_data *data, size_t first, size_t i, size
     return data->keep[first + i] != 0.0f && data->keep[first + j] != 0.0f && i != j;
 }
 
-/* Ranks of a sequence's pairs, from a sorted copy: the mean of the places that a number has there. NaN stands behind all others. */
+/* Ranks of a sequence's pairs, from a sorted copy: the mean of the places that a number has there. No map of the cases has a NaN. */
 static void ranks_of(const struct op_data *data, size_t s, bool some, const float *map, double *ranks) {
     const size_t first = data->batch.token_offset[s], n = data->batch.token_offset[s + 1] - first;
     double *sorted = calloc(n * n + 1, sizeof *sorted);
     size_t count = 0;
     for (size_t k = 0; sorted && k < n * n; k++) {
         if (!some || is_selected(data, first, k / n, k % n))
-            sorted[count++] = isnan(map[k]) ? INFINITY : (double)map[k];
+            sorted[count++] = (double)map[k];
     }
     if (sorted)
         qsort(sorted, count, sizeof *sorted, ascending);
@@ -55,7 +55,7 @@ static void ranks_of(const struct op_data *data, size_t s, bool some, const floa
         size_t equal = 0;
         while (below + equal < count && sorted[below + equal] == (double)map[k])
             equal++;
-        ranks[k] = isnan(map[k]) ? (double)NAN : (double)below + 0.5 * (double)(equal + 1);
+        ranks[k] = (double)below + 0.5 * (double)(equal + 1);
     }
     free(sorted);
 }

@@ -259,9 +259,10 @@ static double shares_work(const struct op_data *data) {
 #define PAIR_READS OP_HEAD_PAIRS, OP_THF, OP_TF, OP_TF, OP_THD, OP_TD, OP_DF
 
 /*
- * Tolerances, in units of 2^-24 * magnitude (op_expected). The error of a float32 sum of K terms is at most K units, and that of random terms grows as √K:
- * over the 10^5 numbers that a case compares, the largest seen is 5 units for K = 32 and 21 for K = 544 (gram, whose reference rounds in the same way). Allowed
- * is about three times that. What a wrong index or a wrong formula changes is thousands of units, and OP_INTEGERS finds it without any tolerance.
+ * Tolerances, in units of 2^-24 * magnitude, or 2^-53 of float64 results (op_expected). The error of a float32 sum of K terms is at most K units, and that of
+ * random terms grows as √K: over the 10^5 numbers that a case compares, the largest seen is 5 units for K = 32 and 21 for K = 544 (gram, whose reference rounds
+ * in the same way). Allowed is about three times that. What a wrong index or a wrong formula changes is thousands of units, and OP_INTEGERS finds it without
+ * any tolerance.
  */
 const struct op op_table[] = {
     {"embed", "embed", run_embed, {OP_TD}, 4, true, 0, embed_work, {OP_TD, OP_TD, OP_TD}},
@@ -302,7 +303,7 @@ const struct op op_table[] = {
     {"row_shares", "row_shares", run_row_shares, {OP_PAIRS}, 2, false, 0, shares_work, {OP_PAIRS}},
     {"map_ranks", "map_ranks", run_map_ranks, {OP_RANKS}, 0, false, ALL_PAIRS, NULL, {OP_PAIRS}},
     {"map_ranks, some pairs", "map_ranks", run_map_ranks_some, {OP_RANKS}, 0, false, SOME_PAIRS, NULL, {OP_PAIRS, OP_T}},
-    {"rank_change", "rank_change", run_rank_change, {OP_SEQUENCES}, 64, false, 0, NULL, {OP_RANKS, OP_RANKS}},
+    {"rank_change", "rank_change", run_rank_change, {OP_SEQUENCES}, 4, false, 0, NULL, {OP_RANKS, OP_RANKS}},
     {"part_vectors first",
      "part_vectors",
      run_part_vectors_first,

@@ -314,6 +314,51 @@ static void test_wrong_arguments(void **state) {
     close_backend(&data, backend);
 }
 
+/* What the maps of op_cases.h do not have: a NaN, a map without a correlation, and one with its opposite. */
+static void test_ranks_at_the_edges(void **state) {
+    enum { first = 5 * 5, second = 1, third = 12 * 12, count = first + second + third, not_a_number = 3 };
+    struct op_data data;
+    struct cx_backend *backend = open_backend(&data, CX_PAIR_F32);
+    const struct cx_backend_operations *run = backend->operations;
+    float rising[count], falling[count];
+    double ranks[count], change[3];
+    struct cx_error error = {0};
+    (void)state;
+    assert_int_equal(data.batch.pairs, count);
+    for (int k = 0; k < count; k++) {
+        rising[k] = (float)k;
+        falling[k] = -rising[k];
+    }
+    rising[not_a_number] = falling[not_a_number] = NAN;
+    rising[first + second] = -0.0f;
+    rising[first + second + 1] = 0.0f;
+    falling[first + second] = falling[first + second + 1] = 0.0f;
+    struct cx_tensor *maps[2] = {tensor(backend, CX_ELEMENT_FLOAT, count, rising), tensor(backend, CX_ELEMENT_FLOAT, count, falling)};
+    struct cx_tensor *places[2] = {tensor(backend, CX_ELEMENT_DOUBLE, count, NULL), tensor(backend, CX_ELEMENT_DOUBLE, count, NULL)};
+    struct cx_tensor *changes = tensor(backend, CX_ELEMENT_DOUBLE, 3, NULL);
+    for (int k = 0; k < 2; k++)
+        check(run->map_ranks(backend, maps[k], NULL, true, places[k], &error), &error);
+    check(run->read(backend, places[0], 0, count, ranks, &error), &error);
+    for (int k = 0; k < count; k++) {
+        const int place = k < first ? k : k < first + second ? 0 : k - first - second;
+        const double expected = k >= first + second && place < 2 ? 1.5 : k < first && k > not_a_number ? place : place + 1;
+        if (k == not_a_number ? !isnan(ranks[k]) : ranks[k] != expected)
+            fail_msg("pair %d: expected the rank %g, found %g", k, k == not_a_number ? (double)NAN : expected, ranks[k]);
+    }
+    /* Exact: the sums are whole numbers below 2^26, so the root of their product has no rounding. */
+    for (int k = 0; k < 2; k++) {
+        check(run->rank_change(backend, places[0], places[k], changes, &error), &error);
+        check(run->read(backend, changes, 0, 3, change, &error), &error);
+        if (!isnan(change[0]) || !isnan(change[1]) || change[2] != 2.0 * k)
+            fail_msg("expected the changes nan, nan, %d, found %g, %g, %g", 2 * k, change[0], change[1], change[2]);
+        run->tensor_destroy(backend, maps[k]);
+    }
+    for (int k = 0; k < 2; k++)
+        run->tensor_destroy(backend, places[k]);
+    run->tensor_destroy(backend, changes);
+    close_backend(&data, backend);
+}
+
 static void test_choice_of_backend(void **state) {
     struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 1, .hidden_size = 1, .intermediate_size = 1};
     struct cx_backend_options options = {.kind = CX_BACKEND_AUTO};
@@ -358,6 +403,7 @@ int main(void) {
         cmocka_unit_test(test_weights_of_16_bits),
         cmocka_unit_test(test_results_in_place),
         cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_ranks_at_the_edges),
         cmocka_unit_test(test_choice_of_backend),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* Ids of the vocabulary that open_tokenizer() writes: "a" is first_letter, "b" the next … */
+/* Ids of the vocabulary that open_setting() writes: "a" is first_letter, "b" the next … */
 enum { cls = 2, sep = 3, first_letter = 5, vocabulary_size = 5 + 26 };
 
 struct setting {
@@ -22,23 +22,14 @@ struct setting {
 
 /* A WordPiece vocabulary of letters, so that the number of tokens is the number of letters. */
 static int open_setting(void **state) {
-    void *fixture;
-    (void)fixture_create(&fixture);
-    char vocabulary[512] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
-    size_t used = strlen(vocabulary);
+    char letters[128];
+    size_t used = 0;
     for (char letter = 'a'; letter <= 'z'; letter++)
-        used += (size_t)sprintf(vocabulary + used, "%c\n", letter);
-    (void)fixture_text(fixture, "vocab.txt", vocabulary);
-    (void)fixture_text(fixture, "tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": true}");
+        used += (size_t)sprintf(letters + used, "%c\n", letter);
     struct setting *setting = calloc(1, sizeof *setting);
-    struct cx_error error = {0};
     fixture_require(setting != NULL, "calloc");
-    enum cx_status status = cx_tokenizer_open(((struct fixture *)fixture)->folder, &setting->tokenizer, &error);
-    (void)fixture_remove(&fixture);
-    if (status != CX_OK)
-        (void)fprintf(stderr, "%s\n", error.message);
     *state = setting;
-    return status == CX_OK ? 0 : -1;
+    return fixture_open_tokenizer(letters, &setting->tokenizer);
 }
 
 static int close_setting(void **state) {

@@ -24,26 +24,17 @@ struct setting {
 
 /* Letters as words and as further pieces, and "wxyz" as one token. */
 static int open_setting(void **state) {
-    void *fixture;
-    (void)fixture_create(&fixture);
-    char vocabulary[1024] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nwxyz\n";
-    size_t used = strlen(vocabulary);
+    char pieces[512] = "wxyz\n";
+    size_t used = strlen(pieces);
     for (char letter = 'a'; letter <= 'z'; letter++)
-        used += (size_t)sprintf(vocabulary + used, "%c\n##%c\n", letter, letter);
-    (void)fixture_text(fixture, "vocab.txt", vocabulary);
-    (void)fixture_text(fixture, "tokenizer_config.json", "{\"tokenizer_class\": \"BertTokenizer\", \"do_lower_case\": true}");
+        used += (size_t)sprintf(pieces + used, "%c\n##%c\n", letter, letter);
     struct setting *setting = calloc(1, sizeof *setting);
     struct cx_error error = {0};
     fixture_require(setting != NULL, "calloc");
-    enum cx_status status = cx_tokenizer_open(((struct fixture *)fixture)->folder, &setting->tokenizer, &error);
-    if (status == CX_OK)
-        status = cx_label_table_create(&setting->labels, &error);
-    (void)fixture_remove(&fixture);
-    if (status != CX_OK)
-        (void)fprintf(stderr, "%s\n", error.message);
+    fixture_require(cx_label_table_create(&setting->labels, &error) == CX_OK, "cx_label_table_create");
     setting->options = (struct cx_sequence_options){.longest = 512, .vocabulary_size = 58, .token_types = 2, .labels = setting->labels};
     *state = setting;
-    return status == CX_OK ? 0 : -1;
+    return fixture_open_tokenizer(pieces, &setting->tokenizer);
 }
 
 static int close_setting(void **state) {

@@ -68,6 +68,7 @@ static enum cx_status check_keys(const struct word_reader *reader, const json_t 
 static enum cx_status read_word(const struct word_reader *reader, const json_t *value, struct cx_word_annotation *word) {
     if (!json_is_object(value))
         return FAIL_WORD(reader, "expected an object with start and end, found %s", cx_json_type(value));
+    struct cx_entity_tag tag;
     *word = (struct cx_word_annotation){0};
     enum cx_status status = check_keys(reader, value);
     if (status == CX_OK)
@@ -82,7 +83,8 @@ static enum cx_status read_word(const struct word_reader *reader, const json_t *
         status = read_label(reader, value, "ner", &word->ner);
     if (status == CX_OK)
         status = read_label(reader, value, "label", &word->label);
-    if (status == CX_OK && word->ner && word->ner[0] && word->ner[1] == '-' && word->ner[2] == '\0' && strchr("BIESLU", word->ner[0]))
+    cx_entity_tag_read(word->ner, &tag);
+    if (status == CX_OK && tag.label && tag.label[0] == '\0')
         status = FAIL_WORD(reader, "\"ner\" is \"%s\", which names no label", word->ner);
     return status;
 }

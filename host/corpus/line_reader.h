@@ -22,14 +22,14 @@ struct cx_line {
 };
 
 struct cx_line_reader;
-
-/* Opens the file and looks at its beginning: drops a byte order mark, refuses what is no text (archives, UTF-16, tables). */
 struct cx_start_sink;
+struct cx_decoder_start;
+
+/* Opens the file and looks at its beginning: drops a byte order mark, refuses what is no text (archives, UTF-16, tables). `sink`: see cx_byte_source_open(). */
 CX_MUST_USE enum cx_status cx_line_reader_open(const char *path, size_t longest_line, const struct cx_start_sink *sink, struct cx_line_reader **reader,
                                                struct cx_error *error);
 
 /* Opens it at byte `offset` of its text, where a line begins that `lines` others come before; see cx_byte_source_go(). */
-struct cx_decoder_start;
 CX_MUST_USE enum cx_status cx_line_reader_open_at(const char *path, size_t longest_line, uint64_t offset, uint64_t lines, const struct cx_decoder_start *start,
                                                   struct cx_line_reader **reader, struct cx_error *error);
 void cx_line_reader_close(struct cx_line_reader *reader); /* NULL is allowed */

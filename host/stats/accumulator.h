@@ -12,11 +12,11 @@ enum { most_ranked = 6 }; /* maps, or changes, that are compared with each other
 /* Working memory of one thread, for sequences up to a length. */
 struct workspace {
     struct rank_space order;
-    size_t capacity;                       /* pairs */
-    double *changes[COMPONENTS];           /* [n²] */
-    int32_t *ranks[VARIANTS][most_ranked]; /* [n²] */
-    double *inverse_sums[CX_STAGES];       /* [n] of the maps' rows */
-    size_t row_capacity;
+    size_t capacity;                            /* tokens */
+    double *changes[most_ranked];               /* [n²] */
+    int32_t *ranks[VARIANTS][most_ranked];      /* [n²] */
+    double rank_squares[VARIANTS][most_ranked]; /* sums of the ranks' squares */
+    double *inverse_sums[CX_STAGES];            /* [n] of the maps' rows */
 };
 CX_MUST_USE enum cx_status workspace_reserve(struct workspace *workspace, size_t n, struct cx_error *error);
 void workspace_free(struct workspace *workspace);
@@ -29,6 +29,12 @@ void changes_prepare(struct workspace *workspace, const struct view *view, size_
 
 /* change [n²] = the map behind the component less the map before it, rows divided by their sums. */
 void changes_of(const struct workspace *workspace, const struct view *view, size_t layer, enum component component, double *change);
+
+/* After a sort of workspace->order: the ranks of map or change k in every variant. */
+void workspace_rank(struct workspace *workspace, const struct view *view, size_t k);
+
+/* Spearman's correlation of two that were ranked; NaN if the elements of one are all equal. */
+double workspace_spearman(const struct workspace *workspace, const struct view *view, size_t variant, size_t a, size_t b);
 
 struct accumulator_kind {
     enum cx_analysis analysis;

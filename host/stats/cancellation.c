@@ -7,8 +7,6 @@
 #include "contexture/memory.h"
 #include "rows.h"
 
-#define IN(category) (1u << (category))
-
 /* Every two components, and FF against what comes behind it together; sorted as the tables' rows are. */
 static const enum component pairs[][2] = {
     {COMPONENT_RES1, COMPONENT_LN1}, {COMPONENT_RES1, COMPONENT_FF},     {COMPONENT_RES1, COMPONENT_RES2}, {COMPONENT_RES1, COMPONENT_LN2},
@@ -16,7 +14,6 @@ static const enum component pairs[][2] = {
     {COMPONENT_FF, COMPONENT_LN2},   {COMPONENT_FF, COMPONENT_RES2_LN2}, {COMPONENT_RES2, COMPONENT_LN2},
 };
 enum { pair_count = sizeof pairs / sizeof pairs[0] };
-static const enum component last_change = COMPONENT_RES2_LN2;
 enum { change_count = COMPONENT_RES2_LN2 + 1 };
 _Static_assert((int)change_count <= (int)most_ranked, "the workspace has ranks for these changes");
 
@@ -65,12 +62,8 @@ static enum cx_status prepare(void *state, struct view *view, struct cx_error *e
     struct cancellation_state *self = state;
     (void)error;
     for (size_t category = 0; category < CATEGORIES; category++) {
-        double count = 0;
-        for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
-            if (view->bucket_categories[bucket] & IN(category))
-                count += (double)view->bucket_pairs[bucket];
-        self->counts[category] += count;
-        self->sequences[category] += count > 0;
+        self->counts[category] += (double)view->category_pairs[category];
+        self->sequences[category] += view->category_pairs[category] > 0;
     }
     return CX_OK;
 }
@@ -148,25 +141,18 @@ static void add(void *state, size_t layer, const struct view *view, struct works
     static const uint32_t without[VARIANTS] = {[VARIANT_NO_DIAGONAL] = IN(CATEGORY_SELF)};
     struct cancellation_state *self = state;
     struct bucket_sums sums;
-    double squares[VARIANTS][change_count];
     changes_prepare(workspace, view, layer, self->options.raw_maps);
-    for (enum component k = 0; k <= last_change; k++) {
+    for (enum component k = 0; k <= COMPONENT_RES2_LN2; k++) {
         changes_of(workspace, view, layer, k, workspace->changes[k]);
         rank_sort_doubles(&workspace->order, workspace->changes[k], view->pairs);
-        for (size_t variant = 0; variant < VARIANTS; variant++) {
-            int32_t *ranks = workspace->ranks[variant][k];
-            rank_assign(&workspace->order, view->pairs, view->taken[variant], ranks);
-            squares[variant][k] = sum_of_rank_products(ranks, ranks, view->pairs);
-        }
+        workspace_rank(workspace, view, k);
     }
     sum_buckets(view, workspace, &sums);
     for (size_t pair = 0; pair < pair_count; pair++) {
-        const enum component earlier = pairs[pair][0], later = pairs[pair][1];
         for (size_t variant = 0; variant < VARIANTS; variant++) {
-            if (squares[variant][earlier] <= 0 || squares[variant][later] <= 0)
+            const double spearman = workspace_spearman(workspace, view, variant, pairs[pair][0], pairs[pair][1]);
+            if (isnan(spearman))
                 continue;
-            int32_t *const *ranks = workspace->ranks[variant];
-            const double spearman = sum_of_rank_products(ranks[earlier], ranks[later], view->pairs) / sqrt(squares[variant][earlier] * squares[variant][later]);
             const struct products of = sum_over(view, &sums, pair, with[variant], without[variant]);
             add_correlations(&self->correlations[layer][pair][variant], &of, (double)view->taken_count[variant], spearman);
         }

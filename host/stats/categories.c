@@ -7,8 +7,6 @@
 #include "contexture/memory.h"
 #include "rows.h"
 
-#define IN(category) (1u << (category))
-
 /* Of one layer, component and category: over pairs, and over sequences with S a sequence's sum and n its pairs. */
 struct change_sums {
     double sum, squares, sum_squares /* Σ S² */, sum_count /* Σ S n */;
@@ -67,10 +65,7 @@ static enum cx_status create(const struct cx_stats_options *options, void **stat
 static void count_categories(struct category_state *self, const struct view *view) {
     const size_t replicates = (size_t)self->options.bootstrap;
     for (size_t category = 0; category < CATEGORIES; category++) {
-        uint64_t pairs = 0;
-        for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
-            if (view->bucket_categories[bucket] & IN(category))
-                pairs += view->bucket_pairs[bucket];
+        const uint64_t pairs = view->category_pairs[category];
         if (pairs == 0)
             continue;
         struct pair_counts *counts = &self->counts[category];
@@ -126,16 +121,15 @@ static void add_categories(struct category_state *self, size_t layer, enum compo
         squares[view->bucket[pair]] += change[pair] * change[pair];
     }
     for (size_t category = 0; category < CATEGORIES; category++) {
+        const uint64_t pairs = view->category_pairs[category];
         double sum = 0, square = 0;
-        uint64_t pairs = 0;
+        if (pairs == 0)
+            continue;
         for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
             if (view->bucket_categories[bucket] & IN(category)) {
                 sum += sums[bucket];
                 square += squares[bucket];
-                pairs += view->bucket_pairs[bucket];
             }
-        if (pairs == 0)
-            continue;
         struct change_sums *total = &self->sums[layer][component][category];
         total->sum += sum;
         total->squares += square;

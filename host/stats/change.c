@@ -14,6 +14,7 @@ static const unsigned steps[][2] = {
     {CX_STAGE_FF_RES, CX_STAGE_FF_RES_LN},
 };
 enum { step_count = sizeof steps / sizeof steps[0] };
+_Static_assert((int)CX_STAGES <= (int)most_ranked, "the workspace has ranks for these maps");
 
 struct cell {
     double count, sum, squares;
@@ -40,24 +41,16 @@ static enum cx_status create(const struct cx_stats_options *options, void **stat
 /* A map is sorted once; its ranks in every variant come from that order. */
 static void add(void *state, size_t layer, const struct view *view, struct workspace *workspace) {
     struct change_state *self = state;
-    double squares[VARIANTS][CX_STAGES];
     for (unsigned stage = 0; stage < CX_STAGES; stage++) {
         rank_sort_floats(&workspace->order, view_map(view, stage, layer), view->pairs);
-        for (size_t variant = 0; variant < VARIANTS; variant++) {
-            int32_t *ranks = workspace->ranks[variant][stage];
-            rank_assign(&workspace->order, view->pairs, view->taken[variant], ranks);
-            squares[variant][stage] = sum_of_rank_products(ranks, ranks, view->pairs);
-        }
+        workspace_rank(workspace, view, stage);
     }
     for (size_t step = 0; step < step_count; step++)
         for (size_t variant = 0; variant < VARIANTS; variant++) {
-            const unsigned before = steps[step][0], after = steps[step][1];
-            int32_t *const *ranks = workspace->ranks[variant];
+            const double correlation = workspace_spearman(workspace, view, variant, steps[step][0], steps[step][1]);
             struct cell *cell = &self->cells[layer][step][variant];
-            if (squares[variant][before] <= 0 || squares[variant][after] <= 0)
+            if (isnan(correlation))
                 continue;
-            const double correlation =
-                sum_of_rank_products(ranks[before], ranks[after], view->pairs) / sqrt(squares[variant][before] * squares[variant][after]);
             cell->count += 1;
             cell->sum += 1 - correlation;
             cell->squares += (1 - correlation) * (1 - correlation);

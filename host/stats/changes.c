@@ -1,3 +1,5 @@
+/* A thread's working memory: what is compared, and its ranks. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "accumulator.h"
@@ -9,16 +11,15 @@ static const unsigned component_stages[COMPONENTS][2] = {COMPONENT_LIST(COMPONEN
 enum cx_status workspace_reserve(struct workspace *workspace, size_t n, struct cx_error *error) {
     const size_t pairs = n * n;
     enum cx_status status = CX_OK;
-    if (pairs > workspace->capacity || n > workspace->row_capacity) {
+    if (n > workspace->capacity) {
         workspace_free(workspace);
-        for (size_t k = 0; k < COMPONENTS && status == CX_OK; k++)
+        for (size_t k = 0; k < most_ranked && status == CX_OK; k++)
             status = cx_allocate(pairs, sizeof(double), "statistics", &workspace->changes[k], error);
         for (size_t k = 0; k < (size_t)VARIANTS * most_ranked && status == CX_OK; k++)
             status = cx_allocate(pairs, sizeof(int32_t), "statistics", &workspace->ranks[k / most_ranked][k % most_ranked], error);
         for (size_t stage = 0; stage < CX_STAGES && status == CX_OK; stage++)
             status = cx_allocate(n, sizeof(double), "statistics", &workspace->inverse_sums[stage], error);
-        workspace->capacity = pairs;
-        workspace->row_capacity = n;
+        workspace->capacity = n;
     }
     if (status == CX_OK)
         status = rank_space_reserve(&workspace->order, pairs, error);
@@ -28,7 +29,7 @@ enum cx_status workspace_reserve(struct workspace *workspace, size_t n, struct c
 }
 
 void workspace_free(struct workspace *workspace) {
-    for (size_t k = 0; k < COMPONENTS; k++)
+    for (size_t k = 0; k < most_ranked; k++)
         free(workspace->changes[k]);
     for (size_t k = 0; k < (size_t)VARIANTS * most_ranked; k++)
         free(workspace->ranks[k / most_ranked][k % most_ranked]);
@@ -64,4 +65,20 @@ void changes_of(const struct workspace *workspace, const struct view *view, size
         for (size_t k = i * n; k < (i + 1) * n; k++)
             change[k] = (double)after[k] * after_scale - (double)before[k] * before_scale;
     }
+}
+
+void workspace_rank(struct workspace *workspace, const struct view *view, size_t k) {
+    for (size_t variant = 0; variant < VARIANTS; variant++) {
+        int32_t *ranks = workspace->ranks[variant][k];
+        rank_assign(&workspace->order, view->pairs, view->taken[variant], ranks);
+        workspace->rank_squares[variant][k] = sum_of_rank_products(ranks, ranks, view->pairs);
+    }
+}
+
+double workspace_spearman(const struct workspace *workspace, const struct view *view, size_t variant, size_t a, size_t b) {
+    int32_t *const *ranks = workspace->ranks[variant];
+    const double *squares = workspace->rank_squares[variant];
+    if (squares[a] <= 0 || squares[b] <= 0)
+        return NAN;
+    return sum_of_rank_products(ranks[a], ranks[b], view->pairs) / sqrt(squares[a] * squares[b]);
 }

@@ -6,6 +6,7 @@
 
 #include "contexture/memory.h"
 #include "contexture/stats.h"
+#include "mix.h"
 
 enum { place_bits = 24, most = UINT16_MAX };
 
@@ -30,13 +31,6 @@ void cx_pair_filter_destroy(struct cx_pair_filter *filter) {
     if (filter)
         free(filter->counters);
     free(filter);
-}
-
-/* The finisher of splitmix64. */
-static uint64_t mix(uint64_t value) {
-    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-    value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-    return value ^ (value >> 31);
 }
 
 static void places_of(int32_t target, int32_t source, size_t places[2]) {

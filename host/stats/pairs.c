@@ -57,7 +57,7 @@ static void add(void *state, size_t layer, const struct view *view, struct works
     struct pair_state *self = state;
     double *change = workspace->changes[0];
     changes_prepare(workspace, view, layer, self->options.raw_maps);
-    for (enum component component = 0; component <= COMPONENT_LN2; component++) {
+    for (enum component component = 0; component < SINGLE_COMPONENTS; component++) {
         changes_of(workspace, view, layer, component, change);
         for (size_t pair = 0; pair < view->pairs; pair++) {
             if (view->pair_slot[pair] == no_slot)

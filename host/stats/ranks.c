@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "contexture/memory.h"
+#include "contexture/rank_key.h"
 
 enum { digit_bits = 11, digits = 3, digit_values = 1 << digit_bits, lanes = 8 };
 
@@ -55,21 +56,15 @@ static void sort_keys(struct rank_space *space, size_t count) {
     space->spare = to;
 }
 
-/* Whole numbers in the order of the floats: negative ones have all bits turned, others the sign's bit set. Adding 0 makes 0 of -0. */
 void rank_sort_floats(struct rank_space *space, const float *values, size_t count) {
-    for (size_t k = 0; k < count; k++) {
-        const float value = values[k] + 0.0f;
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-        space->keys[k] = (uint64_t)bits << 32 | k;
-    }
+    for (size_t k = 0; k < count; k++)
+        space->keys[k] = (uint64_t)cx_rank_key(values[k]) << 32 | k;
     sort_keys(space, count);
 }
 
 /*
- * By the upper half of the double's bits first, which tells all values apart but those that agree to 1 in a million; these few are sorted by insertion. Then
- * the halves give way to the number of the value, so that equal keys mean equal values.
+ * By the upper half of the double's bits first, turned into a key as cx_rank_key() does, which tells all values apart but those that agree to 1 in a million;
+ * these few are sorted by insertion. Then the halves give way to the number of the value, so that equal keys mean equal values.
  */
 void rank_sort_doubles(struct rank_space *space, const double *values, size_t count) {
     for (size_t k = 0; k < count; k++) {
@@ -129,19 +124,6 @@ double sum_of_rank_products(const int32_t *a, const int32_t *b, size_t count) {
             sums[lane] += (double)a[k + lane] * (double)b[k + lane];
     for (size_t lane = 0; k < count; k++, lane++)
         sums[lane] += (double)a[k] * (double)b[k];
-    for (size_t lane = 0; lane < lanes; lane++)
-        sum += sums[lane];
-    return sum;
-}
-
-double sum_of_products(const double *a, const double *b, size_t count) {
-    double sums[lanes] = {0}, sum = 0;
-    size_t k = 0;
-    for (; k + lanes <= count; k += lanes)
-        for (size_t lane = 0; lane < lanes; lane++)
-            sums[lane] += a[k + lane] * b[k + lane];
-    for (size_t lane = 0; k < count; k++, lane++)
-        sums[lane] += a[k] * b[k];
     for (size_t lane = 0; lane < lanes; lane++)
         sum += sums[lane];
     return sum;

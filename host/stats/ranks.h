@@ -31,9 +31,6 @@ void rank_assign(const struct rank_space *space, size_t count, const uint8_t *ta
 /* Σ a b of such ranks. Spearman's correlation is that over the root of the two sums of squares; a sum of squares is 0 if all elements are equal. */
 double sum_of_rank_products(const int32_t *a, const int32_t *b, size_t count);
 
-/* Σ a b, in a fixed order of partial sums. */
-double sum_of_products(const double *a, const double *b, size_t count);
-
 /* Spearman's correlation of two arrays from the beginning. */
 CX_MUST_USE enum cx_status spearman_correlation(const double *x, const double *y, size_t count, double *correlation, struct cx_error *error);
 

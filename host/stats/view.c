@@ -36,8 +36,6 @@ enum token_class view_class(const struct view *view, size_t token) {
     return CLASS_WORD_START;
 }
 
-#define IN(category) (1u << (category))
-
 /* Of two ordinary tokens at different places. */
 static uint32_t ordinary_categories(const struct cx_sequence *sequence, size_t target, size_t source) {
     const int32_t word_i = word_of(sequence, target), word_j = word_of(sequence, source);
@@ -99,6 +97,15 @@ static void sort_pairs(struct view *view) {
         }
 }
 
+static void count_categories(struct view *view) {
+    for (size_t category = 0; category < CATEGORIES; category++) {
+        view->category_pairs[category] = 0;
+        for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
+            if (view->bucket_categories[bucket] & IN(category))
+                view->category_pairs[category] += view->bucket_pairs[bucket];
+    }
+}
+
 static void find_pos_kinds(struct view *view) {
     const uint32_t *pos = view->sequence->pos;
     view->pos_kinds = 0;
@@ -148,6 +155,7 @@ enum cx_status view_make(struct view *view, const struct cx_stats_options *optio
     view->draws = take(&place, replicates);
     view->pair_slot = wants_pairs ? take(&place, pairs * sizeof *view->pair_slot) : NULL;
     sort_pairs(view);
+    count_categories(view);
     find_pos_kinds(view);
     draw_replicates(sequence->document, sequence->window, view->draws, replicates);
     return CX_OK;

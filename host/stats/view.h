@@ -10,7 +10,10 @@
 #include "contexture/stats.h"
 #include "kinds.h"
 
+/* Sets of categories: a bit for each, and one more, which is no category. */
+#define IN(category)       (1u << (category))
 #define NEITHER_IS_SPECIAL (1u << 31)
+_Static_assert((int)CATEGORIES <= 31, "a set of categories has 31 bits");
 
 /* Pairs of places that are in the same categories share a bucket, so that a sum over a category is one over a few buckets. */
 enum { most_buckets = 256, no_slot = -1, most_classes = 5 };
@@ -25,6 +28,7 @@ struct view {
     size_t bucket_count;
     uint32_t bucket_categories[most_buckets]; /* a set of categories, and the bit NEITHER_IS_SPECIAL */
     uint64_t bucket_pairs[most_buckets];
+    uint64_t category_pairs[CATEGORIES];
     uint8_t *draws;       /* [replicates] how often each draws the sequence */
     int32_t *class_slot;  /* [n][most_classes] in the table of classes; no_slot: no more of them */
     int32_t *token_slot;  /* [n] of ordinary tokens, in the table of tokens; no_slot: none */

@@ -254,14 +254,19 @@ struct cx_backend_operations {
     CX_MUST_USE enum cx_status (*part_vectors)(struct cx_backend *, const struct cx_part_inputs *, size_t target, struct cx_tensor *const parts[6],
                                                struct cx_error *);
 
-    /* --- statistics of maps --- */
+    /*
+     * --- statistics of maps ---
+     *
+     * No run calls these: tests and benchmarks do. A run's statistics are computed on the host (contexture/stats.h), from the maps that arrive there: with the
+     * same order of numbers (rank_key.h), but float64 sums over a whole map and shares in float64, so that last bits differ.
+     */
 
     /* shares_ij [pairs] = map_ij / Σ_j map_ij, what a source is of its target's row; the sum in float64. 0 in a row whose sum is 0. shares may be map. */
     CX_MUST_USE enum cx_status (*row_shares)(struct cx_backend *, const struct cx_tensor *map, struct cx_tensor *shares, struct cx_error *);
 
     /*
-     * ranks [pairs], float64: of map_ij among the selected pairs of its sequence, from 1 on, the mean of their ranks for equal numbers, of which -0 and 0 are
-     * two; 0 for a pair that is not selected. keep [T], NULL: all: a token with 0 is left out as target and as source; without `diagonal`, so are the pairs (i,
+     * ranks [pairs], float64: of map_ij among the selected pairs of its sequence, from 1 on, the mean of their ranks for equal numbers, such as -0 and 0;
+     * 0 for a pair that is not selected. keep [T], NULL: all: a token with 0 is left out as target and as source; without `diagonal`, so are the pairs (i,
      * i). NaN has the rank NaN and is above all numbers.
      */
     CX_MUST_USE enum cx_status (*map_ranks)(struct cx_backend *, const struct cx_tensor *map, const struct cx_tensor *keep, bool diagonal,
