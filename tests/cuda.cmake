@@ -1,12 +1,9 @@
-# The CUDA backend: the tests that every backend passes, and its own. On a GPU, skipped without one; in a build with CX_CUDA=EMULATED on the emulation,
-# under schedules early, late and random (tests/cuda_emulation/scheduler.h).
-contexture_test(cuda_pairs contexture_op_cases)
-target_sources(test_cuda_pairs PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
-contexture_test(cuda_fused contexture_op_cases)
-target_sources(test_cuda_fused PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
-
-contexture_test(cuda_forward contexture_op_cases)
-target_sources(test_cuda_forward PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
+# The CUDA backend: the tests that every backend passes, and its own. On a GPU, skipped without one; in a build with CX_CUDA=EMULATED on the emulation, under
+# a few of its schedules (tests/cuda_emulation/scheduler.h): 0 is the plainest, 5 a random one.
+foreach(name pairs fused forward)
+  contexture_test(cuda_${name} contexture_op_cases)
+  target_sources(test_cuda_${name} PRIVATE cuda_cases.c op_reference.c op_reference_parts.c op_reference_ranks.c)
+endforeach()
 
 # Minutes of CPU time: two schedules of these, and one of the layer sequence under sanitizers. test_cuda_kernels, a selection of them, runs under all.
 set(cuda_seeds 0 5)
