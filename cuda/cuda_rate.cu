@@ -1,8 +1,7 @@
-/* The device's own rate, for benchmarks: large products by cuBLASLt on random numbers, since zeros run faster than data does. */
+/* The device's own rates, for benchmarks: large products by cuBLASLt, and large copies; of random numbers, since zeros run faster than data does. */
 #include "cuda_backend.cuh"
 
 #include <algorithm>
-#include <cstdlib>
 
 enum { threads = 256, most_repeats = 64 };
 

@@ -76,8 +76,8 @@ struct fused_problem {
     float *partials;       /* [slices * parts, 3, pairs]: Σ oc², Σ vc², Σ γ2² vc² over one part of a slice's columns, with vc = oc + tc */
     float *means;          /* [pairs]: m */
     float *check_partials; /* [slices * parts, pairs]: oc·s over one part of a slice's columns (contexture/checksum.h), and */
-    float2 *check_sums;    /* [pairs]: x z·(W2c s), and ‖z‖², of z as rounded; only by kernels that have checks */
-    float *slots;          /* [slots, 64, slice_columns]: Σ oc over the sources that one warpgroup (or block) of one segment took, row by row of the tile */
+    float2 *check_sums;    /* [pairs]: x z·(W2c s), and ‖z‖², of z as rounded */
+    float *slots;          /* [slots, 64, slice_columns]: Σ oc over the sources that one of a step's tiles had in one segment, row by row */
     unsigned slices, slice_columns, parts;
     unsigned packed; /* largest of the groups */
     /* pairs.own gets oc_ii; the means are added to own and sum by fused_finish.cu. Nothing is written where pairs.own or pairs.sum is NULL. */
@@ -108,7 +108,6 @@ struct fused_kernel {
     /* Whether it fits such a device and model, with the plan; else the reason, which follows "because". */
     bool (*plan)(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
     enum cx_status (*run)(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
-    bool has_checks; /* writes check_partials and check_sums, of d of more than one slice; else nothing is checked but the completeness */
 };
 
 /* Of an open backend with a fused kernel: which, and the batch's work list. */
@@ -141,11 +140,11 @@ CX_MUST_USE enum cx_status fused_pair_norms(struct cuda_backend *, const struct 
 
 /* Writes everything up to norm_means. */
 CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
-/* The kernels; each needs what fused_work.cu chose for it. */
+/* The kernels, and what the blocks of each are like: false, with the reason, which follows "because", where it does not fit the device. */
 bool fused_wgmma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 bool fused_mma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
-CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
+CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 /* Maps, own, sum, and the count of pairs that were too small. */
 CX_MUST_USE enum cx_status fused_finish(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
 

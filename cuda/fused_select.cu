@@ -16,8 +16,8 @@
  * no operation of the backend knows causality; attention above the diagonal that is 0 makes norms that are 0.
  */
 static const struct fused_kernel kernels[] = {
-    {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma, true},
-    {CX_PAIR_KERNEL_MMA, "mma", 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma, true},
+    {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
+    {CX_PAIR_KERNEL_MMA, "mma", 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma},
 };
 
 static const char *name_of(enum cx_pair_kernel kind) {
@@ -123,8 +123,8 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
     const struct fused_state *fused = cuda->fused;
     struct fused_problem problem = {};
     problem.pairs = *pairs;
-    /* The kernels take z w̄ in the first slice of d and z·(W2c s) in the second. */
-    if (!fused->kernel->has_checks || fused->slices < 2)
+    /* The kernels take z w̄ in the first slice of d and z·(W2c s) in the second: of one slice nothing is checked but the completeness. */
+    if (fused->slices < 2)
         problem.pairs.check = NULL;
     problem.tokens = static_cast<unsigned>(cuda->batch->tokens);
     problem.rows = fused_rows(pairs->heads);

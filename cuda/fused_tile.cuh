@@ -12,6 +12,18 @@
 
 #include "fused_pairs.cuh"
 
+/* In shared memory operands lie as boxes of 16 rows of 64 numbers. */
+constexpr unsigned row_bytes = 128, box_rows = 16, box_bytes = box_rows * row_bytes, box_columns = 64;
+/* Slices of d: 128 or 96 registers of sums a thread. */
+constexpr unsigned wide_columns = 256, narrow_columns = 192;
+
+/* The wider slice where it fits d, since z is built anew for each; else the one that leaves less of d empty. */
+static inline unsigned fused_slice_columns(const struct cuda_backend *cuda) {
+    const size_t width = cuda->base.config.hidden_size;
+    const unsigned wide = cuda_blocks(width, wide_columns) * wide_columns, narrow = cuda_blocks(width, narrow_columns) * narrow_columns;
+    return wide <= narrow ? wide_columns : narrow_columns;
+}
+
 /* Steps of 16 rows that the product with `sources` has for one tile in a step of a segment. Where the residual's row is alone among its 16, it is left out away
    from the diagonal. */
 static __device__ __forceinline__ unsigned fused_steps(const struct fused_problem &problem, const struct fused_group &group, unsigned source,

@@ -36,8 +36,7 @@ constexpr unsigned consumers = 2, group_threads = 128, block_threads = group_thr
 /* A block starts with 168 registers a thread, and can only hand them around: asking for more than were given back waits for ever. */
 constexpr unsigned producer_registers = 40, consumer_registers = 232;
 static_assert(producer_registers + consumers * consumer_registers <= 168 * (consumers + 1), "");
-constexpr unsigned row_bytes = 128, box_rows = 16, box_bytes = box_rows * row_bytes, box_columns = 64;
-constexpr unsigned wide_columns = 256, narrow_columns = 192, most_steps = 4; /* of the accumulators: 128 and 96 registers a thread; of S */
+constexpr unsigned most_steps = 4; /* of S */
 constexpr unsigned shared_limit = 227 << 10, barrier_bytes = 1024;
 
 /* What lies in shared memory, behind the barriers: stages with the weights first. `steps`: S at most. */
@@ -382,12 +381,6 @@ enum cx_status run(struct cuda_backend *cuda, const struct fused_problem *proble
     return CUDA_LAUNCH(cuda, "ff_pair_norms", error, (fused_wgmma_kernel<columns, steps>), problem->blocks, block_threads, shared, *problem, maps);
 }
 
-/* The wider slice where it fits d, since z is built anew for each; else the one that leaves less of d empty. */
-unsigned slice_columns(unsigned width) {
-    const unsigned wide = cuda_blocks(width, wide_columns) * wide_columns, narrow = cuda_blocks(width, narrow_columns) * narrow_columns;
-    return wide <= narrow ? wide_columns : narrow_columns;
-}
-
 } /* namespace */
 
 bool fused_wgmma_plan(const struct cuda_backend *cuda, struct fused_plan *plan, char *reason, size_t size) {
@@ -396,7 +389,7 @@ bool fused_wgmma_plan(const struct cuda_backend *cuda, struct fused_plan *plan, 
         snprintf(reason, size, "it needs %u bytes of shared memory a block, and the device has %zu", shared_limit, cuda->shared_bytes);
         return false;
     }
-    plan->slice_columns = slice_columns(static_cast<unsigned>(cuda->base.config.hidden_size));
+    plan->slice_columns = fused_slice_columns(cuda);
     plan->sources = plan->slots = consumers;
     plan->parts = 1;
     plan->packed = most_steps * FUSED_STEP / rows;

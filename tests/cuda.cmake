@@ -1,14 +1,12 @@
-# The CUDA backend: the tests that every backend passes, and its own. On a GPU, skipped without one; in a build with CX_CUDA=EMULATED on the emulation,
-# under schedules early, late and random (tests/cuda_emulation/scheduler.h).
-contexture_test(cuda_pairs contexture_op_cases)
-target_sources(test_cuda_pairs PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
-contexture_test(cuda_fused contexture_op_cases)
-target_sources(test_cuda_fused PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
+# The CUDA backend: the tests that every backend passes, and its own. On a GPU, skipped without one; in a build with CX_CUDA=EMULATED on the emulation, under
+# a few of its schedules (tests/cuda_emulation/scheduler.h): 0 is the plainest, 5 a random one.
+foreach(name pairs fused forward)
+  contexture_test(cuda_${name} contexture_op_cases)
+  target_sources(test_cuda_${name} PRIVATE cuda_cases.c op_reference.c op_reference_parts.c op_reference_ranks.c)
+endforeach()
 
-contexture_test(cuda_forward contexture_op_cases)
-target_sources(test_cuda_forward PRIVATE op_reference.c op_reference_parts.c op_reference_ranks.c)
-
-# Minutes of CPU time: two schedules of these, and one of the layer sequence under sanitizers. test_cuda_kernels, a selection of them, runs under all.
+# Minutes of CPU time: two schedules of these; under AddressSanitizer one, and that of the layer sequence and the forward precisions alone. test_cuda_kernels, a
+# selection of them, has more schedules and runs under every sanitizer (tests/cuda_emulation/kernels.tests.cmake).
 set(cuda_seeds 0 5)
 if(CX_SANITIZE)
   set(cuda_seeds 5)
@@ -37,7 +35,7 @@ if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels un
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
-  # A minute: one schedule; small cases of the same kernels run under all of them in test_cuda_kernels.
+  # A minute: one schedule; small cases of the same kernels run under more of them in test_cuda_kernels.
   set(cuda_seeds 5)
   cuda_backend_test(fused_small test_cuda_fused small)
   cuda_backend_test(fused_large test_cuda_fused large)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op_cases.h"
+#include "cuda_cases.h"
 
 /* In units of 2^-24 of the terms' magnitudes, as the tolerances of op_cases.h, which come on top. */
 static const struct {
@@ -135,10 +135,7 @@ static void numbers_beyond_float16_are_counted(void **state) {
     data.x[3] = 1e5f;
     data.x[5] = -7e4f;
     struct cx_backend *backend = open_with(&data, CX_FORWARD_F16);
-    const struct op *op = NULL;
-    for (size_t k = 0; k < op_table_count && !op; k++)
-        op = strcmp(op_table[k].name, "linear d f") == 0 ? &op_table[k] : NULL;
-    assert_non_null(op);
+    const struct op *op = op_named("linear d f");
     expect_ok(op_outputs_create(&data, op, &error));
     expect_ok(op->run(&data, &error));
     assert_int_equal(backend->operations->read(backend, data.out[0], 0, 1, &value, &error), CX_ERROR_INPUT);
@@ -157,13 +154,5 @@ int main(void) {
         cmocka_unit_test(products_of_the_parts_stay_float32),
         cmocka_unit_test(numbers_beyond_float16_are_counted),
     };
-    const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA};
-    const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 1, .hidden_size = 1, .intermediate_size = 1};
-    struct cx_backend *backend;
-    if (cx_backend_open(&options, &config, &backend, &error) != CX_OK) {
-        print_message("skipped: %s\n", error.message);
-        return 77;
-    }
-    cx_backend_close(backend);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cuda_is_here() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }

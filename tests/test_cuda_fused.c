@@ -14,9 +14,7 @@
 
 #include <cmocka.h>
 
-#include "op_cases.h"
-
-enum { outputs = 5 }; /* three maps, own, sum; and check */
+#include "cuda_cases.h"
 
 static const struct op_case small_shapes[] = {
     {"one token", OP_RANDOM, 4, 16, 64, CX_GELU, {1}},
@@ -67,11 +65,6 @@ static void choose_device(const char *architecture) {
         assert_int_equal(setenv("EMULATION_ARCHITECTURE", architecture, 1), 0);
 }
 
-struct result {
-    float *values[outputs];
-    size_t counts[outputs];
-};
-
 static struct cx_error error;
 
 static void expect_ok(enum cx_status status) {
@@ -79,99 +72,32 @@ static void expect_ok(enum cx_status status) {
         fail_msg("%s: %s", cx_status_name(status), error.message);
 }
 
-static const struct op *pair_operation(void) {
-    for (size_t k = 0; k < op_table_count; k++) {
-        if (strcmp(op_table[k].name, "ff_pair_norms") == 0)
-            return &op_table[k];
-    }
-    fail_msg("ff_pair_norms is not in the table of operations");
-    return NULL;
-}
-
 static enum cx_status open_backend(const struct cx_model_config *config, enum cx_pair_kernel kernel, struct cx_backend **backend) {
     const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F16, .pair_kernel = kernel};
     return cx_backend_open(&options, config, backend, &error);
 }
 
-/* No row misses its checksum by more than rounding makes. */
-static void expect_checksums(const struct op_data *data, struct cx_backend *backend) {
-    const size_t tokens = data->batch.tokens;
-    float *check = calloc(tokens, sizeof *check), largest = 0.0f;
-    assert_non_null(check);
-    expect_ok(backend->operations->read(backend, data->out[outputs], 0, tokens, check, &error));
-    for (size_t k = 0; k < tokens; k++) {
-        if (!(check[k] <= 1.0f))
-            fail_msg("%s: target %zu misses its checksum by %g times what is allowed", data->shape->name, k, (double)check[k]);
-        largest = fmaxf(largest, check[k]);
-    }
-    if (getenv("CONTEXTURE_TEST_VERBOSE"))
-        print_message("%-12s largest checksum error / allowed: %.3f\n", data->shape->name, (double)largest);
-    free(check);
-}
-
 /* Runs the operation `times` times and reads what the last one gives; the status is that of the first reading that failed. */
-static enum cx_status run(struct op_data *data, size_t kernel, int times, struct result *result) {
-    const struct op *op = pair_operation();
+static enum cx_status run(struct op_data *data, size_t kernel, int times, struct pair_result *result) {
+    const struct op *op = op_named("ff_pair_norms");
     struct cx_backend *backend;
-    enum cx_status status = CX_OK;
-    memset(result, 0, sizeof *result);
     choose_device(kernels[kernel].architecture);
     expect_ok(open_backend(&data->config, kernels[kernel].kind, &backend));
     expect_ok(op_data_upload(data, backend, &error));
     expect_ok(op_outputs_create(data, op, &error));
     for (int k = 0; k < times; k++)
         expect_ok(op->run(data, &error));
-    for (size_t k = 0; k < outputs && status == CX_OK; k++) {
-        result->counts[k] = op_output_count(data, op, k);
-        result->values[k] = calloc(result->counts[k], sizeof *result->values[k]);
-        assert_non_null(result->values[k]);
-        status = backend->operations->read(backend, data->out[k], 0, result->counts[k], result->values[k], &error);
-    }
-    if (status == CX_OK)
-        expect_checksums(data, backend);
+    enum cx_status status = pair_result_read(data, result, &error);
     op_data_release(data);
     cx_backend_close(backend);
     return status;
 }
 
-static void free_result(struct result *result) {
-    for (size_t k = 0; k < outputs; k++)
-        free(result->values[k]);
-}
-
-/* Of a map's elements relative to themselves; parts that nearly cancel are held against a thousandth of the largest. */
-static void norm_errors(size_t count, const float *found, const double *expected, double *largest, double *root_mean_square) {
-    double top = 0.0, squares = 0.0;
-    *largest = 0.0;
-    for (size_t j = 0; j < count; j++)
-        top = fmax(top, expected[j]);
-    for (size_t j = 0; j < count; j++) {
-        double one = fabs((double)found[j] - expected[j]) / fmax(expected[j], 1e-3 * top);
-        squares += one * one;
-        *largest = one > *largest || isnan(one) ? one : *largest;
-    }
-    *root_mean_square = sqrt(squares / (double)count);
-}
-
-/* Of own and sum: the largest relative to the root mean square of all elements, which finds one that is missing. */
-static void vector_errors(size_t count, const float *found, const double *expected, double *largest, double *root_mean_square) {
-    double squares = 0.0, differences = 0.0;
-    *largest = 0.0;
-    for (size_t j = 0; j < count; j++) {
-        double one = fabs((double)found[j] - expected[j]);
-        squares += expected[j] * expected[j];
-        differences += one * one;
-        *largest = one > *largest || isnan(one) ? one : *largest;
-    }
-    *largest /= sqrt(squares / (double)count);
-    *root_mean_square = sqrt(differences / squares);
-}
-
 static void check_case(const struct op_case *shape, size_t kernel, float factor) {
-    const struct op *op = pair_operation();
+    const struct op *op = op_named("ff_pair_norms");
     struct op_data data;
     struct op_expected expected[OP_MAX_OUTPUTS];
-    struct result result;
+    struct pair_result result;
     op_data_create(shape, &data);
     for (size_t k = 0; k < data.head_ff_sources_count; k++)
         data.head_ff_sources[k] *= factor;
@@ -181,8 +107,8 @@ static void check_case(const struct op_case *shape, size_t kernel, float factor)
         data.output[k] /= factor;
     assert_true(op_reference(&data, op, expected));
     expect_ok(run(&data, kernel, 1, &result));
-    for (size_t k = 0; k < outputs; k++) {
-        const bool is_map = k < 3;
+    for (size_t k = 0; k < PAIR_OUTPUTS; k++) {
+        const bool is_map = k < PAIR_MAPS;
         /* A vector's element has no sum over d that averages its error; few pairs have no sum that averages theirs. */
         const double most = is_map ? 1e-3 : 1e-2, most_mean = data.batch.pairs < 100 ? most : is_map ? 2.5e-4 : 5e-4;
         double largest, mean;
@@ -193,7 +119,7 @@ static void check_case(const struct op_case *shape, size_t kernel, float factor)
             fail_msg("%s, %s, output %zu: largest error %g (allowed %g), root mean square %g (allowed %g)", kernels[kernel].name, shape->name, k, largest, most,
                      mean, most_mean);
     }
-    free_result(&result);
+    pair_result_free(&result);
     op_expected_free(expected);
     op_data_free(&data);
 }
@@ -225,16 +151,16 @@ static void calls_give_the_same_bytes(void **state) {
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
         for (size_t s = 3; s < 5 && tests_all(kernel); s++) {
             struct op_data data;
-            struct result once, twice;
+            struct pair_result once, twice;
             op_data_create(&small_shapes[s], &data);
             expect_ok(run(&data, kernel, 1, &once));
             expect_ok(run(&data, kernel, 2, &twice));
-            for (size_t k = 0; k < outputs; k++) {
-                if (memcmp(once.values[k], twice.values[k], once.counts[k] * sizeof(float)) != 0)
+            for (size_t k = 0; k < PAIR_OUTPUTS; k++) {
+                if (memcmp(once.values[k], twice.values[k], once.counts[k] * sizeof *once.values[k]) != 0)
                     fail_msg("%s, %s, output %zu: other bytes the second time", kernels[kernel].name, small_shapes[s].name, k);
             }
-            free_result(&once);
-            free_result(&twice);
+            pair_result_free(&once);
+            pair_result_free(&twice);
             op_data_free(&data);
         }
     }
@@ -246,7 +172,7 @@ static void too_small_numbers_are_reported(void **state) {
     for (size_t k = 0; k < 2 * kernel_count; k++) {
         const size_t kernel = k / 2;
         struct op_data data;
-        struct result result;
+        struct pair_result result;
         if (!tests_all(kernel))
             continue;
         op_data_create(&small_shapes[3], &data);
@@ -260,7 +186,7 @@ static void too_small_numbers_are_reported(void **state) {
         for (size_t e = 0; e < data.residual_ff_sources_count; e++)
             data.residual_ff_sources[e] = 0.0f;
         enum cx_status status = run(&data, kernel, 1, &result);
-        free_result(&result);
+        pair_result_free(&result);
         if (status != CX_ERROR_INPUT)
             fail_msg("%s: %s, too small %s were not reported", kernels[kernel].name, cx_status_name(status), k % 2 ? "sources" : "ratios");
         assert_non_null(strstr(error.message, "--pair-precision f32"));
@@ -274,7 +200,7 @@ static void parts_without_a_cause_are_zero(void **state) {
     for (size_t k = 0; k < 2 * kernel_count; k++) {
         const size_t kernel = k / 2;
         struct op_data data;
-        struct result result;
+        struct pair_result result;
         if (!tests_all(kernel))
             continue;
         op_data_create(&small_shapes[3], &data);
@@ -282,8 +208,8 @@ static void parts_without_a_cause_are_zero(void **state) {
         expect_ok(run(&data, kernel, 1, &result));
         const size_t n = small_shapes[3].lengths[0];
         for (size_t j = 0; j < n * n; j++)
-            assert_true((k % 2 && j / n == j % n) || result.values[0][j] == 0.0f);
-        free_result(&result);
+            assert_true((k % 2 && j / n == j % n) || result.values[0][j] == 0.0);
+        pair_result_free(&result);
         op_data_free(&data);
     }
 }
@@ -347,7 +273,7 @@ static void sequences_do_not_touch(void **state) {
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
         const size_t first = shape.lengths[0], pairs = first * first;
         struct op_data data;
-        struct result clean, spoiled;
+        struct pair_result clean, spoiled;
         if (!is_here[kernel] || kernels[kernel].kind == CX_PAIR_KERNEL_WGMMA)
             continue;
         op_data_create(&shape, &data);
@@ -358,12 +284,12 @@ static void sequences_do_not_touch(void **state) {
         for (size_t e = first * shape.heads * f; e < data.head_ff_sources_count; e++)
             data.head_ff_sources[e] = NAN;
         expect_ok(run(&data, kernel, 1, &spoiled));
-        for (size_t k = 0; k < outputs; k++) {
-            if (memcmp(clean.values[k], spoiled.values[k], (k < 3 ? pairs : first * d) * sizeof(float)) != 0)
+        for (size_t k = 0; k < PAIR_OUTPUTS; k++) {
+            if (memcmp(clean.values[k], spoiled.values[k], (k < PAIR_MAPS ? pairs : first * d) * sizeof *clean.values[k]) != 0)
                 fail_msg("%s, output %zu: the next sequence's numbers changed it", kernels[kernel].name, k);
         }
-        free_result(&clean);
-        free_result(&spoiled);
+        pair_result_free(&clean);
+        pair_result_free(&spoiled);
         op_data_free(&data);
     }
 }
@@ -386,6 +312,10 @@ int main(int argc, char **argv) {
             with_small = false;
         else
             name = argv[k];
+    }
+    if (name && strcmp(name, "wgmma") != 0 && strcmp(name, "mma") != 0) {
+        print_error("usage: test_cuda_fused [small|large] [wgmma|mma]\n");
+        return 2;
     }
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
         bool wanted = !name || strcmp(name, kernels[kernel].argument) == 0;

@@ -12,9 +12,7 @@
 
 #include <cmocka.h>
 
-#include "op_cases.h"
-
-enum { outputs = 5 }; /* three maps, own, sum; and check */
+#include "cuda_cases.h"
 
 /* Shapes large enough to average rounding, and small ones with every kind of remainder: of 16 targets, of a tile's sources, of 256 columns. */
 static const struct op_case shapes[] = {
@@ -26,25 +24,11 @@ static const struct op_case shapes[] = {
 };
 enum { shape_count = sizeof shapes / sizeof *shapes };
 
-struct result {
-    double *values[outputs];
-    size_t counts[outputs];
-};
-
 static struct cx_error error;
 
 static void expect_ok(enum cx_status status) {
     if (status != CX_OK)
         fail_msg("%s: %s", cx_status_name(status), error.message);
-}
-
-static const struct op *pair_operation(void) {
-    for (size_t k = 0; k < op_table_count; k++) {
-        if (strcmp(op_table[k].name, "ff_pair_norms") == 0)
-            return &op_table[k];
-    }
-    fail_msg("ff_pair_norms is not in the table of operations");
-    return NULL;
 }
 
 static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, size_t chunk) {
@@ -55,98 +39,39 @@ static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_
     return backend;
 }
 
-/* No row misses its checksum by more than rounding makes. */
-static void expect_checksums(const struct op_data *data, struct cx_backend *backend) {
-    const size_t tokens = data->batch.tokens;
-    float *check = calloc(tokens, sizeof *check), largest = 0.0f;
-    assert_non_null(check);
-    expect_ok(backend->operations->read(backend, data->out[outputs], 0, tokens, check, &error));
-    for (size_t k = 0; k < tokens; k++) {
-        if (!(check[k] <= 1.0f))
-            fail_msg("%s: target %zu misses its checksum by %g times what is allowed", data->shape->name, k, (double)check[k]);
-        largest = fmaxf(largest, check[k]);
-    }
-    if (getenv("CONTEXTURE_TEST_VERBOSE"))
-        print_message("%-12s largest checksum error / allowed: %.3f\n", data->shape->name, (double)largest);
-    free(check);
-}
-
 /* Runs the operation and reads what it gives; the status is that of the first reading that failed. */
-static enum cx_status run(struct op_data *data, enum cx_pair_precision precision, size_t chunk, struct result *result) {
-    const struct op *op = pair_operation();
+static enum cx_status run(struct op_data *data, enum cx_pair_precision precision, size_t chunk, struct pair_result *result) {
+    const struct op *op = op_named("ff_pair_norms");
     struct cx_backend *backend = open_backend(data, precision, chunk);
-    enum cx_status status = CX_OK;
-    memset(result, 0, sizeof *result);
     expect_ok(op_data_upload(data, backend, &error));
     expect_ok(op_outputs_create(data, op, &error));
     expect_ok(op->run(data, &error));
-    for (size_t k = 0; k < outputs && status == CX_OK; k++) {
-        size_t count = op_output_count(data, op, k);
-        float *floats = calloc(count, sizeof *floats);
-        result->counts[k] = count;
-        result->values[k] = calloc(count, sizeof *result->values[k]);
-        assert_true(floats && result->values[k]);
-        status = backend->operations->read(backend, data->out[k], 0, count, floats, &error);
-        for (size_t j = 0; j < count; j++)
-            result->values[k][j] = (double)floats[j];
-        free(floats);
-    }
-    if (status == CX_OK)
-        expect_checksums(data, backend);
+    enum cx_status status = pair_result_read(data, result, &error);
     op_data_release(data);
     cx_backend_close(backend);
     return status;
 }
 
-static void free_result(struct result *result) {
-    for (size_t k = 0; k < outputs; k++)
-        free(result->values[k]);
-}
-
-/* Of a map's elements relative to themselves; parts that nearly cancel are held against a thousandth of the largest. */
-static void norm_errors(size_t count, const double *found, const double *expected, double *largest, double *root_mean_square) {
-    double top = 0.0, squares = 0.0;
-    *largest = 0.0;
-    for (size_t j = 0; j < count; j++)
-        top = fmax(top, expected[j]);
-    for (size_t j = 0; j < count; j++) {
-        double one = fabs(found[j] - expected[j]) / fmax(expected[j], 1e-3 * top);
-        squares += one * one;
-        *largest = one > *largest || isnan(one) ? one : *largest;
-    }
-    *root_mean_square = sqrt(squares / (double)count);
-}
-
-/* Of own and sum, relative to the root mean square of all their elements. */
-static double vector_error(size_t count, const double *found, const double *expected) {
-    double squares = 0.0, differences = 0.0;
-    for (size_t j = 0; j < count; j++) {
-        squares += expected[j] * expected[j];
-        differences += (found[j] - expected[j]) * (found[j] - expected[j]);
-    }
-    return sqrt(differences / squares);
-}
-
 static void expect_accuracy(enum cx_pair_precision precision, double most, double most_mean, double most_vector) {
-    const struct op *op = pair_operation();
+    const struct op *op = op_named("ff_pair_norms");
     for (size_t s = 0; s < shape_count; s++) {
         struct op_data data;
         struct op_expected expected[OP_MAX_OUTPUTS];
-        struct result result;
+        struct pair_result result;
         op_data_create(&shapes[s], &data);
         assert_true(op_reference(&data, op, expected));
         expect_ok(run(&data, precision, 0, &result));
-        for (size_t k = 0; k < outputs; k++) {
-            double largest = 0.0, mean = vector_error(result.counts[k], result.values[k], expected[k].value);
-            if (k < 3)
-                norm_errors(result.counts[k], result.values[k], expected[k].value, &largest, &mean);
+        for (size_t k = 0; k < PAIR_OUTPUTS; k++) {
+            const bool is_map = k < PAIR_MAPS;
+            double largest, mean;
+            (is_map ? norm_errors : vector_errors)(result.counts[k], result.values[k], expected[k].value, &largest, &mean);
             if (getenv("CONTEXTURE_TEST_VERBOSE"))
                 print_message("%-10s output %zu: largest %.2e, root mean square %.2e\n", shapes[s].name, k, largest, mean);
-            const double allowed = k < 3 ? most_mean : most_vector;
-            if (!(largest <= most && mean <= allowed))
+            const double allowed = is_map ? most_mean : most_vector;
+            if (!((!is_map || largest <= most) && mean <= allowed))
                 fail_msg("%s, output %zu: largest error %g (allowed %g), root mean square %g (allowed %g)", shapes[s].name, k, largest, most, mean, allowed);
         }
-        free_result(&result);
+        pair_result_free(&result);
         op_expected_free(expected);
         op_data_free(&data);
     }
@@ -169,24 +94,25 @@ static void chunks_do_not_matter(void **state) {
     (void)state;
     for (size_t s = 0; s < shape_count; s++) {
         struct op_data data;
-        struct result whole, again;
+        struct pair_result whole, again;
         op_data_create(&shapes[s], &data);
         expect_ok(run(&data, CX_PAIR_F32, 0, &whole));
         for (size_t c = 0; c < sizeof chunks / sizeof *chunks; c++) {
-            struct result parts;
+            struct pair_result parts;
             expect_ok(run(&data, CX_PAIR_F32, chunks[c], &parts));
             expect_ok(run(&data, CX_PAIR_F32, chunks[c], &again));
-            for (size_t k = 0; k < outputs; k++) {
-                double difference = vector_error(whole.counts[k], parts.values[k], whole.values[k]);
+            for (size_t k = 0; k < PAIR_OUTPUTS; k++) {
+                double largest, difference;
+                vector_errors(whole.counts[k], parts.values[k], whole.values[k], &largest, &difference);
                 if (!(difference < 1e-6))
                     fail_msg("%s, chunks of %zu, output %zu: differs from one chunk by %g", shapes[s].name, chunks[c], k, difference);
                 if (memcmp(parts.values[k], again.values[k], parts.counts[k] * sizeof(double)) != 0)
                     fail_msg("%s, chunks of %zu, output %zu: other bytes the second time", shapes[s].name, chunks[c], k);
             }
-            free_result(&parts);
-            free_result(&again);
+            pair_result_free(&parts);
+            pair_result_free(&again);
         }
-        free_result(&whole);
+        pair_result_free(&whole);
         op_data_free(&data);
     }
 }
@@ -199,12 +125,12 @@ static void scale(float *values, size_t count, float factor) {
 /* Numbers far outside of float16 keep their relative precision, because they are scaled. */
 static void large_and_small_numbers_fit(void **state) {
     static const float factors[] = {1e-12f, 1e12f};
-    const struct op *op = pair_operation();
+    const struct op *op = op_named("ff_pair_norms");
     (void)state;
     for (size_t k = 0; k < sizeof factors / sizeof *factors; k++) {
         struct op_data data;
         struct op_expected expected[OP_MAX_OUTPUTS];
-        struct result result;
+        struct pair_result result;
         double largest, mean;
         op_data_create(&shapes[0], &data);
         scale(data.head_ff_sources, data.head_ff_sources_count, factors[k]);
@@ -215,7 +141,7 @@ static void large_and_small_numbers_fit(void **state) {
         norm_errors(result.counts[0], result.values[0], expected[0].value, &largest, &mean);
         if (!(largest <= 1e-3 && mean <= 2.5e-4))
             fail_msg("sources times %g: largest error %g, root mean square %g", (double)factors[k], largest, mean);
-        free_result(&result);
+        pair_result_free(&result);
         op_expected_free(expected);
         op_data_free(&data);
     }
@@ -224,7 +150,7 @@ static void large_and_small_numbers_fit(void **state) {
 /* One neuron has all of ρ and nothing to give, the others give but have next to no ρ: the bound is far above every number of z. */
 static void too_small_numbers_are_reported(void **state) {
     struct op_data data;
-    struct result result;
+    struct pair_result result;
     (void)state;
     op_data_create(&shapes[1], &data);
     size_t f = data.config.intermediate_size;
@@ -235,25 +161,25 @@ static void too_small_numbers_are_reported(void **state) {
     for (size_t k = 0; k < data.residual_ff_sources_count; k += f)
         data.residual_ff_sources[k] = 0.0f;
     enum cx_status status = run(&data, CX_PAIR_F16, 0, &result);
-    free_result(&result);
+    pair_result_free(&result);
     assert_int_equal(status, CX_ERROR_INPUT);
     assert_non_null(strstr(error.message, "--pair-precision f32"));
     expect_ok(run(&data, CX_PAIR_F32, 0, &result));
-    free_result(&result);
+    pair_result_free(&result);
     op_data_free(&data);
 }
 
 /* Neurons that ReLU switched off make parts that are 0, and nothing to report. */
 static void parts_of_dead_neurons_are_zero(void **state) {
     struct op_data data;
-    struct result result;
+    struct pair_result result;
     (void)state;
     op_data_create(&shapes[4], &data);
     scale(data.ratio, data.ratio_count, 0.0f);
     expect_ok(run(&data, CX_PAIR_F16, 0, &result));
     for (size_t j = 0; j < result.counts[0]; j++)
         assert_true(result.values[0][j] == 0.0);
-    free_result(&result);
+    pair_result_free(&result);
     op_data_free(&data);
 }
 
@@ -275,13 +201,5 @@ int main(void) {
         cmocka_unit_test(large_and_small_numbers_fit), cmocka_unit_test(too_small_numbers_are_reported), cmocka_unit_test(parts_of_dead_neurons_are_zero),
         cmocka_unit_test(bfloat16_is_refused),
     };
-    const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA};
-    const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 1, .hidden_size = 1, .intermediate_size = 1};
-    struct cx_backend *backend;
-    if (cx_backend_open(&options, &config, &backend, &error) != CX_OK) {
-        print_message("skipped: %s\n", error.message);
-        return 77;
-    }
-    cx_backend_close(backend);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cuda_is_here() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }

@@ -1,6 +1,6 @@
 /*
  * The checksum of the pair product finds what it is there for: one flipped bit of z, of the weight on the device, or of the product, one at a time, at random
- * places, in both precisions; and in the weight of the kernel that keeps the product on chip. A flip that changes a norm by more than float16 does must be
+ * places, in both precisions; and in the weight of the kernels that keep the product on chip. A flip that changes a norm by more than float16 does must be
  * found; a smaller one may be. Without a flip nothing is reported.
  */
 #include <cmath>
@@ -213,5 +213,6 @@ int main() {
     flip_the_weight(chunked_shape, CX_PAIR_F32, CX_PAIR_KERNEL_CHUNKED, "weight, f32");
     flip_the_weight(chunked_shape, CX_PAIR_F16, CX_PAIR_KERNEL_CHUNKED, "weight, f16");
     flip_the_weight(fused_shape, CX_PAIR_F16, CX_PAIR_KERNEL_WGMMA, "weight, wgmma");
+    flip_the_weight(fused_shape, CX_PAIR_F16, CX_PAIR_KERNEL_MMA, "weight, mma");
     return 0;
 }
