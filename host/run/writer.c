@@ -72,7 +72,7 @@ bool writer_has_shard(struct writer *writer, uint64_t shard) {
 
 void writer_count_all(struct writer *writer, uint64_t shards) {
     struct cx_run_report *report = writer->report;
-    report->documents = report->skipped = report->sequences = report->tokens = report->pairs = report->bytes = report->shards = 0;
+    report->documents = report->skipped = report->stripped = report->sequences = report->tokens = report->pairs = report->bytes = report->shards = 0;
     for (uint64_t shard = 0; shard < shards; shard++) {
         struct cx_part_summary summary;
         if (find_shard(writer, shard, &summary))
