@@ -390,14 +390,14 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
 }
 
 /* Ends that the same command goes on from. */
-static enum cx_status tell_resumable(const struct run *run, enum cx_status status, struct cx_error *error) {
+static enum cx_status tell_resumable(struct run *run, enum cx_status status, struct cx_error *error) {
     char cause[sizeof error->message];
     if (status == CX_ERROR_DEVICE_LOST)
         snprintf(cause, sizeof cause, "%s", error ? error->message : "the device was lost");
     else
         snprintf(cause, sizeof cause, "stopped by %s", cx_signal_caught() ? cx_signal_caught() : "the caller");
     return cx_fail(error, status, "%s; shards finished in %s: %llu; the same command goes on from there", cause, run->settings->output,
-                   (unsigned long long)run->report->shards);
+                   (unsigned long long)writer_finished_count(&run->writer));
 }
 
 static uint64_t peak_memory(void) {
