@@ -120,11 +120,8 @@ static enum cx_status claim_alone(struct run *run, struct cx_error *error) {
         status = share_join_alone(&run->share, error);
     if (status == CX_OK && run->share.ranks && !run->share.plan)
         status = make_plan(run, error);
-    if (status == CX_OK && run->share.ranks) {
-        char *copy = NULL;
-        status = cx_ranks_share_text(run->share.ranks, run->identity_text, &copy, error);
-        free(copy);
-    }
+    if (status == CX_OK && run->share.ranks)
+        status = cx_ranks_share_text(run->share.ranks, run->identity_text, NULL, error);
     return status;
 }
 
