@@ -18,7 +18,8 @@ static bool stop_is_wanted(const struct share *share) {
 static enum cx_status pause_or_stop(const struct share *share, struct cx_error *error) {
     const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
     if (stop_is_wanted(share))
-        return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal while waiting for another process; the same command goes on from there");
+        return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by %s while waiting for another process; the same command goes on from there",
+                       cx_signal_caught() ? cx_signal_caught() : "the caller");
     nanosleep(&pause, NULL);
     return CX_OK;
 }

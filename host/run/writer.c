@@ -193,9 +193,10 @@ enum cx_status writer_work(struct writer *writer, struct window *window, struct 
         writer->shard_begin = cx_monotonic_seconds();
         status = cx_part_create(&writer->options, window->shard, &writer->part, error);
     }
-    if (status == CX_OK && writer->stats)
+    if (status == CX_OK && writer->stats) {
         status = add_statistics(writer, window, error);
-    hide_stages(writer, window);
+        hide_stages(writer, window);
+    }
     if (status == CX_OK && window->sequences.count > 0)
         status = cx_part_append(writer->part, window->sequences.items, window->results, window->sequences.count, error);
     if (status == CX_OK)
