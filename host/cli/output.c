@@ -103,14 +103,8 @@ void write_duration(double seconds, char *text, size_t size) {
 }
 
 char *json_text(const char *text, size_t length) {
-    char *valid = NULL, *quoted = NULL;
-    size_t valid_length = length, replaced = 0;
-    json_t *value = json_stringn(text, length);
-    if (!value && cx_utf8_repair(text, length, &valid, &valid_length, &replaced, NULL) == CX_OK && valid)
-        value = json_stringn(valid, valid_length);
-    if (value)
-        quoted = json_dumps(value, JSON_ENCODE_ANY);
+    json_t *value = cx_utf8_json(text, length);
+    char *quoted = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
     json_decref(value);
-    free(valid);
     return quoted;
 }

@@ -14,7 +14,6 @@
 #include "contexture/clock.h"
 #include "contexture/file.h"
 #include "contexture/memory.h"
-#include "contexture/process.h"
 
 enum { beats_in_patience = 6 };
 
@@ -22,25 +21,13 @@ static const char *const kind_names[] = {[CX_CLUSTER_OFF] = "off", [CX_CLUSTER_F
 
 /* What a worker's file says. */
 struct facts {
-    char kind[16], host[64], since[32];
-    long process;
-    unsigned long long start;
+    char kind[16];
+    struct cx_process process;
 };
 
-/* Host names go into file names. */
 static void describe_self(struct cx_worker *worker) {
-    const time_t now = time(NULL);
-    struct tm utc;
-    if (gethostname(worker->host, sizeof worker->host - 1) != 0 || worker->host[0] == '\0')
-        snprintf(worker->host, sizeof worker->host, "unknown");
-    for (char *c = worker->host; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
-            *c = '_';
-    if (!gmtime_r(&now, &utc) || strftime(worker->since, sizeof worker->since, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
-        snprintf(worker->since, sizeof worker->since, "unknown");
-    worker->process = (long)getpid();
-    worker->start = cx_process_start(worker->process);
-    snprintf(worker->name, sizeof worker->name, "%s-%ld-%llx", worker->host, worker->process, worker->start);
+    cx_process_describe_self(&worker->self);
+    snprintf(worker->name, sizeof worker->name, "%s-%ld-%llx", worker->self.host, worker->self.number, worker->self.start);
 }
 
 static enum cx_status make_folder(const char *directory, const char *name, struct cx_error *error) {
@@ -66,9 +53,9 @@ int worker_create_file(const struct cx_worker *worker, const char *folder, const
 
 /* Opened and closed every time: network file systems pass on what was written when a file is closed. */
 static enum cx_status write_sign(struct cx_worker *worker, bool first, struct cx_error *error) {
-    char line[worker_line_bytes];
-    const int length = snprintf(line, sizeof line, "%s process %ld host %s start %llu since %s beat %010" PRIu64 "\n", kind_names[worker->kind],
-                                worker->process, worker->host, worker->start, worker->since, worker->beats++);
+    char self[CX_PROCESS_BYTES], line[worker_line_bytes];
+    cx_process_write(&worker->self, self);
+    const int length = snprintf(line, sizeof line, "%s %s beat %010" PRIu64 "\n", kind_names[worker->kind], self, worker->beats++);
     const int descriptor = first ? worker_create_file(worker, WORKERS_NAME, worker->path) : open(worker->path, O_WRONLY | O_CLOEXEC);
     if (descriptor < 0)
         return cx_fail_errno(error, "open", worker->path);
@@ -185,15 +172,14 @@ static enum cx_status read_sign(const struct cx_worker *worker, const char *name
 }
 
 static bool parse_sign(const char *line, struct facts *facts) {
-    return sscanf(line, "%15s process %ld host %63s start %llu since %31s", facts->kind, &facts->process, facts->host, &facts->start, facts->since) == 5;
+    int behind = 0;
+    return sscanf(line, "%15s %n", facts->kind, &behind) == 1 && cx_process_read(line + behind, &facts->process);
 }
 
-/* Of this host, and its process is gone: no need to wait. */
-static bool process_is_gone(const struct cx_worker *worker, const char *line) {
+/* No need to wait for one whose process is gone. */
+static bool process_is_gone(const char *line) {
     struct facts facts;
-    if (!parse_sign(line, &facts) || strcmp(facts.host, worker->host) != 0)
-        return false;
-    return cx_process_is_gone(facts.process, facts.start);
+    return parse_sign(line, &facts) && cx_process_is_gone(&facts.process);
 }
 
 enum cx_status worker_is_patient(struct cx_worker *worker, const char *name, const char *line, bool *patient, struct cx_error *error) {
@@ -225,7 +211,7 @@ enum cx_status worker_may_live(struct cx_worker *worker, const char *name, bool 
     *lives = true;
     if (status != CX_OK)
         return status;
-    if (line[0] == '\0' || process_is_gone(worker, line)) {
+    if (line[0] == '\0' || process_is_gone(line)) {
         *lives = false;
         return CX_OK;
     }
@@ -238,7 +224,7 @@ static enum cx_status fail_other(const struct cx_worker *worker, const char *lin
         return cx_fail(error, CX_ERROR_CONFLICT, "%s: another process is writing to it; wait for it, or choose another folder", worker->directory);
     return cx_fail(error, CX_ERROR_CONFLICT,
                    "%s: process %ld on host %s has been writing to it since %s (--cluster %s); wait for it or stop it, or choose another folder%s",
-                   worker->directory, facts.process, facts.host, facts.since, facts.kind,
+                   worker->directory, facts.process.number, facts.process.host, facts.process.since, facts.kind,
                    strcmp(facts.kind, kind_names[CX_CLUSTER_FOLDER]) == 0 ? ", or help it with --cluster folder" : "");
 }
 
@@ -251,7 +237,7 @@ static bool is_tolerated(const struct cx_worker *worker, const struct facts *fac
     const bool same = strcmp(facts->kind, kind_names[worker->kind]) == 0;
     if (worker->kind == CX_CLUSTER_FOLDER || worker->kind == CX_CLUSTER_ARRAY)
         return same;
-    return is_alone(facts->kind) && strcmp(facts->host, worker->host) == 0;
+    return is_alone(facts->kind) && cx_process_is_of_this_host(&facts->process);
 }
 
 static void remove_sign(const struct cx_worker *worker, const char *name) {
@@ -287,7 +273,7 @@ static enum cx_status judge(struct cx_worker *worker, const char *name, bool *un
     const bool parsed = parse_sign(line, &facts);
     if (parsed && is_tolerated(worker, &facts))
         return CX_OK;
-    if (changed || (parsed && strcmp(facts.host, worker->host) == 0))
+    if (changed || (parsed && cx_process_is_of_this_host(&facts.process)))
         return fail_other(worker, line, error);
     *unsure = true;
     return CX_OK;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "contexture/cluster.h"
+#include "contexture/process.h"
 
 #define WORKERS_NAME "workers"
 #define CLAIMS_NAME  "claims"
@@ -23,10 +24,7 @@ struct cx_worker {
     enum cx_cluster_kind kind;
     double patience;
     char *directory, *path; /* of the folder; of the worker's file */
-    long process;
-    unsigned long long start; /* of the process, in clock ticks since boot */
-    char host[64];
-    char since[32];
+    struct cx_process self;
     uint64_t beats;
     pthread_t thread;
     pthread_mutex_t mutex;

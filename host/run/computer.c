@@ -132,8 +132,13 @@ enum cx_status computer_advance(struct computer *computer, struct cx_error *erro
     return cx_decompose_advance(computer->decomposer, error);
 }
 
-void computer_begin(struct computer *computer, const struct cx_backend *backend) {
+void computer_open(struct computer *computer, const struct setup *setup, const struct cx_run_observer *observer, const struct cx_backend *backend) {
+    computer->setup = setup;
+    computer->observer = observer;
     computer->buffer_count = backend->reads_ahead > 0 ? most_result_buffers : most_result_buffers - 1;
+}
+
+void computer_begin(struct computer *computer) {
     computer->windows_begun = computer->windows_ended = 0;
 }
 

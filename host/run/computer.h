@@ -33,8 +33,11 @@ struct computer {
     _Atomic uint64_t tokens, sequences, bytes, bytes_end; /* bytes of the corpus, and where in it the work stands */
 };
 
-/* Sets buffer_count, when the decomposer is there. */
-void computer_begin(struct computer *computer, const struct cx_backend *backend);
+/* When the decomposer is there. */
+void computer_open(struct computer *computer, const struct setup *setup, const struct cx_run_observer *observer, const struct cx_backend *backend);
+
+/* Before every run of the pipeline, which counts windows from 0. */
+void computer_begin(struct computer *computer);
 
 /* Begins to compute window->results for all sequences of the window. */
 CX_MUST_USE enum cx_status computer_work(struct computer *computer, struct window *window, struct cx_error *error);

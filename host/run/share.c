@@ -18,7 +18,8 @@ static bool stop_is_wanted(const struct share *share) {
 static enum cx_status pause_or_stop(const struct share *share, struct cx_error *error) {
     const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
     if (stop_is_wanted(share))
-        return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by a signal");
+        return cx_fail(error, CX_ERROR_INTERRUPTED, "stopped by %s while waiting for another process; the same command goes on from there",
+                       cx_signal_caught() ? cx_signal_caught() : "the caller");
     nanosleep(&pause, NULL);
     return CX_OK;
 }
@@ -79,12 +80,7 @@ enum cx_status share_join_alone(struct share *share, struct cx_error *error) {
     return status == CX_OK && !share_is_told(share) ? cx_worker_refuse_others(share->worker, error) : status;
 }
 
-static enum cx_status next_of_ranks(struct share *share, uint64_t *shard, struct cx_error *error) {
-    return cx_ranks_next(share->ranks, shard, error);
-}
-
-static enum cx_status next_of_array(struct share *share, uint64_t *shard, struct cx_error *error) {
-    (void)error;
+static enum cx_status next_of_array(struct share *share, uint64_t *shard) {
     for (const uint64_t count = cx_shard_plan_count(share->plan); share->cursor < count;) {
         *shard = share->cursor++;
         if (*shard % share->array_count == share->array_index && !writer_has_shard(share->writer, *shard))
@@ -104,20 +100,16 @@ static void drop_claim(void *context, uint64_t shard) {
     cx_claim_drop(share->worker, name);
 }
 
-static bool is_finished(struct share *share, uint64_t shard) {
-    return writer_has_shard(share->writer, shard);
-}
-
 /* One look at all shards that are not finished. CX_END: they are all claimed. */
 static enum cx_status claim_one(struct share *share, uint64_t *shard, struct cx_error *error) {
     const uint64_t count = cx_shard_plan_count(share->plan);
-    while (share->cursor < count && is_finished(share, share->order[share->cursor]))
+    while (share->cursor < count && writer_has_shard(share->writer, share->order[share->cursor]))
         share->cursor++;
     for (uint64_t k = share->cursor; k < count; k++) {
         char name[32];
         bool taken = false;
         *shard = share->order[k];
-        if (is_finished(share, *shard))
+        if (writer_has_shard(share->writer, *shard))
             continue;
         name_claim(*shard, name, sizeof name);
         enum cx_status status = cx_claim_take(share->worker, name, &taken, error);
@@ -126,7 +118,7 @@ static enum cx_status claim_one(struct share *share, uint64_t *shard, struct cx_
             status = writer_refresh(share->writer, error);
         if (status != CX_OK)
             return status;
-        if (taken && !is_finished(share, *shard))
+        if (taken && !writer_has_shard(share->writer, *shard))
             return CX_OK;
         if (taken)
             cx_claim_drop(share->worker, name);
@@ -165,8 +157,8 @@ enum cx_status share_wait(struct share *share, bool *more, struct cx_error *erro
 static enum cx_status next_shard(void *context, struct cx_shard_range *range, struct cx_error *error) {
     struct share *share = context;
     uint64_t shard = 0;
-    enum cx_status status = share->kind == CX_CLUSTER_MPI     ? next_of_ranks(share, &shard, error)
-                            : share->kind == CX_CLUSTER_ARRAY ? next_of_array(share, &shard, error)
+    enum cx_status status = share->kind == CX_CLUSTER_MPI     ? cx_ranks_next(share->ranks, &shard, error)
+                            : share->kind == CX_CLUSTER_ARRAY ? next_of_array(share, &shard)
                                                               : next_of_folder(share, &shard, error);
     if (status != CX_OK)
         return status;
@@ -182,7 +174,7 @@ static enum cx_status offer_rest(struct share *share, struct cx_error *error) {
     const uint64_t count = cx_shard_plan_count(share->plan);
     uint64_t rest = 0;
     for (uint64_t k = 0; k < count; k++)
-        if (!is_finished(share, share->order[k]))
+        if (!writer_has_shard(share->writer, share->order[k]))
             share->order[rest++] = share->order[k];
     return cx_ranks_offer(share->ranks, share->order, rest, error);
 }
@@ -190,7 +182,6 @@ static enum cx_status offer_rest(struct share *share, struct cx_error *error) {
 enum cx_status share_begin(struct share *share, const struct setup *setup, struct reader *reader, struct writer *writer, struct shard_source *source,
                            struct cx_error *error) {
     share->writer = writer;
-    share->reader = reader;
     share->setup = setup;
     if (!share->plan)
         return CX_OK;
@@ -202,7 +193,7 @@ enum cx_status share_begin(struct share *share, const struct setup *setup, struc
     writer->report->planned_shards = count;
     for (uint64_t k = 0; k < count; k++) {
         const struct cx_shard_range *range = cx_shard_plan_range(share->plan, k);
-        if (!is_finished(share, k))
+        if (!writer_has_shard(share->writer, k))
             continue;
         writer->report->earlier_shards++;
         writer->report->earlier_documents += range->documents;

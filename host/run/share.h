@@ -18,7 +18,6 @@ struct share {
     bool holds; /* a shard that was claimed while nothing else was to be done */
     uint64_t held;
     struct writer *writer;
-    struct reader *reader;
     const struct setup *setup;
 };
 
@@ -34,7 +33,7 @@ const char *share_worker(const struct share *share);
 
 /*
  * Before anything is written to the folder: sees that no process works there that this one cannot work beside, and joins those that it can.
- * A shared folder is prepared by one of them, while the others wait: `prepare` writes manifest and plan.
+ * A shared folder is prepared by one of them, while the others wait: `make` writes manifest and plan.
  */
 struct share_preparation {
     void *context;

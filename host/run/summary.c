@@ -11,15 +11,8 @@
 #include "contexture/tokenizer.h"
 #include "identity.h"
 
-/* Paths and reasons may hold any bytes; JSON may not. */
 static json_t *text_of(const char *text) {
-    char *valid = NULL;
-    size_t length, replaced;
-    json_t *value = json_string(text);
-    if (!value && cx_utf8_repair(text, strlen(text), &valid, &length, &replaced, NULL) == CX_OK && valid)
-        value = json_string(valid);
-    free(valid);
-    return value;
+    return cx_utf8_json(text, strlen(text));
 }
 
 enum { skipped_listed = 1000 }; /* the manifest has them all */

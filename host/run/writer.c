@@ -54,7 +54,7 @@ static void count_part(struct cx_run_report *report, const struct cx_part_summar
         report->completeness_error = summary->completeness_error;
 }
 
-/* Called by the first step's thread: the report is shared with the third step, so under the same lock. */
+/* Called by the first step's thread: the report's counts are shared with the finishing thread, so under the same lock. */
 static void count_passed_shard(void *context, const struct cx_part_summary *summary) {
     struct writer *writer = context;
     pthread_mutex_lock(&writer->manifest_mutex);
@@ -72,7 +72,7 @@ bool writer_has_shard(struct writer *writer, uint64_t shard) {
 
 void writer_count_all(struct writer *writer, uint64_t shards) {
     struct cx_run_report *report = writer->report;
-    report->documents = report->skipped = report->sequences = report->tokens = report->pairs = report->bytes = report->shards = 0;
+    report->documents = report->skipped = report->stripped = report->sequences = report->tokens = report->pairs = report->bytes = report->shards = 0;
     for (uint64_t shard = 0; shard < shards; shard++) {
         struct cx_part_summary summary;
         if (find_shard(writer, shard, &summary))
@@ -137,7 +137,6 @@ enum cx_status writer_settle(struct writer *writer, struct cx_error *error) {
     return finishing->status;
 }
 
-/* The part and what its shard left out go over to the finishing thread; what that list held goes back, for its memory. */
 static enum cx_status add_statistics(struct writer *writer, const struct window *window, struct cx_error *error) {
     const double begin = cx_monotonic_seconds();
     enum cx_status status = cx_stats_add(writer->stats, window->sequences.items, window->results, window->sequences.count, error);
@@ -148,12 +147,11 @@ static enum cx_status add_statistics(struct writer *writer, const struct window 
             status = cx_part_add_statistics(writer->part, &set, error);
         cx_stats_set_free(&set);
     }
-    pthread_mutex_lock(&writer->manifest_mutex);
     writer->report->profile.statistics += cx_monotonic_seconds() - begin;
-    pthread_mutex_unlock(&writer->manifest_mutex);
     return status;
 }
 
+/* The part and what its shard left out go over to the finishing thread; what that list held goes back, for its memory. */
 static enum cx_status finish_shard(struct writer *writer, const struct window *window, struct cx_error *error) {
     struct finishing *finishing = &writer->finishing;
     const double seconds = cx_monotonic_seconds() - writer->shard_begin;
@@ -195,9 +193,10 @@ enum cx_status writer_work(struct writer *writer, struct window *window, struct 
         writer->shard_begin = cx_monotonic_seconds();
         status = cx_part_create(&writer->options, window->shard, &writer->part, error);
     }
-    if (status == CX_OK && writer->stats)
+    if (status == CX_OK && writer->stats) {
         status = add_statistics(writer, window, error);
-    hide_stages(writer, window);
+        hide_stages(writer, window);
+    }
     if (status == CX_OK && window->sequences.count > 0)
         status = cx_part_append(writer->part, window->sequences.items, window->results, window->sequences.count, error);
     if (status == CX_OK)

@@ -27,9 +27,8 @@ struct finishing {
 
 struct writer {
     struct cx_store_options options;
-    const struct cx_run_observer *observer;
     struct cx_manifest *manifest;
-    pthread_mutex_t manifest_mutex; /* the first step looks shards up while the third adds them */
+    pthread_mutex_t manifest_mutex; /* of the manifest and the counts of the report: the first step looks shards up while the finishing thread adds them */
     struct cx_part *part;           /* of the shard that is being written; NULL: not yet begun */
     struct cx_stats *stats;         /* of that shard; NULL: not asked for */
     struct skipped_list left_out;   /* of that shard */
@@ -37,7 +36,7 @@ struct writer {
     double shard_begin; /* monotonic seconds */
     struct cx_run_report *report;
     _Atomic uint64_t shards;                         /* finished, read by the progress bar while this step runs */
-    void (*finished)(void *context, uint64_t shard); /* told of every shard that is in the manifest now; NULL: nobody */
+    void (*finished)(void *context, uint64_t shard); /* told, by the finishing thread, of every shard that is in the manifest now; NULL: nobody */
     void *finished_context;
 };
 

@@ -47,11 +47,22 @@ bool cx_hdf5_write_texts(hid_t object, const char *name, const char *const *text
     return done;
 }
 
-bool cx_hdf5_write_integers(hid_t object, const char *name, const int64_t *values, size_t count, bool scalar) {
+bool cx_hdf5_write_integer(hid_t object, const char *name, int64_t value) {
+    hid_t space = H5Screate(H5S_SCALAR);
+    bool done = write_attribute(object, name, H5T_STD_I64LE, space, &value);
+    cx_hdf5_release(space);
+    return done;
+}
+
+bool cx_hdf5_write_layers(hid_t object, const char *name, const size_t *layers, size_t count) {
+    int64_t values[CX_MOST_LAYERS] = {0};
+    if (count > CX_MOST_LAYERS)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        values[i] = (int64_t)layers[i];
     hsize_t extent = count;
-    int64_t nothing = 0;
-    hid_t space = scalar ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, &extent, NULL);
-    bool done = write_attribute(object, name, H5T_STD_I64LE, space, count > 0 ? values : &nothing);
+    hid_t space = H5Screate_simple(1, &extent, NULL);
+    bool done = write_attribute(object, name, H5T_STD_I64LE, space, values);
     cx_hdf5_release(space);
     return done;
 }
@@ -74,6 +85,11 @@ bool cx_hdf5_read_integers(hid_t object, const char *name, int64_t *values, size
     bool done = attribute >= 0 && H5Aread(attribute, H5T_NATIVE_INT64, values) >= 0;
     cx_hdf5_release(attribute);
     return done;
+}
+
+bool cx_hdf5_read_integer(hid_t object, const char *name, int64_t lowest, int64_t highest, int64_t *value) {
+    size_t count = 0;
+    return cx_hdf5_read_integers(object, name, value, 1, &count) && count == 1 && *value >= lowest && *value <= highest;
 }
 
 bool cx_hdf5_read_texts(hid_t object, const char *name, char *texts, size_t capacity, size_t width, size_t *count) {

@@ -52,10 +52,14 @@ CX_MUST_USE bool cx_hdf5_extent(hid_t dataset, uint64_t *rows, uint64_t *width);
 /* Reads `count` rows from `first` on, in the file's own type. */
 CX_MUST_USE bool cx_hdf5_read_rows(hid_t dataset, uint64_t first, uint64_t count, void *rows);
 
-/* Attributes of an object. Lists may be empty. */
+/* Attributes of an object. Lists may be empty; one of layers has CX_MOST_LAYERS at most. */
+enum { CX_MOST_LAYERS = 4096 };
 CX_MUST_USE bool cx_hdf5_write_text(hid_t object, const char *name, const char *text);
-CX_MUST_USE bool cx_hdf5_write_integers(hid_t object, const char *name, const int64_t *values, size_t count, bool scalar);
+CX_MUST_USE bool cx_hdf5_write_integer(hid_t object, const char *name, int64_t value);
+CX_MUST_USE bool cx_hdf5_write_layers(hid_t object, const char *name, const size_t *layers, size_t count);
 CX_MUST_USE bool cx_hdf5_write_texts(hid_t object, const char *name, const char *const *texts, size_t count);
+/* False, too, if the value is not in the range. */
+CX_MUST_USE bool cx_hdf5_read_integer(hid_t object, const char *name, int64_t lowest, int64_t highest, int64_t *value);
 CX_MUST_USE bool cx_hdf5_read_integers(hid_t object, const char *name, int64_t *values, size_t capacity, size_t *count);
 /* texts: [capacity][width], zero-padded. */
 CX_MUST_USE bool cx_hdf5_read_texts(hid_t object, const char *name, char *texts, size_t capacity, size_t width, size_t *count);

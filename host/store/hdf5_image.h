@@ -13,7 +13,7 @@ struct cx_hdf5_image {
     size_t size;
 };
 
-/* `path` is only a name for messages. The file must be closed with one of the following two. */
+/* `path` is only a name for messages. The file must be closed with cx_hdf5_image_close(). */
 CX_MUST_USE enum cx_status cx_hdf5_image_create(const char *path, struct cx_hdf5_image *image, hid_t *file, struct cx_error *error);
 
 /* Closes the file and gives its bytes. */

@@ -15,12 +15,6 @@
 #include "output_folder.h"
 #include "part.h"
 
-static bool same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
-    return a->maps == b->maps && a->vector_stages == b->vector_stages && a->per_head == b->per_head && a->hidden_states == b->hidden_states &&
-           a->layers == b->layers && a->stored_layers == b->stored_layers && a->vector_layers == b->vector_layers && a->heads == b->heads &&
-           a->hidden_size == b->hidden_size && a->map_type == b->map_type && a->annotations == b->annotations && a->masked == b->masked;
-}
-
 /* H5Aiterate callback: copies an attribute as it is. */
 static herr_t copy_attribute(hid_t from, const char *name, const H5A_info_t *about, void *context) {
     hid_t to = *(hid_t *)context, source = H5Aopen(from, name, H5P_DEFAULT), copy = -1, type = -1, space = -1;
@@ -156,7 +150,7 @@ static enum cx_status add_part(struct cx_join *join, size_t part, struct cx_erro
         status = begin(join, file, path, error);
     if (status == CX_OK)
         status = cx_part_read_shapes(file, path, &shapes, error);
-    if (status == CX_OK && !same_shapes(&shapes, &join->shapes))
+    if (status == CX_OK && !cx_store_same_shapes(&shapes, &join->shapes))
         status = cx_fail(error, CX_ERROR_DAMAGED, "%s: its root attributes say that it holds other datasets than the first part", path);
     for (size_t row = 0; status == CX_OK && row < cx_store_row_count; row++)
         if (cx_store_row_wanted(&cx_store_rows[row], &join->shapes))

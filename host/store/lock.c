@@ -26,38 +26,21 @@ struct cx_lock {
     int descriptor;
 };
 
-struct holder {
-    long process;
-    char host[128];
-    unsigned long long start;
-    char since[32];
-};
-
-static void describe_self(struct holder *holder) {
-    time_t now = time(NULL);
-    struct tm utc;
-    *holder = (struct holder){.process = (long)getpid(), .start = cx_process_start((long)getpid())};
-    if (gethostname(holder->host, sizeof holder->host - 1) != 0 || holder->host[0] == '\0')
-        snprintf(holder->host, sizeof holder->host, "unknown");
-    if (!gmtime_r(&now, &utc) || strftime(holder->since, sizeof holder->since, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
-        snprintf(holder->since, sizeof holder->since, "unknown");
-}
-
-static bool read_holder(int descriptor, struct holder *holder) {
+static bool read_holder(int descriptor, struct cx_process *holder) {
     char line[256];
     ssize_t length = pread(descriptor, line, sizeof line - 1, 0);
-    *holder = (struct holder){0};
     if (length <= 0)
         return false;
     line[length] = '\0';
-    return sscanf(line, "process %ld host %127s start %llu since %31s", &holder->process, holder->host, &holder->start, holder->since) == 4;
+    return cx_process_read(line, holder);
 }
 
 static enum cx_status write_holder(const struct cx_lock *lock, struct cx_error *error) {
-    struct holder self;
-    char line[256];
-    describe_self(&self);
-    int length = snprintf(line, sizeof line, "process %ld host %s start %llu since %s\n", self.process, self.host, self.start, self.since);
+    struct cx_process self;
+    char text[CX_PROCESS_BYTES], line[CX_PROCESS_BYTES + 1];
+    cx_process_describe_self(&self);
+    cx_process_write(&self, text);
+    int length = snprintf(line, sizeof line, "%s\n", text);
     if (ftruncate(lock->descriptor, 0) != 0)
         return cx_fail_errno(error, "write", lock->path);
     ssize_t written = pwrite(lock->descriptor, line, (size_t)length, 0);
@@ -72,7 +55,7 @@ static enum cx_status fail_held(const struct cx_lock *lock, const char *director
     /* It may have taken the lock just now, and not have written who it is. */
     const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
     enum { looks = 50 };
-    struct holder holder;
+    struct cx_process holder;
     bool known = read_holder(lock->descriptor, &holder);
     for (int i = 0; i < looks && !known; i++) {
         nanosleep(&pause, NULL);
@@ -83,16 +66,7 @@ static enum cx_status fail_held(const struct cx_lock *lock, const char *director
     return cx_fail(error, CX_ERROR_CONFLICT,
                    "%s: process %ld on host %s has been writing to %s since %s; wait for it or stop it, or choose another folder (if it is surely gone, delete "
                    "the lock file)",
-                   lock->path, holder.process, holder.host, directory, holder.since);
-}
-
-/* Without flock(): is the process that wrote the file dead? Only those of this host can be asked. */
-static bool holder_is_dead(const struct holder *holder) {
-    struct holder self;
-    describe_self(&self);
-    if (strcmp(holder->host, self.host) != 0)
-        return false;
-    return cx_process_is_gone(holder->process, holder->start);
+                   lock->path, holder.number, holder.host, directory, holder.since);
 }
 
 /* True if the name still means the file that was locked: the holder before us removes it when it ends. */
@@ -105,7 +79,7 @@ static bool is_current(const struct cx_lock *lock) {
 /* CX_END: the file vanished or was removed as a leftover; try again. */
 static enum cx_status try_once(struct cx_lock *lock, const char *directory, struct cx_error *error) {
     bool created = true;
-    struct holder holder;
+    struct cx_process holder;
     lock->descriptor = open(lock->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (lock->descriptor < 0 && errno == EEXIST) {
         created = false;
@@ -119,7 +93,8 @@ static enum cx_status try_once(struct cx_lock *lock, const char *directory, stru
         return fail_held(lock, directory, error);
     if (created)
         return write_holder(lock, error);
-    if (!read_holder(lock->descriptor, &holder) || !holder_is_dead(&holder))
+    /* Without flock(): only a holder of this host can be known to be dead. */
+    if (!read_holder(lock->descriptor, &holder) || !cx_process_is_gone(&holder))
         return fail_held(lock, directory, error);
     return unlink(lock->path) == 0 || errno == ENOENT ? CX_END : cx_fail_errno(error, "remove", lock->path);
 }

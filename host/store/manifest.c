@@ -80,11 +80,16 @@ static enum cx_status parse_identity(const char *text, json_t **identity, struct
     return status;
 }
 
-static enum cx_status fold_journals(const char *directory, struct cx_error *error) {
+/* The journals that processes left which shared the folder. */
+static enum cx_status fold_journals(struct cx_manifest *manifest, struct cx_error *error) {
     struct cx_journals journals = {0};
-    enum cx_status status = cx_journals_list(directory, &journals, error);
-    if (status == CX_OK && journals.count > 0)
-        status = cx_manifest_fold(directory, 0, error);
+    enum cx_status status = cx_journals_list(manifest->directory, &journals, error);
+    if (status == CX_OK && journals.count > 0) {
+        status = cx_manifest_fold(manifest->directory, 0, error);
+        cx_manifest_content_free(&manifest->content);
+        if (status == CX_OK)
+            status = cx_manifest_content_read(manifest->path, NULL, NULL, &manifest->content, error);
+    }
     cx_journals_free(&journals);
     return status;
 }
@@ -115,13 +120,8 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
         goto cleanup;
     if ((status = cx_identity_compare(manifest->path, manifest->content.identity, identity, error)) != CX_OK)
         goto cleanup;
-    if (manifest->content.torn_bytes == 0) {
-        if ((status = fold_journals(directory, error)) != CX_OK)
-            goto cleanup;
-        cx_manifest_content_free(&manifest->content);
-        if ((status = cx_manifest_content_read(manifest->path, NULL, NULL, &manifest->content, error)) != CX_OK)
-            goto cleanup;
-    }
+    if (manifest->content.torn_bytes == 0 && (status = fold_journals(manifest, error)) != CX_OK)
+        goto cleanup;
     manifest->descriptor = open(manifest->path, O_RDWR | O_APPEND | O_CLOEXEC);
     if (manifest->descriptor < 0) {
         status = cx_fail_errno(error, "open", manifest->path);
@@ -273,18 +273,6 @@ enum cx_status cx_manifest_merge(struct cx_manifest *manifest, uint64_t shards, 
     return status;
 }
 
-enum cx_status cx_store_is_complete(const char *directory, bool *complete, struct cx_error *error) {
-    struct cx_manifest_content content = {0};
-    char *path = NULL;
-    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
-    if (status == CX_OK)
-        status = cx_manifest_content_read(path, NULL, NULL, &content, error);
-    *complete = status == CX_OK && content.complete;
-    cx_manifest_content_free(&content);
-    free(path);
-    return status;
-}
-
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard) {
     const struct cx_manifest_content *content = &manifest->content;
     size_t first = 0, end = content->count;
@@ -403,21 +391,5 @@ enum cx_status cx_manifest_complete(struct cx_manifest *manifest, uint64_t shard
         manifest->content.complete_shards = shards;
     }
     free(line);
-    return status;
-}
-
-enum cx_status cx_store_describe(const char *directory, char **json, struct cx_error *error) {
-    struct cx_manifest_content content = {0};
-    char *path = NULL;
-    *json = NULL;
-    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
-    if (status == CX_OK)
-        status = cx_manifest_content_read(path, NULL, NULL, &content, error);
-    if (status == CX_OK) {
-        *json = content.header_line;
-        content.header_line = NULL;
-    }
-    cx_manifest_content_free(&content);
-    free(path);
     return status;
 }

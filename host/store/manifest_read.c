@@ -9,6 +9,7 @@
 #include "contexture/json.h"
 #include "contexture/memory.h"
 #include "manifest_lines.h"
+#include "output_folder.h"
 
 static const size_t largest_manifest = (size_t)1 << 32;
 
@@ -226,4 +227,32 @@ enum cx_status cx_manifest_content_put(struct cx_manifest_content *content, cons
     }
     content->parts[place] = *part;
     return CX_OK;
+}
+
+enum cx_status cx_store_is_complete(const char *directory, bool *complete, struct cx_error *error) {
+    struct cx_manifest_content content = {0};
+    char *path = NULL;
+    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_manifest_content_read(path, NULL, NULL, &content, error);
+    *complete = status == CX_OK && content.complete;
+    cx_manifest_content_free(&content);
+    free(path);
+    return status;
+}
+
+enum cx_status cx_store_describe(const char *directory, char **json, struct cx_error *error) {
+    struct cx_manifest_content content = {0};
+    char *path = NULL;
+    *json = NULL;
+    enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_manifest_content_read(path, NULL, NULL, &content, error);
+    if (status == CX_OK) {
+        *json = content.header_line;
+        content.header_line = NULL;
+    }
+    cx_manifest_content_free(&content);
+    free(path);
+    return status;
 }

@@ -41,17 +41,8 @@ enum cx_status cx_manifest_header_line(json_t *identity, char **line, struct cx_
                      17, line, error);
 }
 
-/* A JSON string of bytes that may be no UTF-8, such as a file's name. */
-static json_t *json_from_bytes(const char *bytes) {
-    char *repaired = NULL;
-    size_t length = 0, replaced = 0;
-    if (!bytes)
-        bytes = "";
-    if (cx_utf8_repair(bytes, strlen(bytes), &repaired, &length, &replaced, NULL) != CX_OK)
-        return NULL;
-    json_t *string = repaired ? json_stringn(repaired, length) : json_string(bytes);
-    free(repaired);
-    return string;
+static json_t *text_of(const char *text) {
+    return cx_utf8_json(text ? text : "", text ? strlen(text) : 0);
 }
 
 /* Those that were left out, or those that were stripped of their annotations. */
@@ -62,7 +53,7 @@ static json_t *list_documents(const struct cx_skipped_document *skipped, size_t 
             continue;
         /* json_pack takes over the two strings, and gives NULL if one of them is. */
         json_t *item = json_pack("{s:I, s:I, s:o, s:o}", "document", (json_int_t)skipped[i].document, "line", (json_int_t)skipped[i].line, "source",
-                                 json_from_bytes(skipped[i].source), "reason", json_from_bytes(skipped[i].reason));
+                                 text_of(skipped[i].source), "reason", text_of(skipped[i].reason));
         if (json_array_append_new(list, item) != 0) {
             json_decref(list);
             return NULL;

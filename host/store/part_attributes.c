@@ -4,18 +4,7 @@
 #include "hdf5_handle.h"
 #include "part.h"
 
-enum { most_layers = 4096 };
-
 static const char *const map_type_names[] = {[CX_MAP_FLOAT32] = "float32", [CX_MAP_FLOAT16] = "float16"};
-
-static bool write_layers(hid_t file, const char *name, const size_t *layers, size_t count) {
-    int64_t values[most_layers];
-    if (count > most_layers)
-        return false;
-    for (size_t i = 0; i < count; i++)
-        values[i] = (int64_t)layers[i];
-    return cx_hdf5_write_integers(file, name, values, count, false);
-}
 
 static bool write_maps(hid_t file, const char *name, unsigned maps) {
     const char *names[CX_MAPS];
@@ -26,55 +15,47 @@ static bool write_maps(hid_t file, const char *name, unsigned maps) {
     return cx_hdf5_write_texts(file, name, names, count);
 }
 
-static bool write_number(hid_t file, const char *name, int64_t value) {
-    return cx_hdf5_write_integers(file, name, &value, 1, true);
-}
-
 static bool write_text(hid_t file, const char *name, const char *text) {
     return cx_hdf5_write_text(file, name, text ? text : "");
 }
 
 enum cx_status cx_part_write_attributes(hid_t file, const char *path, const struct cx_store_options *options, struct cx_error *error) {
-    bool done = write_number(file, "format_version", CX_FORMAT_VERSION) && write_text(file, "program_version", options->program_version) &&
-                write_number(file, "layers", (int64_t)options->layers) && write_number(file, "heads", (int64_t)options->heads) &&
-                write_number(file, "hidden_size", (int64_t)options->hidden_size) &&
-                write_layers(file, "stored_layers", options->stored_layers, options->stored_layer_count) &&
-                write_layers(file, "vector_layers", options->vector_layers, options->vector_layer_count) && write_maps(file, "maps", options->maps) &&
+    bool done = cx_hdf5_write_integer(file, "format_version", CX_FORMAT_VERSION) && write_text(file, "program_version", options->program_version) &&
+                cx_hdf5_write_integer(file, "layers", (int64_t)options->layers) && cx_hdf5_write_integer(file, "heads", (int64_t)options->heads) &&
+                cx_hdf5_write_integer(file, "hidden_size", (int64_t)options->hidden_size) &&
+                cx_hdf5_write_layers(file, "stored_layers", options->stored_layers, options->stored_layer_count) &&
+                cx_hdf5_write_layers(file, "vector_layers", options->vector_layers, options->vector_layer_count) && write_maps(file, "maps", options->maps) &&
                 write_maps(file, "stages", CX_STAGE_BIT(CX_STAGES) - 1) &&
                 write_maps(file, "vector_stages", options->vector_layer_count > 0 ? options->vector_stages : 0) &&
-                write_number(file, "per_head", options->per_head) && write_number(file, "hidden_states", options->hidden_states) &&
-                write_number(file, "annotations", options->annotations) && write_number(file, "masked", options->masked) &&
-                write_text(file, "map_type", map_type_names[options->map_type]) && write_number(file, "kept_mantissa_bits", options->kept_mantissa_bits) &&
+                cx_hdf5_write_integer(file, "per_head", options->per_head) && cx_hdf5_write_integer(file, "hidden_states", options->hidden_states) &&
+                cx_hdf5_write_integer(file, "annotations", options->annotations) && cx_hdf5_write_integer(file, "masked", options->masked) &&
+                write_text(file, "map_type", map_type_names[options->map_type]) &&
+                cx_hdf5_write_integer(file, "kept_mantissa_bits", options->kept_mantissa_bits) &&
                 write_text(file, "forward_precision", options->forward_precision) && write_text(file, "precision", options->pair_precision) &&
                 write_text(file, "backend", options->backend) && write_text(file, "model_fingerprint", options->model_fingerprint) &&
                 write_text(file, "corpus_fingerprint", options->corpus_fingerprint);
     return done ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "write the attributes of", path);
 }
 
-static bool read_number(hid_t file, const char *name, int64_t lowest, int64_t highest, int64_t *value) {
-    size_t count = 0;
-    return cx_hdf5_read_integers(file, name, value, 1, &count) && count == 1 && *value >= lowest && *value <= highest;
-}
-
 /* Of an attribute that parts have not always had: without it, 0. */
 static bool read_later_flag(hid_t file, const char *name, bool *flag) {
     int64_t value = 0;
-    bool done = H5Aexists(file, name) == 0 || read_number(file, name, 0, 1, &value);
+    bool done = H5Aexists(file, name) == 0 || cx_hdf5_read_integer(file, name, 0, 1, &value);
     *flag = value != 0;
     return done;
 }
 
 static bool read_size(hid_t file, const char *name, size_t *size) {
     int64_t value = 0;
-    if (!read_number(file, name, 1, INT32_MAX, &value))
+    if (!cx_hdf5_read_integer(file, name, 1, INT32_MAX, &value))
         return false;
     *size = (size_t)value;
     return true;
 }
 
 static bool read_layers(hid_t file, const char *name, size_t *count) {
-    int64_t values[most_layers];
-    return cx_hdf5_read_integers(file, name, values, most_layers, count);
+    int64_t values[CX_MOST_LAYERS];
+    return cx_hdf5_read_integers(file, name, values, CX_MOST_LAYERS, count);
 }
 
 static bool read_maps(hid_t file, const char *name, unsigned *maps) {
@@ -106,7 +87,7 @@ static bool read_map_type(hid_t file, enum cx_map_type *type) {
 enum cx_status cx_part_read_shapes(hid_t file, const char *path, struct cx_store_shapes *shapes, struct cx_error *error) {
     int64_t version = 0, per_head = 0, hidden_states = 0;
     *shapes = (struct cx_store_shapes){0};
-    if (!read_number(file, "format_version", 1, INT32_MAX, &version))
+    if (!cx_hdf5_read_integer(file, "format_version", 1, INT32_MAX, &version))
         return cx_fail(error, CX_ERROR_DAMAGED, "%s: the attribute format_version is missing: not a part that contexture wrote", path);
     if (version != CX_FORMAT_VERSION)
         return cx_fail(error, CX_ERROR_UNSUPPORTED, "%s: expected format version %d, found %lld; read it with a newer contexture", path, CX_FORMAT_VERSION,
@@ -114,8 +95,8 @@ enum cx_status cx_part_read_shapes(hid_t file, const char *path, struct cx_store
     bool done = read_size(file, "layers", &shapes->layers) && read_size(file, "heads", &shapes->heads) &&
                 read_size(file, "hidden_size", &shapes->hidden_size) && read_layers(file, "stored_layers", &shapes->stored_layers) &&
                 read_layers(file, "vector_layers", &shapes->vector_layers) && read_maps(file, "maps", &shapes->maps) &&
-                read_maps(file, "vector_stages", &shapes->vector_stages) && read_number(file, "per_head", 0, 1, &per_head) &&
-                read_number(file, "hidden_states", 0, 1, &hidden_states) && read_later_flag(file, "annotations", &shapes->annotations) &&
+                read_maps(file, "vector_stages", &shapes->vector_stages) && cx_hdf5_read_integer(file, "per_head", 0, 1, &per_head) &&
+                cx_hdf5_read_integer(file, "hidden_states", 0, 1, &hidden_states) && read_later_flag(file, "annotations", &shapes->annotations) &&
                 read_later_flag(file, "masked", &shapes->masked) && read_map_type(file, &shapes->map_type);
     if (!done || shapes->stored_layers == 0)
         return cx_fail(error, CX_ERROR_DAMAGED, "%s: a root attribute is missing or has a value that contexture does not write", path);

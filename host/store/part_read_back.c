@@ -89,12 +89,6 @@ static void work_on_slot(void *context, size_t number, int thread) {
         read_block(back, slot, back->decoders[thread].block);
 }
 
-static bool same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
-    return a->maps == b->maps && a->vector_stages == b->vector_stages && a->per_head == b->per_head && a->hidden_states == b->hidden_states &&
-           a->layers == b->layers && a->stored_layers == b->stored_layers && a->vector_layers == b->vector_layers && a->heads == b->heads &&
-           a->hidden_size == b->hidden_size && a->map_type == b->map_type;
-}
-
 /* Filters decide what other readers make of the chunks. */
 static bool has_filters(hid_t properties, const struct cx_flat *flat, bool deflate) {
     H5Z_filter_t expected[3];
@@ -151,7 +145,7 @@ static enum cx_status open_file(struct read_back *back, struct cx_error *error) 
     enum cx_status status = cx_hdf5_open(part->temporary, &back->file, error);
     if (status == CX_OK)
         status = cx_part_read_shapes(back->file, part->temporary, &shapes, error);
-    if (status == CX_OK && !same_shapes(&shapes, &part->shapes))
+    if (status == CX_OK && !cx_store_same_shapes(&shapes, &part->shapes))
         status = cx_fail(error, CX_ERROR_DAMAGED, "%s: the attributes read back with other values; is the disk full or failing?", part->temporary);
     for (size_t i = 0; status == CX_OK && i < cx_part_flat_count(part); i++)
         if (cx_part_flat(part, i)->created)

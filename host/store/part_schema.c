@@ -172,6 +172,12 @@ void cx_store_shapes_of(const struct cx_store_options *options, struct cx_store_
     };
 }
 
+bool cx_store_same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
+    return a->maps == b->maps && a->vector_stages == b->vector_stages && a->per_head == b->per_head && a->hidden_states == b->hidden_states &&
+           a->layers == b->layers && a->stored_layers == b->stored_layers && a->vector_layers == b->vector_layers && a->heads == b->heads &&
+           a->hidden_size == b->hidden_size && a->map_type == b->map_type && a->annotations == b->annotations && a->masked == b->masked;
+}
+
 bool cx_store_row_wanted(const struct cx_store_row *row, const struct cx_store_shapes *shapes) {
     switch (row->field) {
     case CX_FIELD_MAP:

@@ -89,6 +89,7 @@ struct cx_store_shapes {
 };
 
 void cx_store_shapes_of(const struct cx_store_options *options, struct cx_store_shapes *shapes);
+bool cx_store_same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b);
 
 /* All rows, in the order in which datasets are created; those that are not wanted must be passed over. */
 extern const struct cx_store_row cx_store_rows[];

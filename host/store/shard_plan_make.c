@@ -76,16 +76,6 @@ enum cx_status cx_plan_rule_json(const struct cx_corpus_options *options, const 
     return *json ? CX_OK : cx_fail_memory(error, "the plan of shards", 0);
 }
 
-static json_t *path_json(const char *path) {
-    char *repaired = NULL;
-    size_t length = 0, replaced = 0;
-    if (cx_utf8_repair(path, strlen(path), &repaired, &length, &replaced, NULL) != CX_OK)
-        return NULL;
-    json_t *json = repaired ? json_stringn(repaired, length) : json_string(path);
-    free(repaired);
-    return json;
-}
-
 enum cx_status cx_plan_files_json(const struct cx_corpus *corpus, json_t **json, struct cx_error *error) {
     enum cx_status status = (*json = json_array()) ? CX_OK : cx_fail_memory(error, "the plan of shards", 0);
     for (size_t k = 0; status == CX_OK && k < cx_corpus_source_count(corpus); k++) {
@@ -97,7 +87,8 @@ enum cx_status cx_plan_files_json(const struct cx_corpus *corpus, json_t **json,
             break;
         }
         snprintf(changed, sizeof changed, "%lld.%09ld", (long long)facts.st_mtim.tv_sec, (long)facts.st_mtim.tv_nsec);
-        if (json_array_append_new(*json, json_pack("{s:o, s:I, s:s}", "path", path_json(path), "bytes", (json_int_t)facts.st_size, "changed", changed)) != 0)
+        if (json_array_append_new(
+                *json, json_pack("{s:o, s:I, s:s}", "path", cx_utf8_json(path, strlen(path)), "bytes", (json_int_t)facts.st_size, "changed", changed)) != 0)
             status = cx_fail_memory(error, "the plan of shards", 0);
     }
     if (status != CX_OK) {

@@ -35,11 +35,6 @@ static void write_name(const struct cx_stats_table_kind *kind, size_t column, ch
 
 /* --- writing --- */
 
-static bool write_number(hid_t object, const char *name, uint64_t value) {
-    const int64_t number = (int64_t)value;
-    return cx_hdf5_write_integers(object, name, &number, 1, true);
-}
-
 /* The group's attributes: the options that the values depend on. */
 static bool write_options(hid_t file, const struct cx_stats_options *options) {
     const char *names[CX_ANALYSES];
@@ -47,16 +42,12 @@ static bool write_options(hid_t file, const struct cx_stats_options *options) {
     for (unsigned analysis = 0; analysis < CX_ANALYSES; analysis++)
         if (options->analyses & CX_ANALYSIS_BIT(analysis))
             names[count++] = cx_analysis_name(analysis);
-    int64_t *layers = malloc((options->layer_count + 1) * sizeof *layers);
-    for (size_t k = 0; layers && k < options->layer_count; k++)
-        layers[k] = (int64_t)options->layers[k];
-    hid_t group = layers && cx_hdf5_create_groups(file, LABELS) ? H5Gopen2(file, GROUP, H5P_DEFAULT) : -1;
-    bool done = group >= 0 && cx_hdf5_write_texts(group, "analyses", names, count) &&
-                cx_hdf5_write_integers(group, "layers", layers, options->layer_count, false) && write_number(group, "bootstrap", options->bootstrap) &&
-                write_number(group, "min_count", options->min_count) && write_number(group, "top_pairs", options->top_pairs) &&
-                write_number(group, "raw_maps", options->raw_maps);
+    hid_t group = cx_hdf5_create_groups(file, LABELS) ? H5Gopen2(file, GROUP, H5P_DEFAULT) : -1;
+    bool done =
+        group >= 0 && cx_hdf5_write_texts(group, "analyses", names, count) && cx_hdf5_write_layers(group, "layers", options->layers, options->layer_count) &&
+        cx_hdf5_write_integer(group, "bootstrap", (int64_t)options->bootstrap) && cx_hdf5_write_integer(group, "min_count", (int64_t)options->min_count) &&
+        cx_hdf5_write_integer(group, "top_pairs", (int64_t)options->top_pairs) && cx_hdf5_write_integer(group, "raw_maps", options->raw_maps);
     cx_hdf5_release(group);
-    free(layers);
     return done;
 }
 
@@ -135,20 +126,17 @@ void cx_table_datasets_release(struct cx_table_datasets *datasets) {
 
 /* --- reading --- */
 
-enum { most_layers = 4096 };
-
-static bool read_number(hid_t object, const char *name, uint64_t *value) {
+static bool read_count(hid_t object, const char *name, uint64_t *value) {
     int64_t number = 0;
-    size_t count = 0;
-    bool done = cx_hdf5_read_integers(object, name, &number, 1, &count) && count == 1 && number >= 0;
+    bool done = cx_hdf5_read_integer(object, name, 0, INT64_MAX, &number);
     *value = done ? (uint64_t)number : 0;
     return done;
 }
 
-static bool read_options(hid_t group, struct cx_stats_options *options, size_t layers[most_layers]) {
+static bool read_options(hid_t group, struct cx_stats_options *options, size_t layers[CX_MOST_LAYERS]) {
     enum { width = 64 };
     char names[CX_ANALYSES][width];
-    int64_t numbers[most_layers];
+    int64_t numbers[CX_MOST_LAYERS];
     uint64_t raw = 0;
     size_t count = 0;
     if (!cx_hdf5_read_texts(group, "analyses", &names[0][0], CX_ANALYSES, width, &count) || count == 0)
@@ -159,8 +147,8 @@ static bool read_options(hid_t group, struct cx_stats_options *options, size_t l
             return false;
         options->analyses |= CX_ANALYSIS_BIT(analysis);
     }
-    if (!cx_hdf5_read_integers(group, "layers", numbers, most_layers, &options->layer_count) || !read_number(group, "bootstrap", &options->bootstrap) ||
-        !read_number(group, "min_count", &options->min_count) || !read_number(group, "top_pairs", &options->top_pairs) || !read_number(group, "raw_maps", &raw))
+    if (!cx_hdf5_read_integers(group, "layers", numbers, CX_MOST_LAYERS, &options->layer_count) || !read_count(group, "bootstrap", &options->bootstrap) ||
+        !read_count(group, "min_count", &options->min_count) || !read_count(group, "top_pairs", &options->top_pairs) || !read_count(group, "raw_maps", &raw))
         return false;
     for (size_t k = 0; k < options->layer_count; k++)
         layers[k] = (size_t)numbers[k];
@@ -231,7 +219,7 @@ static enum cx_status read_column(hid_t file, const char *path, struct cx_stats_
 
 enum cx_status cx_statistics_read(hid_t file, const char *path, struct cx_stats_set *set, struct cx_error *error) {
     struct cx_stats_options options = {0};
-    size_t layers[most_layers];
+    size_t layers[CX_MOST_LAYERS];
     htri_t there = H5Lexists(file, GROUP, H5P_DEFAULT);
     if (there == 0)
         return CX_OK;

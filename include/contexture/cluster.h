@@ -70,7 +70,7 @@ int cx_ranks_size(const struct cx_ranks *ranks);
 int cx_ranks_local_rank(const struct cx_ranks *ranks); /* among those on this node, from 0 */
 int cx_ranks_local_size(const struct cx_ranks *ranks);
 
-/* Rank 0 gives a text, the others get it (release with free()). */
+/* Rank 0 gives a text, the others get it (release with free()). `given` is of rank 0 alone, `got` of the others. */
 CX_MUST_USE enum cx_status cx_ranks_share_text(struct cx_ranks *ranks, const char *given, char **got, struct cx_error *error);
 
 /* Rank 0: the shards to hand out, in this order; they are copied. */

@@ -106,8 +106,9 @@ struct cx_run_report {
     bool silent;                                                          /* another rank of the job reports */
     uint64_t earlier_shards, earlier_documents;
     uint64_t computed_tokens, computed_sequences;
-    float completeness_error; /* the largest */
-    double seconds, step_seconds[CX_STEPS];
+    float completeness_error;      /* the largest */
+    double seconds;                /* wall clock, all in all */
+    double step_seconds[CX_STEPS]; /* in which a step was at work; that of writing waits for the part before to be finished, too */
     uint64_t peak_memory;          /* bytes, of the process */
     struct cx_run_profile profile; /* if it was asked for */
     char *summary_json;            /* the text of summary.json, if it is there; release with cx_run_report_free() */

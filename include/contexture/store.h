@@ -75,8 +75,8 @@ struct cx_part_summary {
     uint64_t content_hash;                              /* of the documents' lines, from cx_document.content_hash, in order */
     uint32_t file_crc32;
     float completeness_error;      /* the largest */
-    double seconds;                /* wall clock spent on the shard; no part of any comparison */
-    struct cx_store_seconds spent; /* of it; not in the manifest */
+    double seconds;                /* wall clock from its first window until all was appended; no part of any comparison */
+    struct cx_store_seconds spent; /* on the part, finishing it included; not in the manifest */
 };
 
 /*

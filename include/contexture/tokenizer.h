@@ -75,4 +75,7 @@ void cx_encoding_free(struct cx_encoding *encoding);
  */
 CX_MUST_USE enum cx_status cx_utf8_repair(const char *text, size_t length, char **valid, size_t *valid_length, size_t *replaced, struct cx_error *error);
 
+/* A text that may be no UTF-8, such as a file's name, as a JSON string of jansson, repaired so. NULL: no memory. */
+struct json_t *cx_utf8_json(const char *text, size_t length);
+
 #endif

@@ -33,7 +33,10 @@ class Bench:
         with open(folder / "text.jsonl", "w", encoding="utf-8") as file:
             for number in range(documents):
                 text = " ".join(self.random.choice(WORDS) for _ in range(self.random.randint(1, longest)))
-                file.write(json.dumps({"id": f"d{number}", "text": 7 if number == 5 else text}) + "\n")
+                document = {"id": f"d{number}", "text": 7 if number == 5 else text}
+                if number == 3:  # is kept without them
+                    document["words"] = [{"start": 0, "end": len(text) + 1}]
+                file.write(json.dumps(document) + "\n")
         self.options = ["--model", "model", "--shard-size", str(shard_size), "--threads", "1", "--quiet"]
         self.environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         for name in list(self.environment):
@@ -76,6 +79,13 @@ class Bench:
         assert expected.keys() == found.keys(), f"{what}: left over {sorted(found.keys() - expected.keys())}, missing {sorted(expected.keys() - found.keys())}"
         different = [name for name in expected if expected[name] != found[name]]
         assert not different, f"{what}: other bytes in {different}"
+        assert counts(out) == counts(self.whole), what
+
+
+def counts(out: Path) -> dict[str, int]:
+    found = json.loads((out / "summary.json").read_text())["counts"]
+    assert found["skipped"] == found["stripped"] == 1, found
+    return found
 
 
 def contents(out: Path) -> dict[str, bytes]:
