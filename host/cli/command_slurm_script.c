@@ -134,6 +134,22 @@ static enum cx_status print_head(const struct slurm_options *slurm, struct cx_er
     return status;
 }
 
+/* Seen with Slurm 22.05: srun ends with 0 where a node refuses the step. */
+static enum cx_status print_check_of_end(const char *output, struct cx_error *error) {
+    char *quoted = NULL;
+    enum cx_status status = quote(output, &quoted, error);
+    if (status == CX_OK)
+        status = output_print(error,
+                              "# srun may end with 0 although no rank was started; a run that is done has its file.\n"
+                              "if [ \"$code\" -eq 0 ] && [ ! -e %s/run.h5 ]; then\n"
+                              "    echo \"contexture was not run to its end: srun could not start it, see above\" >&2\n"
+                              "    code=1\n"
+                              "fi\n\n",
+                              quoted);
+    free(quoted);
+    return status;
+}
+
 enum cx_status command_slurm_script(const struct options *options, struct outcome *outcome, struct cx_error *error) {
     const struct slurm_options *slurm = &options->slurm;
     char program[PATH_MAX] = "contexture", config[PATH_MAX];
@@ -153,6 +169,8 @@ enum cx_status command_slurm_script(const struct options *options, struct outcom
         status = output_print(error, "# Ranks find each other by PMIx. One that is lost takes the others with it, and the finished parts stay.\n");
     if (status == CX_OK)
         status = print_command(options, program, config, error);
+    if (status == CX_OK && slurm->mpi)
+        status = print_check_of_end(options->run.output, error);
     if (status != CX_OK)
         return status;
     return output_print(error, "# 75: stopped by a signal. 0: done; 3: done, but documents were left out; anything else is an error that would come again.\n"

@@ -130,9 +130,9 @@ class Slurm:
             facts = self.facts(job)
             if facts and all(fact["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT", "OUT_OF_MEMORY") for fact in facts):
                 return facts
-            # A requeued job is held back for two minutes, unless it is asked for.
-            if any(fact["JobState"] == "PENDING" and fact.get("Reason") == "BeginTime" for fact in facts):
-                time.sleep(2)  # the end of its first life takes a moment
+            # A requeued job is held back for two minutes, unless it is asked for. Its first life has ended when its steps have left the nodes' sockets.
+            waits = any(fact["JobState"] == "PENDING" and fact.get("Reason") == "BeginTime" for fact in facts)
+            if waits and not list(self.place.glob(f"spool/*/*[._]{job}.*")):
                 self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
             time.sleep(0.2)
         logs = "".join(path.read_text() for path in folder.glob("contexture-*.log"))
