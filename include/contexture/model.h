@@ -7,6 +7,7 @@
 #ifndef CONTEXTURE_MODEL_H
 #define CONTEXTURE_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "contexture/error.h"
@@ -35,6 +36,7 @@ struct cx_model_config {
     size_t token_types;
     double norm_epsilon;
     enum cx_activation activation;
+    bool causal; /* a token attends to itself and to tokens before it: α_ij = 0, and every part of source j in target i, for j > i */
 };
 
 /*
