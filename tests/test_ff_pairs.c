@@ -334,7 +334,7 @@ static void test_memory(void **state) {
 static void test_bf16_unsupported(void **state) {
     (void)state;
     const struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = 1, .pair_precision = CX_PAIR_BF16};
-    const struct cx_model_config config = {1, 1, 8, 8, 8, 1, 1, 1, 1e-12, CX_GELU};
+    const struct cx_model_config config = {1, 1, 8, 8, 8, 1, 1, 1, 1e-12, CX_GELU, false};
     struct cx_backend *backend = NULL;
     struct cx_error error = {0};
     enum cx_status status = cx_backend_open(&options, &config, &backend, &error);
