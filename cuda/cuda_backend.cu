@@ -39,6 +39,7 @@ static const struct cx_backend_operations cuda_operations = {
     .head_sources = cuda_head_sources,
     .gram = cuda_gram,
     .attention_norms = cuda_attention_norms,
+    .attention_word_norms = nullptr, /* cuda_batch_begin() refuses words */
     .attention_parts = cuda_attention_parts,
     .attention_mean = cuda_attention_mean,
     .head_norms = cuda_head_norms,

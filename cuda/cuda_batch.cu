@@ -184,6 +184,8 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
     cuda->batch = NULL;
     if (batch->sequences > UINT32_MAX / 2 || batch->tokens > UINT32_MAX / 2)
         return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu sequences of %zu tokens in one batch", batch->sequences, batch->tokens);
+    if (batch->words)
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "batch_begin: the CUDA backend has no maps by words; use the CPU backend");
     const unsigned sources = cuda_pair_sources_of(cuda, batch->pairs);
     const struct counts counts = count_tiles(batch, sources);
     const struct layout layout = lay_out(batch, counts);

@@ -298,7 +298,7 @@ static void test_quadratic_forms(void **state) {
                     gram_lanes[k] = k % CPU_SOURCE_LANES < sources ? (double)small_integer(k) + 1.0 : 0.0;
                 for (size_t k = 0; k < most_targets * n; k++)
                     map[k] = -1.0f;
-                (*set)->quadratic_forms(heads, targets, sources, attention, most_targets * n, n, gram_lanes, factor, workspace, map);
+                (*set)->quadratic_forms(heads, targets, sources, attention, most_targets * n, n, gram_lanes, factor, workspace, map, n);
                 for (size_t i = 0; i < most_targets; i++) {
                     for (size_t l = 0; l < n; l++) {
                         double form = 0.0;

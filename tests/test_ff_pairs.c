@@ -321,13 +321,13 @@ static void test_memory(void **state) {
         for (size_t width = 128; width <= 32768; width *= 2) {
             struct cx_pair_matrix matrix = {.kernel = kernels[k], .width = width, .depth = 4 * width, .padded_width = width, .padded_depth = 4 * width};
             size_t bytes;
-            assert_true(pair_tile_bytes(&matrix, width / 64, &bytes));
+            assert_true(pair_tile_bytes(&matrix, width / 64, 1, &bytes));
             if (bytes > (size_t)4 << 20)
                 fail_msg("%s: width %zu: %zu bytes", kernels[k]->name, width, bytes);
         }
         struct cx_pair_matrix matrix = {.kernel = kernels[k], .padded_width = 64, .padded_depth = 64};
         size_t bytes;
-        assert_false(pair_tile_bytes(&matrix, SIZE_MAX / 8, &bytes));
+        assert_false(pair_tile_bytes(&matrix, SIZE_MAX / 8, 1, &bytes));
     }
 }
 

@@ -520,10 +520,11 @@ static void planned_bytes_are_those_written(void **state) {
     struct cx_store_options options = sample_options(folder.path);
     struct cx_error error = {0};
     struct cx_part_summary summary;
-    uint64_t tokens[4], bytes = 0;
+    struct cx_store_size sizes[4] = {{0}};
+    uint64_t bytes = 0;
     (void)state;
     for (uint64_t s = 0; s < 4; s++)
-        tokens[s] = sample_tokens(s);
+        sizes[s].tokens = sample_tokens(s);
     must(sample_write_part(&options, 0, 4, &summary, &error), &error);
     hid_t file = H5Fopen(folder_file(&folder, first_part), H5F_ACC_RDONLY, H5P_DEFAULT);
     for (size_t i = 0; i < cx_store_row_count; i++) {
@@ -537,7 +538,7 @@ static void planned_bytes_are_those_written(void **state) {
         H5Sclose(space), H5Tclose(type), H5Dclose(dataset);
     }
     H5Fclose(file);
-    assert_int_equal(cx_store_bytes(&options, tokens, 4), bytes);
+    assert_int_equal(cx_store_bytes(&options, sizes, 4), bytes);
     folder_remove(&folder);
 }
 

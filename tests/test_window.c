@@ -27,12 +27,12 @@ static void results_fill_their_memory_without_overlap(void **state) {
     (void)state;
     const size_t n = 5, L = 2;
     size_t floats;
-    assert_int_equal(cx_result_floats(&everything, n, &floats, NULL), CX_OK);
+    assert_int_equal(cx_result_floats(&everything, n, n, &floats, NULL), CX_OK);
     assert_int_equal(floats, 7 * L * n * n + 2 * 6 * L * n + L + 2 * L * 2 * n * n + (3 + 1) * n * 8 + 2 * 1 * n * n * 8);
 
     float *memory = calloc(floats, sizeof *memory);
     struct cx_sequence_result result;
-    cx_result_place(&everything, n, memory, &result);
+    cx_result_place(&everything, n, n, memory, &result);
     struct {
         float *values;
         size_t count;
@@ -63,11 +63,11 @@ static void what_is_not_wanted_has_no_place(void **state) {
     (void)state;
     const struct cx_result_layout least = {.model_layers = 3, .hidden_size = 8, .heads = 2, .stored_layers = 3};
     size_t floats;
-    assert_int_equal(cx_result_floats(&least, 4, &floats, NULL), CX_OK);
+    assert_int_equal(cx_result_floats(&least, 4, 4, &floats, NULL), CX_OK);
     assert_int_equal(floats, 2 * 6 * 3 * 4 + 3);
     float memory[2 * 6 * 3 * 4 + 3];
     struct cx_sequence_result result;
-    cx_result_place(&least, 4, memory, &result);
+    cx_result_place(&least, 4, 4, memory, &result);
     for (size_t map = 0; map < CX_MAPS; map++)
         assert_null(result.maps[map]);
     assert_null(result.head_attention_weight);
@@ -79,12 +79,12 @@ static void sizes_that_overflow_are_refused(void **state) {
     (void)state;
     size_t floats;
     struct cx_result_layout layout = everything;
-    assert_int_equal(cx_result_floats(&layout, (size_t)1 << 33, &floats, NULL), CX_ERROR_MEMORY);
+    assert_int_equal(cx_result_floats(&layout, (size_t)1 << 33, (size_t)1 << 33, &floats, NULL), CX_ERROR_MEMORY);
     layout.hidden_size = (size_t)1 << 60;
-    assert_int_equal(cx_result_floats(&layout, 100, &floats, NULL), CX_ERROR_MEMORY);
+    assert_int_equal(cx_result_floats(&layout, 100, 100, &floats, NULL), CX_ERROR_MEMORY);
     layout = everything;
     layout.stored_layers = (size_t)1 << 62;
-    assert_int_equal(cx_result_floats(&layout, 2, &floats, NULL), CX_ERROR_MEMORY);
+    assert_int_equal(cx_result_floats(&layout, 2, 2, &floats, NULL), CX_ERROR_MEMORY);
 }
 
 static void order_is_longest_first_and_stable(void **state) {
@@ -133,7 +133,7 @@ static void a_batch_is_packed_without_padding(void **state) {
     const size_t order[] = {2, 0}, token_offset[] = {0, 2, 5}, pair_offset[] = {0, 4, 13};
     const int32_t packed_ids[] = {30, 31, 10, 11, 12}, packed_types[] = {1, 1, 0, 0, 1}, packed_positions[] = {0, 1, 0, 1, 2};
     struct cx_packed_batch packed = {0};
-    assert_int_equal(cx_batch_pack(&packed, sequences, results, order, 2, NULL), CX_OK);
+    assert_int_equal(cx_batch_pack(&packed, sequences, results, order, 2, false, NULL), CX_OK);
     assert_int_equal(packed.batch.sequences, 2);
     assert_int_equal(packed.batch.tokens, 5);
     assert_int_equal(packed.batch.pairs, 13);

@@ -23,6 +23,7 @@ static const char *const map_types[] = {"float32", "float16", NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
 static const char *const forward_precisions[] = {"f32", "tf32", "f16", NULL};  /* in the order of enum cx_forward_precision */
 static const char *const pair_precisions[] = {"f32", "bf16", "f16", NULL};     /* in the order of enum cx_pair_precision */
+static const char *const granularities[] = {"token", "word", NULL};            /* in the order of enum cx_granularity */
 static const char *const clusters[] = {"off", "folder", "array", "mpi", NULL}; /* in the order of enum cx_cluster_kind */
 static const char *const offset_units[] = {"char", "byte", NULL};
 
@@ -74,6 +75,8 @@ const struct option option_table[] = {
      "maps to store: all, none, or some of attn_weight, attn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln"},
     {"layers", 0, OPTION_TEXT, MEMBER(run.layers), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,
      "layers to store: all, or a list as 0,3,5-7; -1 is the last"},
+    {"granularity", 0, OPTION_CHOICE, MEMBER(run.granularity), "token", 0, 0, granularities, NULL, COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "rows and columns of maps: tokens; or words, annotated or the tokenizer's: the sum of a source word's parts, the mean over a target word's tokens"},
     {"per-head", 0, OPTION_FLAG, MEMBER(run.per_head), "false", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, output_group,
      "store attention weights and attention norms per head, too"},
     {"hidden-states", 0, OPTION_FLAG, MEMBER(run.hidden_states), "false", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, output_group,

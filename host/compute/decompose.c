@@ -25,6 +25,14 @@ static void forward_layer(struct pass *pass, const struct layer_tensors *layer) 
     APPLY(pass, norm, w->ff_sum, layer->norm2_scale, layer->norm2_shift, config->norm_epsilon, pass->out->state, w->inverse_deviation2);
 }
 
+/* A map of the attention block, from the sources and the residual vectors, NULL for none, or their Gram matrices. */
+static void attention_map(struct pass *pass, const struct cx_tensor *residual, const struct cx_tensor *inverse_deviation, struct cx_tensor *map) {
+    const struct workspace *w = &pass->decomposer->workspace;
+    APPLY(pass, attention_norms, pass->attention, w->gram, residual != NULL, inverse_deviation, map);
+    if (pass->batch->words)
+        APPLY(pass, attention_word_norms, pass->attention, w->head_sources, residual, inverse_deviation, map);
+}
+
 /* attn, attn_res, attn_res_ln. Leaves F̂ in head_sources, and own, sum and bias at the stage attn_res_ln. */
 static void decompose_attention_block(struct pass *pass, const struct layer_tensors *layer) {
     const struct cx_model_config *config = &pass->decomposer->backend->config;
@@ -39,13 +47,13 @@ static void decompose_attention_block(struct pass *pass, const struct layer_tens
     if (pass->decomposer->options.per_head)
         APPLY(pass, head_norms, attention, w->gram, out->attention_norms);
     if (pass_wants(pass, CX_STAGE_ATTN))
-        APPLY(pass, attention_norms, attention, w->gram, false, NULL, out->map[CX_STAGE_ATTN]);
+        attention_map(pass, NULL, NULL, out->map[CX_STAGE_ATTN]);
     APPLY(pass, attention_parts, attention, w->head_sources, w->own, w->sum);
     APPLY(pass, broadcast, tokens, layer->attention_output_bias, w->bias);
     pass_summarize(pass, CX_STAGE_ATTN, w->attention_state, w->bias, w->own, w->sum);
 
     if (pass_wants(pass, CX_STAGE_ATTN_RES))
-        APPLY(pass, attention_norms, attention, w->gram, true, NULL, out->map[CX_STAGE_ATTN_RES]);
+        attention_map(pass, input, NULL, out->map[CX_STAGE_ATTN_RES]);
     APPLY(pass, add, tokens * width, w->own, input, w->own);
     APPLY(pass, add, tokens * width, w->sum, input, w->sum);
     pass_summarize(pass, CX_STAGE_ATTN_RES, w->attention_sum, w->bias, w->own, w->sum);
@@ -54,7 +62,7 @@ static void decompose_attention_block(struct pass *pass, const struct layer_tens
     APPLY(pass, norm_linear, tokens, input, layer->norm1_scale, NULL, NULL, w->residual_norm_source);
     if (pass_wants(pass, CX_STAGE_ATTN_RES_LN)) {
         APPLY(pass, gram, w->head_sources, w->residual_norm_source, w->gram);
-        APPLY(pass, attention_norms, attention, w->gram, true, w->inverse_deviation1, out->map[CX_STAGE_ATTN_RES_LN]);
+        attention_map(pass, w->residual_norm_source, w->inverse_deviation1, out->map[CX_STAGE_ATTN_RES_LN]);
     }
     APPLY(pass, norm_linear, tokens, w->own, layer->norm1_scale, w->inverse_deviation1, NULL, w->own);
     APPLY(pass, norm_linear, tokens, w->sum, layer->norm1_scale, w->inverse_deviation1, NULL, w->sum);

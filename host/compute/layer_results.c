@@ -21,14 +21,15 @@ static size_t put(struct walk *walk, size_t count, struct cx_tensor **part) {
     return at;
 }
 
-static void put_all(struct walk *walk, const struct cx_decompose_options *options, size_t tokens, size_t pairs, struct layer_results *results) {
+static void put_all(struct walk *walk, const struct cx_decompose_options *options, size_t tokens, size_t pairs, size_t map_elements,
+                    struct layer_results *results) {
     const struct cx_model_config *config = &walk->backend->config;
     const size_t head_pairs = options->per_head ? config->heads * pairs : 0;
     struct result_places *at = &results->at;
     (void)put(walk, tokens * config->hidden_size, &results->state);
     at->first = walk->used;
     for (unsigned map = 0; map < CX_MAPS; map++)
-        at->map[map] = put(walk, options->maps & CX_STAGE_BIT(map) ? pairs : 0, &results->map[map]);
+        at->map[map] = put(walk, options->maps & CX_STAGE_BIT(map) ? map_elements : 0, &results->map[map]);
     at->attention = put(walk, head_pairs, &results->attention);
     at->attention_norms = put(walk, head_pairs, &results->attention_norms);
     for (unsigned stage = 0; stage < CX_STAGES; stage++) {
@@ -44,14 +45,14 @@ static void put_all(struct walk *walk, const struct cx_decompose_options *option
 enum cx_status layer_results_place(struct cx_backend *backend, const struct cx_decompose_options *options, const struct cx_batch *batch,
                                    struct layer_results *results, struct cx_error *error) {
     struct walk walk = {.backend = backend, .whole = results->whole, .error = error};
-    put_all(&walk, options, batch->tokens, batch->pairs, results);
+    put_all(&walk, options, batch->tokens, batch->pairs, cx_batch_map_elements(batch), results);
     return walk.status;
 }
 
 enum cx_status layer_results_create(struct cx_backend *backend, const struct cx_decompose_options *options, size_t tokens, size_t pairs,
                                     struct layer_results *results, struct cx_error *error) {
     struct walk walk = {.backend = backend};
-    put_all(&walk, options, tokens, pairs, results);
+    put_all(&walk, options, tokens, pairs, pairs, results); /* maps by words are no larger */
     return backend->operations->tensor_create(backend, CX_ELEMENT_FLOAT, walk.used, &results->whole, error);
 }
 

@@ -7,15 +7,15 @@
 
 #include "decomposer.h"
 
-/* The sizes of a pass as numbers: T, d, f, H, pairs. */
+/* The sizes of a pass as numbers: T, d, f, H, pairs, the elements of a map. */
 struct flop_sizes {
-    double tokens, width, neurons, heads, pairs;
+    double tokens, width, neurons, heads, pairs, map;
 };
 
 static inline struct flop_sizes flop_sizes(const struct pass *pass) {
     const struct cx_model_config *config = &pass->decomposer->backend->config;
-    return (struct flop_sizes){(double)pass->batch->tokens, (double)config->hidden_size, (double)config->intermediate_size, (double)config->heads,
-                               (double)pass->batch->pairs};
+    return (struct flop_sizes){(double)pass->batch->tokens, (double)config->hidden_size, (double)config->intermediate_size,
+                               (double)config->heads,       (double)pass->batch->pairs,  (double)cx_batch_map_elements(pass->batch)};
 }
 
 /* A dense layer is [d, d], but for W1 and W2. */
@@ -39,11 +39,12 @@ FLOP_BY_SIZES(ff_bias, 3 * n.tokens * n.neurons)
 FLOP_BY_SIZES(head_sources, 2 * n.tokens * n.width * n.width)
 FLOP_BY_SIZES(gram, n.tokens *(n.heads + 1) * (n.heads + 2) * n.width)
 FLOP_BY_SIZES(attention_norms, 2 * n.pairs * (n.heads + 1) * (n.heads + 1))
+FLOP_BY_SIZES(attention_word_norms, 2 * n.pairs * n.heads * n.width) /* as if no word were a single token */
 FLOP_BY_SIZES(attention_parts, 2 * n.pairs * n.heads * n.width + 2 * n.tokens * n.heads * n.width)
 FLOP_BY_SIZES(attention_mean, n.heads *n.pairs)
 FLOP_BY_SIZES(head_norms, n.heads *n.pairs)
 FLOP_BY_SIZES(ff_sources, 2 * n.tokens * n.width * n.neurons)
-FLOP_BY_SIZES(ff_pair_norms, 2 * n.pairs * n.neurons * n.width) /* the product alone, as everywhere where its rate is given */
+FLOP_BY_SIZES(ff_pair_norms, 2 * n.map * n.neurons * n.width) /* the product alone, as everywhere where its rate is given */
 FLOP_BY_SIZES(stage_summary, 13 * n.tokens * n.width)
 FLOP_BY_SIZES(part_vectors, 4 * n.pairs / n.tokens * n.width * n.neurons) /* of a sequence of average length */
 #undef FLOP_BY_SIZES
@@ -60,6 +61,7 @@ FLOP_BY_SIZES(part_vectors, 4 * n.pairs / n.tokens * n.width * n.neurons) /* of 
 #define FLOP_head_sources(pass, ...)            flop_head_sources(pass)
 #define FLOP_gram(pass, ...)                    flop_gram(pass)
 #define FLOP_attention_norms(pass, ...)         flop_attention_norms(pass)
+#define FLOP_attention_word_norms(pass, ...)    flop_attention_word_norms(pass)
 #define FLOP_attention_parts(pass, ...)         flop_attention_parts(pass)
 #define FLOP_attention_mean(pass, ...)          flop_attention_mean(pass)
 #define FLOP_head_norms(pass, ...)              flop_head_norms(pass)

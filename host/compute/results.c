@@ -103,15 +103,36 @@ static bool copy_finite(float *restrict out, const float *restrict values, size_
     return sum == 0;
 }
 
+/* A sequence's map [n targets, m words] as [m, m]: the mean over each target word's tokens. */
+static bool average_targets(float *restrict out, const float *restrict values, const size_t *first_token, size_t words) {
+    const size_t start = first_token[0];
+    double sum = 0;
+    for (size_t target = 0; target < words; target++) {
+        const size_t first = first_token[target] - start, count = first_token[target + 1] - first_token[target];
+        for (size_t source = 0; source < words; source++) {
+            double total = 0;
+            for (size_t token = first; token < first + count; token++)
+                total += (double)values[token * words + source];
+            sum += total * 0.0;
+            if (out)
+                out[target * words + source] = (float)(total / (double)count);
+        }
+    }
+    return sum == 0;
+}
+
 static enum cx_status hand_over_map(const struct arrival *arrival, unsigned map) {
     const struct layer_results *from = arrival->from;
     const struct cx_batch *batch = from->batch;
     const float *values = values_at(arrival, from->at.map[map]);
     bool finite = true;
     for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        const size_t n = sequence_tokens(batch, sequence);
+        const size_t side = cx_batch_sources(batch, sequence);
+        const float *rows = values + cx_batch_map_offset(batch, sequence);
         float *out = from->results[sequence].maps[map];
-        finite &= copy_finite(out ? out + from->wanted_index * n * n : NULL, values + batch->pair_offset[sequence], n * n);
+        out = out ? out + from->wanted_index * side * side : NULL;
+        finite &=
+            batch->words ? average_targets(out, rows, batch->words->first_token + batch->words->offset[sequence], side) : copy_finite(out, rows, side * side);
     }
     if (finite)
         return CX_OK;

@@ -31,7 +31,7 @@ static enum cx_status allocate_tokens(size_t count, struct cx_sequence *sequence
         {&sequence->label, sizeof *sequence->label},
         {&sequence->original_id, sizeof *sequence->original_id},
     };
-    enum cx_status status = CX_OK;
+    enum cx_status status = cx_allocate(count + 1, sizeof *sequence->word_first, "the words of a sequence", &sequence->word_first, error);
     for (size_t k = 0; status == CX_OK && k < sizeof arrays / sizeof *arrays; k++)
         status = cx_allocate(count, arrays[k].size, "the tokens of a sequence", arrays[k].pointer, error);
     sequence->tokens = count;
@@ -127,6 +127,13 @@ static void copy_tokens(const struct cx_sequence_source *source, const struct cx
     }
 }
 
+static void find_runs(struct cx_sequence *sequence) {
+    for (size_t token = 0; token < sequence->tokens; token++)
+        if (token == 0 || sequence->word[token] < 0 || sequence->word[token] != sequence->word[token - 1])
+            sequence->word_first[sequence->words++] = (uint32_t)token;
+    sequence->word_first[sequence->words] = (uint32_t)sequence->tokens;
+}
+
 enum cx_status cx_sequence_build(const struct cx_sequence_source *source, const struct cx_sequence_cut *cut, struct cx_sequence *sequence,
                                  struct cx_error *error) {
     const struct cx_document *document = source->document;
@@ -159,7 +166,9 @@ enum cx_status cx_sequence_build(const struct cx_sequence_source *source, const 
         status = cx_number_by_appearance(sequence->text_index, sequence->tokens, sequence->word, error);
     if (status == CX_OK)
         status = cx_number_by_appearance(sequence->text_index, sequence->tokens, sequence->entity, error);
-    if (status != CX_OK)
+    if (status == CX_OK)
+        find_runs(sequence);
+    else
         cx_sequence_free(sequence);
     return status;
 }
@@ -173,6 +182,7 @@ void cx_sequence_free(struct cx_sequence *sequence) {
     free(sequence->char_end);
     free(sequence->special);
     free(sequence->word_ids);
+    free(sequence->word_first);
     free(sequence->text_index);
     free(sequence->word);
     free(sequence->entity);

@@ -1,5 +1,6 @@
 /* Attention weights and their use, tile by tile of target tokens: α = softmax(q k^T / sqrt(e)), context = α v. */
 #include "cpu_backend.h"
+#include "cpu_words.h"
 
 #include <math.h>
 #include <omp.h>
@@ -51,14 +52,16 @@ enum cx_status cpu_attend(struct cx_backend *backend, const struct cx_tensor *qu
 }
 
 enum cx_status cpu_attention_mean(struct cx_backend *backend, const struct cx_tensor *attention, struct cx_tensor *map, struct cx_error *error) {
-    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    struct cpu_backend *cpu = cpu_backend_of(backend);
     size_t heads = cpu->base.config.heads;
     enum cx_status status = cpu_check_batch(cpu, "attention_mean", error);
     if (status != CX_OK)
         return status;
     const struct cx_batch *batch = cpu->batch;
-    const struct cpu_argument arguments[] = {CPU_FLOATS(attention, heads * batch->pairs), CPU_FLOATS(map, batch->pairs)};
+    const struct cpu_argument arguments[] = {CPU_FLOATS(attention, heads * batch->pairs), CPU_FLOATS(map, cx_batch_map_elements(batch))};
     status = CPU_CHECK_ALL("attention_mean", arguments, error);
+    if (status == CX_OK && batch->words)
+        status = cpu_scratch_reserve(cpu, CPU_TILE_ROWS * batch->longest * sizeof(float), error);
     if (status != CX_OK)
         return status;
 #pragma omp parallel for schedule(dynamic) num_threads(cpu->threads)
@@ -66,7 +69,7 @@ enum cx_status cpu_attention_mean(struct cx_backend *backend, const struct cx_te
         const struct cpu_tile *tile = &cpu->tiles[item];
         size_t count = (size_t)tile->rows * tile->length, head_stride = (size_t)tile->length * tile->length, at = (size_t)tile->first * tile->length;
         const float *weights = attention->values + heads * batch->pair_offset[tile->sequence] + at;
-        float *mean = map->values + batch->pair_offset[tile->sequence] + at;
+        float *mean = batch->words ? cpu_scratch(cpu, omp_get_thread_num()) : map->values + batch->pair_offset[tile->sequence] + at;
         memcpy(mean, weights, count * sizeof *mean);
         for (size_t head = 1; head < heads; head++) {
 #pragma omp simd
@@ -75,6 +78,8 @@ enum cx_status cpu_attention_mean(struct cx_backend *backend, const struct cx_te
         }
         for (size_t k = 0; k < count; k++)
             mean[k] /= (float)heads;
+        if (batch->words)
+            cpu_sum_words(batch, tile, mean, map->values);
     }
     return CX_OK;
 }

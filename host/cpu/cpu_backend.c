@@ -40,6 +40,7 @@ static const struct cx_backend_operations cpu_operations = {
     .head_sources = cpu_head_sources,
     .gram = cpu_gram,
     .attention_norms = cpu_attention_norms,
+    .attention_word_norms = cpu_attention_word_norms,
     .attention_parts = cpu_attention_parts,
     .attention_mean = cpu_attention_mean,
     .head_norms = cpu_head_norms,

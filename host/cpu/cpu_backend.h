@@ -166,6 +166,10 @@ enum cx_status cpu_attention_parts(struct cx_backend *, const struct cx_tensor *
                                    struct cx_tensor *sum, struct cx_error *);
 enum cx_status cpu_head_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *gram, struct cx_tensor *map, struct cx_error *);
 
+/* --- cpu_words.c --- */
+enum cx_status cpu_attention_word_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *sources,
+                                        const struct cx_tensor *residual, const struct cx_tensor *inverse_deviation, struct cx_tensor *map, struct cx_error *);
+
 /* --- cpu_summary.c --- */
 enum cx_status cpu_stage_summary(struct cx_backend *, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
                                  const struct cx_tensor *sum, struct cx_tensor *mixing_ratio, struct cx_tensor *bias_norm, struct cx_tensor *completeness_error,

@@ -7,6 +7,9 @@
  *     ‖o‖² = ‖oc‖² + d m²;  vc = oc + tc;  ‖v‖² = ‖vc‖² + d (m + mt)²;  ‖w‖² = Σ γ2² vc² / σ2_i²
  *
  * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that, the checksum 2/d.
+ *
+ * In a batch with words j is a word J, and the sums over h are over its tokens, too: as many additions as for the tokens, and fewer rows of the product. What
+ * is asked of every token by itself, o_ii, is a row more where a token's word has others.
  */
 #include <omp.h>
 #include <string.h>
@@ -26,7 +29,7 @@
 enum { item_targets = 16, item_rows = 384, item_share = 4 };
 
 static size_t count_items(const struct cx_batch *batch, size_t threads) {
-    size_t wanted = (batch->tokens + item_targets - 1) / item_targets, fitting = batch->pairs / item_rows + 1;
+    size_t wanted = (batch->tokens + item_targets - 1) / item_targets, fitting = cx_batch_map_elements(batch) / item_rows + 1;
     if (wanted < threads * item_share)
         wanted = 2 * wanted < threads * item_share ? 2 * wanted : threads * item_share;
     if (wanted > fitting)
@@ -34,9 +37,9 @@ static size_t count_items(const struct cx_batch *batch, size_t threads) {
     return (wanted + threads - 1) / threads * threads;
 }
 
-/* The last sequence whose offset is at most `position`: the one that this token or pair belongs to. */
-static size_t find_sequence(const size_t *offsets, size_t sequences, size_t position) {
-    size_t low = 0, high = sequences;
+/* The last of `count` things whose offset is at most `position`: the sequence that a token or an element belongs to, or a token's word. */
+static size_t find_owner(const size_t *offsets, size_t count, size_t position) {
+    size_t low = 0, high = count;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
         if (offsets[middle] <= position)
@@ -51,21 +54,32 @@ static size_t find_sequence(const size_t *offsets, size_t sequences, size_t posi
 static size_t first_target(const struct cx_batch *batch, size_t item, size_t items) {
     if (item == items)
         return batch->tokens;
-    size_t share = batch->pairs / items, rest = batch->pairs % items;
-    size_t pair = item * share + (item < rest ? item : rest);
-    size_t sequence = find_sequence(batch->pair_offset, batch->sequences, pair);
-    size_t first = batch->token_offset[sequence], n = batch->token_offset[sequence + 1] - first;
-    return n == 0 ? first : first + (pair - batch->pair_offset[sequence] + n - 1) / n;
+    const size_t *offsets = batch->words ? batch->words->map_offset : batch->pair_offset;
+    size_t share = cx_batch_map_elements(batch) / items, rest = cx_batch_map_elements(batch) % items;
+    size_t element = item * share + (item < rest ? item : rest);
+    size_t sequence = find_owner(offsets, batch->sequences, element);
+    size_t first = batch->token_offset[sequence], sources = cx_batch_sources(batch, sequence);
+    return sources == 0 ? first : first + (element - offsets[sequence] + sources - 1) / sources;
+}
+
+/* Whether a token is in a word with others. */
+static bool shares_word(const struct cx_batch *batch, size_t token) {
+    const struct cx_batch_words *words = batch->words;
+    if (!words || words->longest == 1)
+        return false;
+    size_t word = find_owner(words->first_token, words->count, token);
+    return words->first_token[word + 1] - words->first_token[word] > 1;
 }
 
 /* Rows of a tile, if the rows of targets begin .. end - 1 are to be spread evenly over as few tiles as can hold them. */
 static size_t fair_rows(const struct cx_batch *batch, size_t capacity, size_t sequence, size_t begin, size_t end) {
     size_t rows = 0;
     for (size_t target = begin; target < end; sequence++) {
-        size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1], border = stop < end ? stop : end;
+        size_t stop = batch->token_offset[sequence + 1], border = stop < end ? stop : end;
         if (border > target) {
-            rows += (border - target) * (stop - start);
-            target = border;
+            rows += (border - target) * cx_batch_sources(batch, sequence);
+            for (; target < border; target++)
+                rows += shares_word(batch, target);
         }
     }
     size_t tiles = (rows + capacity - 1) / capacity;
@@ -74,18 +88,32 @@ static size_t fair_rows(const struct cx_batch *batch, size_t capacity, size_t se
 
 /* Appends the pairs of some targets of one sequence, and runs tiles as they fill up. `soft` rows make a tile full, so that an item's tiles are about equal. */
 static void append_targets(struct pair_tile *tile, struct pair_segment segment, size_t soft) {
-    const size_t n = segment.sequence_length;
-    for (size_t source = 0; source < n; source += segment.sources) {
+    for (size_t source = 0; source < segment.source_count; source += segment.sources) {
         if (tile->row_capacity - tile->rows < segment.targets)
             pair_tile_run(tile);
         size_t fitting = (tile->row_capacity - tile->rows) / segment.targets;
         size_t wanted = tile->rows < soft ? (soft - tile->rows + segment.targets - 1) / segment.targets : 1;
-        segment.sources = n - source;
+        segment.sources = segment.source_count - source;
         if (segment.sources > fitting)
             segment.sources = fitting;
         if (segment.sources > wanted)
             segment.sources = wanted;
-        segment.source = segment.sequence_start + source;
+        segment.source = segment.first_source + source;
+        pair_tile_append(tile, &segment);
+        if (tile->rows >= soft)
+            pair_tile_run(tile);
+    }
+}
+
+/* Appends the own parts of those targets that stand in no map. */
+static void append_own(const struct cx_batch *batch, struct pair_tile *tile, struct pair_segment segment, size_t soft) {
+    const size_t begin = segment.target, end = begin + segment.targets;
+    segment.targets = segment.sources = 1;
+    segment.only_own = true;
+    for (size_t token = begin; token < end; token++) {
+        if (!shares_word(batch, token))
+            continue;
+        segment.target = segment.source = token;
         pair_tile_append(tile, &segment);
         if (tile->rows >= soft)
             pair_tile_run(tile);
@@ -95,7 +123,7 @@ static void append_targets(struct pair_tile *tile, struct pair_segment segment, 
 /* The pairs of targets begin .. end - 1 of the batch. */
 static void run_item(const struct cx_batch *batch, struct pair_tile *tile, size_t begin, size_t end) {
     const size_t most = tile->row_capacity < PAIR_TARGETS ? tile->row_capacity : PAIR_TARGETS;
-    size_t sequence = find_sequence(batch->token_offset, batch->sequences, begin);
+    size_t sequence = find_owner(batch->token_offset, batch->sequences, begin);
     size_t soft = fair_rows(batch, tile->row_capacity, sequence, begin, end);
     for (size_t target = begin; target < end;) {
         size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1];
@@ -109,9 +137,13 @@ static void run_item(const struct cx_batch *batch, struct pair_tile *tile, size_
             .targets = (left + parts - 1) / parts,
             .sequence_start = start,
             .sequence_length = stop - start,
+            .first_source = (batch->words ? batch->words->offset : batch->token_offset)[sequence],
+            .source_count = cx_batch_sources(batch, sequence),
             .pair_offset = batch->pair_offset[sequence],
+            .map_offset = cx_batch_map_offset(batch, sequence),
         };
         append_targets(tile, segment, soft);
+        append_own(batch, tile, segment, soft);
         target += segment.targets;
     }
     pair_tile_run(tile);
@@ -138,9 +170,10 @@ static void run_items(const struct cpu_backend *cpu, const struct pair_problem *
 
 static enum cx_status check(const struct cpu_backend *cpu, const struct cx_ff_pairs *pairs, struct cx_error *error) {
     const struct cx_model_config *config = &cpu->base.config;
-    const size_t tokens = cpu->batch->tokens, count = cpu->batch->pairs, heads = config->heads, d = config->hidden_size, f = config->intermediate_size;
+    const size_t tokens = cpu->batch->tokens, count = cx_batch_map_elements(cpu->batch), heads = config->heads, d = config->hidden_size,
+                 f = config->intermediate_size;
     const struct cpu_argument arguments[] = {
-        CPU_FLOATS(pairs->attention, heads * count),
+        CPU_FLOATS(pairs->attention, heads * cpu->batch->pairs),
         CPU_FLOATS(pairs->inverse_deviation1, tokens),
         CPU_FLOATS(pairs->ratio, tokens * f),
         CPU_FLOATS(pairs->head_ff_sources, tokens * heads * f),
@@ -179,6 +212,8 @@ enum cx_status cpu_ff_pair_norms(struct cx_backend *backend, const struct cx_ff_
         .width = backend->config.hidden_size,
         .depth = backend->config.intermediate_size,
         .heads = backend->config.heads,
+        .first_token = cpu->batch->words ? cpu->batch->words->first_token : NULL,
+        .longest_source = cpu->batch->words ? cpu->batch->words->longest : 1,
         .attention = pairs->attention->values,
         .inverse_deviation1 = pairs->inverse_deviation1->values,
         .ratio = pairs->ratio->values,
@@ -197,7 +232,7 @@ enum cx_status cpu_ff_pair_norms(struct cx_backend *backend, const struct cx_ff_
         .output = pairs->output,
     };
     size_t bytes;
-    if (!pair_tile_bytes(problem.output, problem.heads, &bytes))
+    if (!pair_tile_bytes(problem.output, problem.heads, problem.longest_source, &bytes))
         return cx_fail_memory(error, "a tile of pairs", SIZE_MAX);
     status = cpu_scratch_reserve(cpu, bytes, error);
     if (status == CX_OK && cpu->batch->pairs > 0)

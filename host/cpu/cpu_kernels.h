@@ -37,13 +37,13 @@ struct cpu_kernels {
     void (*gram)(size_t heads, size_t width, const float *sources, const float *residual, double *gram);
 
     /*
-     * Norms of the attention block's parts: map[i * target_stride + l] = factor_i sqrt(Σ_hk α^h_il α^k_il G_l[h][k]) for `targets` targets i and
+     * Norms of the attention block's parts: map[i * map_stride + l] = factor_i sqrt(Σ_hk α^h_il α^k_il G_l[h][k]) for `targets` targets i and
      * `sources` <= CPU_SOURCE_LANES neighbouring sources l, α^h_il at attention[h * head_stride + i * target_stride + l]. factor NULL: 1.
      * gram_lanes [H (H + 1) / 2, CPU_SOURCE_LANES]: the upper triangles, entry by entry, the sources side by side, entries off the diagonal doubled.
      * workspace: CPU_QUADRATIC_WORKSPACE(H) doubles.
      */
     void (*quadratic_forms)(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
-                            const double *gram_lanes, const float *factor, double *workspace, float *map);
+                            const double *gram_lanes, const float *factor, double *workspace, float *map, size_t map_stride);
 
     /* y [rows, columns] = x [rows, inner] B + start [rows, columns], with a packed strip of B: [inner, CPU_STRIP], of which columns <= CPU_STRIP count and the
      * others are 0. start may be y, or NULL for 0; with start_stride 0 it is one row for all. */

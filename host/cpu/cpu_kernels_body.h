@@ -208,7 +208,7 @@ enum { target_block = 4 };
 
 /* Identity 1. Every number of the Gram matrices that is loaded serves target_block targets. */
 static void forms_of_lanes(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
-                           const double *gram_lanes, const float *factor, double *workspace, float *map) {
+                           const double *gram_lanes, const float *factor, double *workspace, float *map, size_t map_stride) {
     for (size_t first = 0; first < targets; first += target_block) {
         double_lanes forms[target_block] = {{0}};
         const double *gram_entry = gram_lanes;
@@ -240,15 +240,16 @@ static void forms_of_lanes(size_t heads, size_t targets, size_t sources, const f
             for (size_t lane = 0; lane < lanes; lane++)
                 norms[lane] = sqrt(forms[t][lane] < 0.0 ? 0.0 : forms[t][lane]) * scale;
             for (size_t lane = 0; lane < sources && lane < lanes; lane++)
-                map[(first + t) * target_stride + lane] = (float)norms[lane];
+                map[(first + t) * map_stride + lane] = (float)norms[lane];
         }
     }
 }
 
 static void quadratic_forms(size_t heads, size_t targets, size_t sources, const float *attention, size_t head_stride, size_t target_stride,
-                            const double *gram_lanes, const float *factor, double *workspace, float *map) {
+                            const double *gram_lanes, const float *factor, double *workspace, float *map, size_t map_stride) {
     for (size_t lane = 0; lane < sources; lane += lanes)
-        forms_of_lanes(heads, targets, sources - lane, attention + lane, head_stride, target_stride, gram_lanes + lane, factor, workspace, map + lane);
+        forms_of_lanes(heads, targets, sources - lane, attention + lane, head_stride, target_stride, gram_lanes + lane, factor, workspace, map + lane,
+                       map_stride);
 }
 
 #include "cpu_product_body.h"

@@ -1,5 +1,6 @@
 /* The attention block's maps from the Gram matrices of its sources (identity 1), and the sums of its parts. */
 #include "cpu_backend.h"
+#include "cpu_words.h"
 
 #include <math.h>
 #include <omp.h>
@@ -42,25 +43,44 @@ struct norms_job {
     float *map;
 };
 
-/* One item: all targets of a sequence, the sources of one tile. */
-static void norms_of_sources(const struct norms_job *job, const struct cpu_tile *tile) {
+/* Neighbouring sources that are tokens by themselves: tokens first .. end - 1 of a sequence, the first one's parts in column `column` of its map. */
+static void norms_of_run(const struct norms_job *job, const struct cpu_tile *tile, size_t first, size_t end, size_t column) {
     const struct cx_batch *batch = job->cpu->batch;
     size_t heads = job->cpu->base.config.heads, rows = heads + 1, n = tile->length, first_token = batch->token_offset[tile->sequence];
+    size_t columns = cx_batch_sources(batch, tile->sequence);
     const float *attention = job->attention + heads * batch->pair_offset[tile->sequence];
     const float *factor = job->inverse_deviation ? job->inverse_deviation + first_token : NULL;
-    float *map = job->map + batch->pair_offset[tile->sequence];
+    float *map = job->map + cx_batch_map_offset(batch, tile->sequence) + column;
     double *workspace = cpu_scratch(job->cpu, omp_get_thread_num()), *gram_lanes = workspace + CPU_QUADRATIC_WORKSPACE(heads);
-    size_t end = (size_t)tile->first + tile->rows;
-    for (size_t source = tile->first; source < end; source += CPU_SOURCE_LANES) {
+    for (size_t source = first; source < end; source += CPU_SOURCE_LANES) {
         size_t sources = end - source < CPU_SOURCE_LANES ? end - source : CPU_SOURCE_LANES;
         const double *gram = job->gram + (first_token + source) * rows * rows;
         interleave_gram(heads, sources, gram, gram_lanes);
-        job->cpu->kernels->quadratic_forms(heads, n, sources, attention + source, n * n, n, gram_lanes, factor, workspace, map + source);
-        for (size_t lane = 0; job->with_residual && lane < sources; lane++) {
-            size_t own = (source + lane) * n + source + lane;
-            double norm = sqrt(own_form(heads, attention + own, n * n, gram + lane * rows * rows));
-            map[own] = (float)(norm * (factor ? (double)factor[source + lane] : 1.0));
+        job->cpu->kernels->quadratic_forms(heads, n, sources, attention + source, n * n, n, gram_lanes, factor, workspace, map + (source - first), columns);
+        for (size_t token = source; job->with_residual && token < source + sources; token++) {
+            double norm = sqrt(own_form(heads, attention + token * n + token, n * n, gram + (token - source) * rows * rows));
+            map[token * columns + (token - first)] = (float)(norm * (factor ? (double)factor[token] : 1.0));
         }
+    }
+}
+
+/* One item: all targets of a sequence, the sources that begin in one tile. */
+static void norms_of_sources(const struct norms_job *job, const struct cpu_tile *tile) {
+    const struct cx_batch_words *words = job->cpu->batch->words;
+    const size_t end = (size_t)tile->first + tile->rows, first_token = job->cpu->batch->token_offset[tile->sequence];
+    if (!words) {
+        norms_of_run(job, tile, tile->first, end, tile->first);
+        return;
+    }
+    size_t word = cpu_first_word(words, first_token + tile->first);
+    while (words->first_token[word] < first_token + end) {
+        const size_t begin = word, first = words->first_token[word] - first_token;
+        while (words->first_token[word] < first_token + end && words->first_token[word + 1] - words->first_token[word] == 1)
+            word++;
+        if (word > begin)
+            norms_of_run(job, tile, first, first + (word - begin), begin - words->offset[tile->sequence]);
+        else
+            word++;
     }
 }
 
@@ -75,7 +95,7 @@ enum cx_status cpu_attention_norms(struct cx_backend *backend, const struct cx_t
         CPU_FLOATS(attention, heads * cpu->batch->pairs),
         CPU_DOUBLES(gram, cpu->batch->tokens * (heads + 1) * (heads + 1)),
         CPU_OPTIONAL(inverse_deviation, cpu->batch->tokens),
-        CPU_FLOATS(map, cpu->batch->pairs),
+        CPU_FLOATS(map, cx_batch_map_elements(cpu->batch)),
     };
     status = CPU_CHECK_ALL("attention_norms", arguments, error);
     if (status == CX_OK)

@@ -14,15 +14,16 @@ ALWAYS_INLINE void store_operands(operand *to, vector low, vector high) {
 /* What one call of build_rows reads: `columns` numbers, a multiple of CHUNK, of P and Px of one source, and of ρ of some targets. */
 struct build_input {
     size_t columns;
-    const float *head_sources, *residual_source; /* the latter NULL if no target of the group is the source itself */
-    size_t heads, head_stride;
+    const float *head_sources, *residual_sources;
+    size_t heads, residuals, stride; /* rows of P: heads of all of its tokens; of Px, 0 if no target of the group is one of the tokens; from row to row */
     const float *ratio;
     size_t ratio_stride;
     const float *output_means;
 };
 
-ALWAYS_INLINE void build_rows(const int targets, const struct build_input *input, const float *coefficients, operand *z, size_t z_stride, float *mean_lanes) {
-    const size_t heads = input->heads, coefficient_stride = heads + 1, head_stride = input->head_stride;
+ALWAYS_INLINE void build_rows(const int targets, const struct build_input *input, const float *coefficients, size_t coefficient_stride, operand *z,
+                              size_t z_stride, float *mean_lanes) {
+    const size_t heads = input->heads, stride = input->stride;
     vector mean[BUILD_GROUP];
 #pragma GCC unroll 8
     for (int t = 0; t < targets; t++)
@@ -33,7 +34,7 @@ ALWAYS_INLINE void build_rows(const int targets, const struct build_input *input
 #pragma GCC unroll 8
         for (int t = 0; t < targets; t++)
             low[t] = high[t] = (vector){0};
-        for (size_t h = 0; h < heads; h++, source += head_stride) {
+        for (size_t h = 0; h < heads; h++, source += stride) {
             vector source_low = load(source), source_high = load(source + PAIR_LANES);
 #pragma GCC unroll 8
             for (int t = 0; t < targets; t++) {
@@ -41,12 +42,13 @@ ALWAYS_INLINE void build_rows(const int targets, const struct build_input *input
                 high[t] += coefficients[(size_t)t * coefficient_stride + h] * source_high;
             }
         }
-        if (input->residual_source) {
-            vector source_low = load(input->residual_source + k), source_high = load(input->residual_source + k + PAIR_LANES);
+        source = input->residual_sources + k;
+        for (size_t h = heads; h < heads + input->residuals; h++, source += stride) {
+            vector source_low = load(source), source_high = load(source + PAIR_LANES);
 #pragma GCC unroll 8
             for (int t = 0; t < targets; t++) {
-                low[t] += coefficients[(size_t)t * coefficient_stride + heads] * source_low;
-                high[t] += coefficients[(size_t)t * coefficient_stride + heads] * source_high;
+                low[t] += coefficients[(size_t)t * coefficient_stride + h] * source_low;
+                high[t] += coefficients[(size_t)t * coefficient_stride + h] * source_high;
             }
         }
         vector means_low = load(input->output_means + k), means_high = load(input->output_means + k + PAIR_LANES);
@@ -64,11 +66,12 @@ ALWAYS_INLINE void build_rows(const int targets, const struct build_input *input
         store(mean_lanes + t * PAIR_LANES, mean[t]);
 }
 
-static void build_group(size_t targets, const struct build_input *input, const float *coefficients, operand *z, size_t z_stride, float *mean_lanes) {
+static void build_group(size_t targets, const struct build_input *input, const float *coefficients, size_t coefficient_stride, operand *z, size_t z_stride,
+                        float *mean_lanes) {
     switch (targets) {
 #define CASE(count)                                                                                                                                            \
     case count:                                                                                                                                                \
-        build_rows(count, input, coefficients, z, z_stride, mean_lanes);                                                                                       \
+        build_rows(count, input, coefficients, coefficient_stride, z, z_stride, mean_lanes);                                                                   \
         break;
         FOR_EACH_COUNT(CASE)
 #undef CASE
@@ -82,29 +85,26 @@ static void build_edge(struct pair_tile *tile, size_t targets, struct build_inpu
                        float *mean_lanes) {
     size_t done = input.columns;
     float *heads = tile->edge;
-    float *residual = fill_edge(heads, input.heads, count, input.head_sources + done, input.head_stride);
-    float *ratio = residual + CHUNK;
-    if (input.residual_source) {
-        fill_edge(residual, 1, count, input.residual_source + done, 0);
-        input.residual_source = residual;
-    }
+    float *residuals = fill_edge(heads, input.heads, count, input.head_sources + done, input.stride);
+    float *ratio = fill_edge(residuals, input.residuals, count, input.residual_sources + done, input.stride);
     fill_edge(ratio, targets, count, input.ratio + done, input.ratio_stride);
     input.columns = CHUNK;
     input.head_sources = heads;
-    input.head_stride = CHUNK;
+    input.residual_sources = residuals;
+    input.stride = CHUNK;
     input.ratio = ratio;
     input.ratio_stride = CHUNK;
     input.output_means += done;
-    build_group(targets, &input, coefficients, z + done, tile->operand_stride, mean_lanes);
+    build_group(targets, &input, coefficients, tile->coefficient_stride, z + done, tile->operand_stride, mean_lanes);
 }
 
 /* Asks for rows begin .. end - 1 of the next source's P: a block's rows lie far apart, so the processor does not foresee them. */
 ALWAYS_INLINE void prefetch_rows(const struct build_input *input, size_t begin, size_t end) {
     enum { line = 64 / sizeof(float) };
-    const float *next = input->head_sources + input->heads * input->head_stride;
+    const float *next = input->head_sources + input->heads * input->stride;
     for (size_t h = begin; h < end; h++) {
         for (size_t k = 0; k < input->columns; k += line)
-            __builtin_prefetch(next + h * input->head_stride + k, 0, 2);
+            __builtin_prefetch(next + h * input->stride + k, 0, 2);
     }
 }
 
@@ -112,27 +112,27 @@ static void build_segment(struct pair_tile *tile, const struct pair_segment *seg
     const struct pair_problem *problem = tile->problem;
     const size_t depth = problem->depth, heads = problem->heads, whole = columns - columns % CHUNK;
     for (size_t s = 0; s < segment->sources; s++) {
-        size_t source = segment->source + s;
+        const struct pair_source source = pair_source_of(problem, segment, segment->source + s);
+        const size_t next_rows = s + 1 < segment->sources ? heads * pair_source_of(problem, segment, segment->source + s + 1).count : 0;
         for (size_t t = 0, targets; t < segment->targets; t += targets) {
             targets = group_size(segment->targets - t, BUILD_GROUP);
             size_t target = segment->target + t, row = segment->first_row + s * segment->targets + t;
-            bool is_own = source >= target && source - target < targets;
             struct build_input input = {
                 .columns = whole,
-                .head_sources = problem->head_ff_sources + source * heads * depth + first,
-                .residual_source = is_own ? problem->residual_ff_sources + source * depth + first : NULL,
-                .heads = heads,
-                .head_stride = depth,
+                .head_sources = problem->head_ff_sources + source.first * heads * depth + first,
+                .residual_sources = problem->residual_ff_sources + source.first * depth + first,
+                .heads = heads * source.count,
+                .residuals = pair_source_meets(source, target, targets) ? source.count : 0,
+                .stride = depth,
                 .ratio = problem->ratio + target * depth + first,
                 .ratio_stride = depth,
                 .output_means = problem->output->row_means + first,
             };
-            const float *coefficients = tile->coefficients + row * (heads + 1);
+            const float *coefficients = tile->coefficients + row * tile->coefficient_stride;
             operand *z = (operand *)tile->operand + row * tile->operand_stride;
             float *mean_lanes = tile->mean_lanes + row * PAIR_LANES;
-            if (s + 1 < segment->sources)
-                prefetch_rows(&input, heads * t / segment->targets, heads * (t + targets) / segment->targets);
-            build_group(targets, &input, coefficients, z, tile->operand_stride, mean_lanes);
+            prefetch_rows(&input, next_rows * t / segment->targets, next_rows * (t + targets) / segment->targets);
+            build_group(targets, &input, coefficients, tile->coefficient_stride, z, tile->operand_stride, mean_lanes);
             if (whole < columns)
                 build_edge(tile, targets, input, columns - whole, coefficients, z, mean_lanes);
         }

@@ -2,7 +2,8 @@
  * The pair product, tile by tile: what cpu_feedforward.c, the packing and the kernels share. (DESIGN.md, identities 2 and 3.)
  *
  * A row is a pair (target i, source j). A tile is a list of segments, each some targets times some sources of one sequence,
- * source-major. For a tile the kernels compute, over blocks of f,
+ * source-major. A source that is a word has the rows of its tokens' P, F̂, Px and x̂, which stand one behind the other, where a token has its own: the sums
+ * over h below are over tokens and heads then. For a tile the kernels compute, over blocks of f,
  *     z = ρ_i ⊙ (Σ_h α^h_ij P_jh + [i=j] Px_j) / σ1_i   [rows, block]     build
  *     product (+)= z W2c                                [rows, d]         multiply
  * and at the end the norms, own_i and sum_i of the rows [rows, d]         finish
@@ -43,6 +44,8 @@ enum {
 /* Everything of one call that does not change from tile to tile: struct cx_ff_pairs as plain pointers. */
 struct pair_problem {
     size_t width, depth, heads; /* d, f, H */
+    const size_t *first_token;  /* of every word of the batch, and of the end; NULL: sources are tokens */
+    size_t longest_source;      /* in tokens */
     const float *attention, *inverse_deviation1, *ratio;
     const float *head_ff_sources, *residual_ff_sources, *head_norm_sources, *residual_norm_sources;
     const float *norm2_scale, *inverse_deviation2;
@@ -50,14 +53,31 @@ struct pair_problem {
     const struct cx_pair_matrix *output;
 };
 
-/* Rows first_row + (j - source) * targets + (i - target), of one sequence. Tokens are counted over the batch. */
+/* Rows first_row + (j - source) * targets + (i - target), of one sequence. Tokens and sources are counted over the batch. */
 struct pair_segment {
     size_t first_row;
     size_t target, targets;
     size_t source, sources;
-    size_t sequence_start, sequence_length;
-    size_t pair_offset; /* of the sequence */
+    size_t sequence_start, sequence_length; /* in tokens */
+    size_t first_source, source_count;      /* of the sequence */
+    size_t pair_offset, map_offset;         /* of the sequence */
+    bool only_own; /* the source is a token, the target itself, and stands in no map: for own parts of tokens whose word is longer than they */
 };
+
+/* A source's tokens: first .. first + count. */
+struct pair_source {
+    size_t first, count;
+};
+static inline struct pair_source pair_source_of(const struct pair_problem *problem, const struct pair_segment *segment, size_t source) {
+    if (!problem->first_token || segment->only_own)
+        return (struct pair_source){source, 1};
+    return (struct pair_source){problem->first_token[source], problem->first_token[source + 1] - problem->first_token[source]};
+}
+
+/* Whether one of `targets` targets from `target` on is one of the source's tokens. */
+static inline bool pair_source_meets(struct pair_source source, size_t target, size_t targets) {
+    return source.first < target + targets && target < source.first + source.count;
+}
 
 /* One thread's working memory, see pair_tile.c. */
 struct pair_tile {
@@ -65,16 +85,17 @@ struct pair_tile {
     size_t row_capacity, rows;
     size_t segment_count;
     struct pair_segment *segments; /* [row_capacity] */
-    float *coefficients;           /* [row_capacity, H + 1]: α^h_ij / σ1_i, then 1/σ1_i if i = j, else 0 */
-    float *part_means;             /* [row_capacity]: mt, the mean over d of t_ij */
-    float *mean_lanes;             /* [row_capacity, PAIR_MAX_LANES]: m = z·w̄, in lanes to be summed */
-    float *check_lanes;            /* [row_capacity, 2, PAIR_MAX_LANES]: z·(W2c s), ‖z‖², in lanes to be summed */
-    void *operand;                 /* z [row_capacity, operand_stride], float or bfloat16 */
+    size_t coefficient_stride;     /* H + 1 for each token of the longest source */
+    float *coefficients; /* [row_capacity, coefficient_stride]: α^h_ij / σ1_i of each of the source's tokens, then for each 1/σ1_i if it is i, else 0 */
+    float *part_means;   /* [row_capacity]: mt, the mean over d of t_ij */
+    float *mean_lanes;   /* [row_capacity, PAIR_MAX_LANES]: m = z·w̄, in lanes to be summed */
+    float *check_lanes;  /* [row_capacity, 2, PAIR_MAX_LANES]: z·(W2c s), ‖z‖², in lanes to be summed */
+    void *operand;       /* z [row_capacity, operand_stride], float or bfloat16 */
     size_t operand_stride;
     float *product; /* oc [row_capacity, product_stride] */
     size_t product_stride;
-    float *source_means; /* [H + 1] */
-    float *edge;         /* [H + 1 + 4 * 3, 2 * PAIR_MAX_LANES]: rows of which only a part is left, filled up with zeros */
+    float *source_means; /* [coefficient_stride] */
+    float *edge;         /* [coefficient_stride + 4 * 3 + 3, 2 * PAIR_MAX_LANES]: rows of which only a part is left, filled up with zeros */
 };
 
 struct pair_kernel {
@@ -125,8 +146,8 @@ bool pair_kernel_has_bf16(void);
 CX_MUST_USE enum cx_status pair_matrix_pack(const struct cx_weight *weight, const struct pair_kernel *kernel, int threads, struct cx_pair_matrix **matrix,
                                             struct cx_error *error);
 
-/* Bytes that a tile for this matrix needs, and the tile in that memory (aligned to 64). */
-CX_MUST_USE bool pair_tile_bytes(const struct cx_pair_matrix *matrix, size_t heads, size_t *bytes);
+/* Bytes that a tile for this matrix, and sources of so many tokens, needs, and the tile in that memory (aligned to 64). */
+CX_MUST_USE bool pair_tile_bytes(const struct cx_pair_matrix *matrix, size_t heads, size_t longest_source, size_t *bytes);
 void pair_tile_place(struct pair_tile *tile, const struct pair_problem *problem, void *memory);
 
 /* Appends rows; the caller has seen to it that they fit. */

@@ -5,9 +5,10 @@ struct norm_input {
     size_t columns;
     const float *product;
     size_t product_stride;
-    const float *head_sources, *residual_source; /* F̂, x̂; the latter NULL if no target of the group is the source itself */
-    size_t heads, head_stride;
+    const float *head_sources, *residual_sources; /* F̂, x̂ */
+    size_t heads, residuals, stride;              /* rows of both, and from row to row, as in struct build_input */
     const float *coefficients;
+    size_t coefficient_stride;
     const float *part_means; /* mt */
     const float *scale;      /* γ2 */
     const float *mask;       /* 1 for columns below d, else 0 */
@@ -28,7 +29,7 @@ ALWAYS_INLINE void add_to_sum(const struct norm_input *input, size_t target, siz
 }
 
 ALWAYS_INLINE void norm_rows(const int targets, const bool with_part, const struct norm_input *input, struct norm_sums *sums) {
-    const size_t heads = input->heads, coefficient_stride = heads + 1;
+    const size_t heads = input->heads, coefficient_stride = input->coefficient_stride;
     for (size_t start = 0; start < input->columns; start += FLUSH * CHUNK) {
         size_t end = input->columns - start < FLUSH * CHUNK ? input->columns : start + FLUSH * CHUNK;
         vector squares[3][NORM_GROUP];
@@ -58,7 +59,7 @@ ALWAYS_INLINE void norm_rows(const int targets, const bool with_part, const stru
                 high[t] -= input->part_means[t] * mask_high;
             }
             const float *source = input->head_sources + k;
-            for (size_t h = 0; h < heads; h++, source += input->head_stride) {
+            for (size_t h = 0; h < heads; h++, source += input->stride) {
                 vector source_low = load(source), source_high = load(source + PAIR_LANES);
 #pragma GCC unroll 4
                 for (int t = 0; t < targets; t++) {
@@ -66,12 +67,13 @@ ALWAYS_INLINE void norm_rows(const int targets, const bool with_part, const stru
                     high[t] += input->coefficients[(size_t)t * coefficient_stride + h] * source_high;
                 }
             }
-            if (input->residual_source) {
-                vector source_low = load(input->residual_source + k), source_high = load(input->residual_source + k_high);
+            source = input->residual_sources + k;
+            for (size_t h = heads; h < heads + input->residuals; h++, source += input->stride) {
+                vector source_low = load(source), source_high = load(source + PAIR_LANES);
 #pragma GCC unroll 4
                 for (int t = 0; t < targets; t++) {
-                    low[t] += input->coefficients[(size_t)t * coefficient_stride + heads] * source_low;
-                    high[t] += input->coefficients[(size_t)t * coefficient_stride + heads] * source_high;
+                    low[t] += input->coefficients[(size_t)t * coefficient_stride + h] * source_low;
+                    high[t] += input->coefficients[(size_t)t * coefficient_stride + h] * source_high;
                 }
             }
             vector scale_low = load(input->scale + k), scale_high = load(input->scale + k_high);
@@ -111,20 +113,19 @@ static void norm_group(size_t targets, bool with_part, const struct norm_input *
 static void norm_edge(struct pair_tile *tile, size_t targets, bool with_part, const struct norm_input *whole, size_t count, struct norm_sums *sums) {
     struct norm_input input = *whole;
     size_t done = whole->columns;
-    float *residual = tile->edge + whole->heads * CHUNK, *scale = residual + CHUNK, *sum = scale + CHUNK;
+    float *residuals = tile->edge + whole->heads * CHUNK, *scale = residuals + whole->residuals * CHUNK, *sum = scale + CHUNK;
     if (with_part) {
-        fill_edge(tile->edge, whole->heads, count, whole->head_sources + done, whole->head_stride);
+        fill_edge(tile->edge, whole->heads, count, whole->head_sources + done, whole->stride);
+        fill_edge(residuals, whole->residuals, count, whole->residual_sources + done, whole->stride);
         fill_edge(scale, 1, count, whole->scale + done, 0);
-        if (whole->residual_source)
-            fill_edge(residual, 1, count, whole->residual_source + done, 0);
     }
     if (whole->sum)
         fill_edge(sum, targets, count, whole->sum + done, whole->sum_stride);
     input.columns = CHUNK;
     input.product += done;
     input.head_sources = tile->edge;
-    input.residual_source = whole->residual_source ? residual : NULL;
-    input.head_stride = CHUNK;
+    input.residual_sources = residuals;
+    input.stride = CHUNK;
     input.scale = scale;
     input.mask += done;
     input.sum = whole->sum ? sum : NULL;
@@ -152,37 +153,45 @@ static float row_mean(const float *row, size_t width) {
 }
 
 /* mt of the segment's rows of one source, from the means over d of F̂ and x̂. */
-static void part_means(struct pair_tile *tile, const struct pair_segment *segment, size_t source, size_t row) {
+static void part_means(struct pair_tile *tile, const struct pair_segment *segment, struct pair_source source, size_t row) {
     const struct pair_problem *problem = tile->problem;
-    const size_t heads = problem->heads, width = problem->width;
-    bool is_own = source >= segment->target && source - segment->target < segment->targets;
+    const size_t heads = problem->heads * source.count, width = problem->width;
+    const float *head_sources = problem->head_norm_sources + source.first * problem->heads * width;
+    const bool has_own = pair_source_meets(source, segment->target, segment->targets);
     for (size_t h = 0; h < heads; h++)
-        tile->source_means[h] = row_mean(problem->head_norm_sources + (source * heads + h) * width, width);
-    tile->source_means[heads] = is_own ? row_mean(problem->residual_norm_sources + source * width, width) : 0.0f;
+        tile->source_means[h] = row_mean(head_sources + h * width, width);
+    for (size_t k = 0; k < source.count; k++)
+        tile->source_means[heads + k] = has_own ? row_mean(problem->residual_norm_sources + (source.first + k) * width, width) : 0.0f;
     for (size_t t = 0; t < segment->targets; t++, row++) {
-        const float *coefficients = tile->coefficients + row * (heads + 1);
+        const float *coefficients = tile->coefficients + row * tile->coefficient_stride;
         double mean = 0;
-        for (size_t h = 0; h <= heads; h++)
+        for (size_t h = 0; h < heads + source.count; h++)
             mean += (double)coefficients[h] * (double)tile->source_means[h];
         tile->part_means[row] = (float)mean;
     }
 }
 
 /* ‖o‖² = ‖oc‖² + d m²; ‖v‖² = ‖vc‖² + d (m + mt)²; ‖w‖² = Σ γ2² vc² / σ2². */
-static void store_norms(const struct pair_problem *problem, size_t target, size_t pair, double mean, double part_mean, const double squares[3]) {
+static void store_norms(const struct pair_problem *problem, size_t target, size_t element, double mean, double part_mean, const double squares[3]) {
     double width = (double)problem->width, whole_mean = mean + part_mean;
     if (problem->ff)
-        problem->ff[pair] = (float)sqrt(squares[0] + width * mean * mean);
+        problem->ff[element] = (float)sqrt(squares[0] + width * mean * mean);
     if (problem->ff_res)
-        problem->ff_res[pair] = (float)sqrt(squares[1] + width * whole_mean * whole_mean);
+        problem->ff_res[element] = (float)sqrt(squares[1] + width * whole_mean * whole_mean);
     if (problem->ff_res_ln)
-        problem->ff_res_ln[pair] = (float)(sqrt(squares[2]) * (double)problem->inverse_deviation2[target]);
+        problem->ff_res_ln[element] = (float)(sqrt(squares[2]) * (double)problem->inverse_deviation2[target]);
+}
+
+/* Whether norms need t_ij. */
+static bool wants_parts(const struct pair_problem *problem, const struct pair_segment *segment) {
+    return (problem->ff_res || problem->ff_res_ln) && !segment->only_own;
 }
 
 static void finish_group(struct pair_tile *tile, const struct pair_segment *segment, size_t source, size_t target, size_t targets, size_t row) {
     const struct pair_problem *problem = tile->problem;
-    const size_t heads = problem->heads, width = problem->width, whole = width - width % CHUNK;
-    bool is_own = source >= target && source - target < targets, with_part = problem->ff_res || problem->ff_res_ln;
+    const struct pair_source tokens = pair_source_of(problem, segment, source);
+    const size_t width = problem->width, whole = width - width % CHUNK;
+    const bool has_own = pair_source_meets(tokens, target, targets), with_part = wants_parts(problem, segment);
     struct norm_sums sums = {0};
     double means[NORM_GROUP];
     float float_means[NORM_GROUP];
@@ -196,24 +205,26 @@ static void finish_group(struct pair_tile *tile, const struct pair_segment *segm
         .columns = whole,
         .product = tile->product + row * tile->product_stride,
         .product_stride = tile->product_stride,
-        .head_sources = problem->head_norm_sources + source * heads * width,
-        .residual_source = is_own ? problem->residual_norm_sources + source * width : NULL,
-        .heads = heads,
-        .head_stride = width,
-        .coefficients = tile->coefficients + row * (heads + 1),
+        .head_sources = problem->head_norm_sources + tokens.first * problem->heads * width,
+        .residual_sources = problem->residual_norm_sources + tokens.first * width,
+        .heads = problem->heads * tokens.count,
+        .residuals = has_own ? tokens.count : 0,
+        .stride = width,
+        .coefficients = tile->coefficients + row * tile->coefficient_stride,
+        .coefficient_stride = tile->coefficient_stride,
         .part_means = tile->part_means + row,
         .scale = problem->norm2_scale,
         .mask = problem->output->width_mask,
         .means = float_means,
-        .sum = problem->sum ? problem->sum + target * width : NULL,
+        .sum = problem->sum && !segment->only_own ? problem->sum + target * width : NULL,
         .sum_stride = width,
     };
     norm_group(targets, with_part, &input, &sums);
     if (whole < width)
         norm_edge(tile, targets, with_part, &input, width - whole, &sums);
-    if (is_own && problem->own) {
-        const float *product = input.product + (source - target) * tile->product_stride;
-        float mean = float_means[source - target], *own = problem->own + source * width;
+    if (has_own && tokens.count == 1 && problem->own) {
+        const float *product = input.product + (tokens.first - target) * tile->product_stride;
+        float mean = float_means[tokens.first - target], *own = problem->own + tokens.first * width;
         for (size_t k = 0; k < width; k++)
             own[k] = product[k] + mean;
     }
@@ -221,21 +232,21 @@ static void finish_group(struct pair_tile *tile, const struct pair_segment *segm
         double squares[3];
         for (int kind = 0; kind < 3; kind++)
             squares[kind] = sum_lanes(sums.lanes[kind][t]);
-        size_t pair = segment->pair_offset + (target + t - segment->sequence_start) * segment->sequence_length + (source - segment->sequence_start);
-        store_norms(problem, target + t, pair, means[t], (double)tile->part_means[row + t], squares);
+        size_t element = segment->map_offset + (target + t - segment->sequence_start) * segment->source_count + (source - segment->first_source);
+        if (!segment->only_own)
+            store_norms(problem, target + t, element, means[t], (double)tile->part_means[row + t], squares);
         if (problem->check)
             problem->check[target + t] = fmaxf(problem->check[target + t], check_row(tile, row + t));
     }
 }
 
 static void finish(struct pair_tile *tile) {
-    bool with_part = tile->problem->ff_res || tile->problem->ff_res_ln;
     for (size_t s = 0; s < tile->segment_count; s++) {
         const struct pair_segment *segment = &tile->segments[s];
         for (size_t j = 0; j < segment->sources; j++) {
             size_t source = segment->source + j, row = segment->first_row + j * segment->targets;
-            if (with_part)
-                part_means(tile, segment, source, row);
+            if (wants_parts(tile->problem, segment))
+                part_means(tile, segment, pair_source_of(tile->problem, segment, source), row);
             for (size_t t = 0, targets; t < segment->targets; t += targets) {
                 targets = group_size(segment->targets - t, NORM_GROUP);
                 finish_group(tile, segment, source, segment->target + t, targets, row + t);

@@ -24,33 +24,35 @@ static bool take(size_t count, size_t size, unsigned char **next, size_t *bytes,
 }
 
 /* Lays the tile's arrays out one after the other. */
-static bool lay_out(struct pair_tile *tile, const struct cx_pair_matrix *matrix, size_t heads, unsigned char *memory, size_t *bytes) {
+static bool lay_out(struct pair_tile *tile, const struct cx_pair_matrix *matrix, size_t heads, size_t longest_source, unsigned char *memory, size_t *bytes) {
     const size_t capacity = row_capacity(matrix), block = matrix->padded_depth < PAIR_DEPTH ? matrix->padded_depth : PAIR_DEPTH;
-    size_t coefficients;
+    size_t stride, coefficients;
     *bytes = 0;
     tile->row_capacity = capacity;
     tile->product_stride = matrix->padded_width + PAIR_SKEW;
     tile->operand_stride = block + PAIR_SKEW * sizeof(float) / matrix->kernel->operand_bytes;
-    return cx_add(heads, 1, &coefficients) && cx_multiply(coefficients, capacity, &coefficients) &&
-           take(capacity * tile->product_stride, sizeof(float), &memory, bytes, &tile->product) &&
+    if (!cx_add(heads, 1, &stride) || !cx_multiply(stride, longest_source, &stride) || !cx_multiply(stride, capacity, &coefficients))
+        return false;
+    tile->coefficient_stride = stride;
+    return take(capacity * tile->product_stride, sizeof(float), &memory, bytes, &tile->product) &&
            take(capacity * tile->operand_stride, matrix->kernel->operand_bytes, &memory, bytes, &tile->operand) &&
            take(coefficients, sizeof(float), &memory, bytes, &tile->coefficients) && take(capacity, sizeof(float), &memory, bytes, &tile->part_means) &&
            take(capacity * PAIR_MAX_LANES, sizeof(float), &memory, bytes, &tile->mean_lanes) &&
            take(capacity * 2 * PAIR_MAX_LANES, sizeof(float), &memory, bytes, &tile->check_lanes) &&
-           take(heads + 1, sizeof(float), &memory, bytes, &tile->source_means) &&
-           take((heads + 16) * 2, PAIR_MAX_LANES * sizeof(float), &memory, bytes, &tile->edge) &&
+           take(stride, sizeof(float), &memory, bytes, &tile->source_means) &&
+           take((stride + 15) * 2, PAIR_MAX_LANES * sizeof(float), &memory, bytes, &tile->edge) &&
            take(capacity, sizeof *tile->segments, &memory, bytes, &tile->segments);
 }
 
-bool pair_tile_bytes(const struct cx_pair_matrix *matrix, size_t heads, size_t *bytes) {
+bool pair_tile_bytes(const struct cx_pair_matrix *matrix, size_t heads, size_t longest_source, size_t *bytes) {
     struct pair_tile tile = {0};
-    return lay_out(&tile, matrix, heads, NULL, bytes);
+    return lay_out(&tile, matrix, heads, longest_source, NULL, bytes);
 }
 
 void pair_tile_place(struct pair_tile *tile, const struct pair_problem *problem, void *memory) {
     size_t bytes;
     *tile = (struct pair_tile){.problem = problem};
-    (void)lay_out(tile, problem->output, problem->heads, memory, &bytes);
+    (void)lay_out(tile, problem->output, problem->heads, problem->longest_source, memory, &bytes);
 }
 
 void pair_tile_append(struct pair_tile *tile, const struct pair_segment *segment) {
@@ -60,22 +62,23 @@ void pair_tile_append(struct pair_tile *tile, const struct pair_segment *segment
     tile->rows += segment->targets * segment->sources;
 }
 
-/* α^h_ij / σ1_i of the segment's rows, and the residual's coefficient. */
+/* α^h_ij / σ1_i of the segment's rows, and the residual's coefficients. */
 static void fill_coefficients(struct pair_tile *tile, const struct pair_segment *segment) {
     const struct pair_problem *problem = tile->problem;
-    const size_t n = segment->sequence_length, heads = problem->heads, stride = heads + 1;
-    const float *attention = problem->attention + heads * segment->pair_offset;
+    const size_t n = segment->sequence_length, heads = problem->heads, stride = tile->coefficient_stride;
     for (size_t t = 0; t < segment->targets; t++) {
-        size_t target = segment->target + t;
-        float factor = problem->inverse_deviation1[target];
-        float *column = tile->coefficients + (segment->first_row + t) * stride;
-        const float *weights = attention + (target - segment->sequence_start) * n + (segment->source - segment->sequence_start);
-        for (size_t h = 0; h < heads; h++) {
-            for (size_t s = 0; s < segment->sources; s++)
-                column[s * segment->targets * stride + h] = weights[h * n * n + s] * factor;
+        const size_t target = segment->target + t;
+        const float factor = problem->inverse_deviation1[target];
+        const float *weights = problem->attention + heads * segment->pair_offset + (target - segment->sequence_start) * n;
+        for (size_t s = 0; s < segment->sources; s++) {
+            const struct pair_source source = pair_source_of(problem, segment, segment->source + s);
+            float *row = tile->coefficients + (segment->first_row + s * segment->targets + t) * stride;
+            for (size_t token = source.first; token < source.first + source.count; token++)
+                for (size_t h = 0; h < heads; h++)
+                    *row++ = weights[h * n * n + token - segment->sequence_start] * factor;
+            for (size_t token = source.first; token < source.first + source.count; token++)
+                *row++ = token == target ? factor : 0.0f;
         }
-        for (size_t s = 0; s < segment->sources; s++)
-            column[s * segment->targets * stride + heads] = segment->source + s == target ? factor : 0.0f;
     }
 }
 

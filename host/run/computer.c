@@ -48,7 +48,8 @@ static enum cx_status place_results(struct computer *computer, struct window *wi
     size_t total = 0, floats;
     enum cx_status status = cx_reserve(&window->results, &window->result_capacity, count, sizeof *window->results, "a window", error);
     for (size_t k = 0; k < count && status == CX_OK; k++) {
-        status = cx_result_floats(layout, window->sequences.items[k].tokens, &floats, error);
+        const struct cx_sequence *sequence = &window->sequences.items[k];
+        status = cx_result_floats(layout, sequence->tokens, cx_sequence_map_side(sequence, layout->by_words), &floats, error);
         if (status == CX_OK && !cx_add(total, floats, &total))
             status = cx_fail_memory(error, "the results of a window", SIZE_MAX);
     }
@@ -56,14 +57,15 @@ static enum cx_status place_results(struct computer *computer, struct window *wi
     if (status == CX_OK)
         status = buffer_of(computer, window->is_large, total, &memory, error);
     for (size_t k = 0; k < count && status == CX_OK; k++) {
-        const size_t tokens = window->sequences.items[k].tokens;
-        cx_result_place(layout, tokens, memory, &window->results[k]);
-        window->results[k].name = window->sequences.items[k].id;
+        const struct cx_sequence *sequence = &window->sequences.items[k];
+        const size_t tokens = sequence->tokens, side = cx_sequence_map_side(sequence, layout->by_words);
+        cx_result_place(layout, tokens, side, memory, &window->results[k]);
+        window->results[k].name = sequence->id;
         for (unsigned stage = 0; stage < CX_STAGES; stage++) {
             fill_with_nan(window->results[k].mixing_ratio[stage], layout->stored_layers * tokens);
             fill_with_nan(window->results[k].bias_norm[stage], layout->stored_layers * tokens);
         }
-        status = cx_result_floats(layout, tokens, &floats, error);
+        status = cx_result_floats(layout, tokens, side, &floats, error);
         memory += floats;
     }
     return status;
@@ -107,7 +109,7 @@ enum cx_status computer_work(struct computer *computer, struct window *window, s
             status = cx_decompose_advance(computer->decomposer, error);
         taken = cx_batch_count(sequences, order, count - done, (size_t)computer->setup->settings->batch_tokens);
         if (status == CX_OK)
-            status = cx_batch_pack(packed, sequences, window->results, order, taken, error);
+            status = cx_batch_pack(packed, sequences, window->results, order, taken, computer->setup->layout.by_words, error);
         if (status != CX_OK)
             return status;
         atomic_store(&computer->layers_begun, 0);

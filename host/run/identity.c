@@ -100,6 +100,8 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
     bool whole = (*identity = json_object()) != NULL;
     for (size_t k = 0; k < sizeof members / sizeof *members; k++)
         whole = json_object_set_new(*identity, members[k].key, members[k].value) == 0 && whole;
+    if (settings->granularity == CX_GRANULARITY_WORD) /* not told otherwise, as folders of before have it */
+        whole = json_object_set_new(*identity, "granularity", json_string("word")) == 0 && whole;
     if (whole)
         return CX_OK;
     json_decref(*identity);

@@ -62,28 +62,29 @@ static enum cx_status measure_rate(struct cx_backend *backend, double *gflops, s
     return status;
 }
 
-/* The tokens of one shard's sequences: the store counts bytes by parts. */
+/* One shard's sequences: the store counts bytes by parts. */
 struct lengths {
-    uint64_t *items;
+    struct cx_store_size *items;
     size_t count, capacity;
 };
 
 static enum cx_status count_sequence(const struct setup *setup, const struct cx_sequence *sequence, struct lengths *lengths, struct cx_plan *plan,
                                      struct cx_error *error) {
     const uint64_t n = sequence->tokens;
+    const size_t side = cx_sequence_map_side(sequence, setup->layout.by_words);
     size_t floats;
     enum cx_status status = cx_reserve(&lengths->items, &lengths->capacity, lengths->count + 1, sizeof *lengths->items, "the plan", error);
     if (status == CX_OK)
-        status = cx_result_floats(&setup->layout, sequence->tokens, &floats, error);
+        status = cx_result_floats(&setup->layout, sequence->tokens, side, &floats, error);
     if (status != CX_OK)
         return status;
-    lengths->items[lengths->count++] = n;
+    lengths->items[lengths->count++] = (struct cx_store_size){sequence->tokens, sequence->words};
     plan->sequences++;
     plan->tokens += n;
     plan->pairs += n * n;
     plan->longest = n > plan->longest ? n : plan->longest;
     plan->largest_sequence = floats * sizeof(float) > plan->largest_sequence ? floats * sizeof(float) : plan->largest_sequence;
-    plan->operations += cx_layer_operations(&setup->config, sequence->tokens) * (double)setup->layer_count;
+    plan->operations += cx_layer_operations(&setup->config, sequence->tokens, side) * (double)setup->layer_count;
     return CX_OK;
 }
 

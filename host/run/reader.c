@@ -159,7 +159,8 @@ static enum cx_status drain_backlog(struct reader *reader, struct window *window
         struct cx_sequence *sequence = &reader->backlog.items[reader->backlog_taken];
         struct cx_sequence_list *list = &window->sequences;
         size_t floats;
-        enum cx_status status = cx_result_floats(&reader->setup->layout, sequence->tokens, &floats, error);
+        enum cx_status status =
+            cx_result_floats(&reader->setup->layout, sequence->tokens, cx_sequence_map_side(sequence, reader->setup->layout.by_words), &floats, error);
         if (status != CX_OK)
             return status;
         *full = list->count > 0 && (*bytes + floats * sizeof(float) > reader->setup->settings->window_memory || *tokens + sequence->tokens > window_tokens);

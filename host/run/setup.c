@@ -80,13 +80,31 @@ static enum cx_status choose_sequences(struct setup *setup, struct cx_error *err
     return CX_OK;
 }
 
+/* What is asked for with --granularity word, and there is not. */
+static enum cx_status check_granularity(const struct cx_run_settings *settings, struct cx_error *error) {
+    const unsigned refused = settings->analyses & CX_ANALYSES_BY_TOKEN;
+    if (settings->granularity != CX_GRANULARITY_WORD)
+        return CX_OK;
+    if (settings->per_head)
+        return cx_fail(error, CX_ERROR_USAGE, "--granularity word: maps per head are by token; leave out --per-head, or --granularity");
+    if (refused)
+        return cx_fail(error, CX_ERROR_USAGE,
+                       "--granularity word: the analysis %s is of pairs of tokens; --analyses contextualization_change,mixing_ratio,cancellation can be had",
+                       cx_analysis_name((unsigned)__builtin_ctz(refused)));
+    if (settings->backend == CX_BACKEND_CUDA)
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "--granularity word: the CUDA backend has no maps by words; leave out --backend cuda, or --granularity");
+    return CX_OK;
+}
+
 unsigned setup_maps(const struct cx_run_settings *settings) {
     return settings->maps | cx_analyses_maps(settings->analyses);
 }
 
 enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *settings, const struct cx_run_observer *observer, struct cx_error *error) {
     *setup = (struct setup){.settings = settings};
-    enum cx_status status = cx_checkpoint_read_config(settings->model, &setup->config, error);
+    enum cx_status status = check_granularity(settings, error);
+    if (status == CX_OK)
+        status = cx_checkpoint_read_config(settings->model, &setup->config, error);
     if (status == CX_OK)
         status = list_layers("--layers", settings->layers, setup->config.layers, &setup->layers, &setup->layer_numbers, &setup->layer_count, error);
     if (status == CX_OK)
@@ -118,6 +136,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
         .vector_stages = setup->vector_stages,
         .per_head = settings->per_head,
         .hidden_states = settings->hidden_states,
+        .by_words = settings->granularity == CX_GRANULARITY_WORD,
     };
     return CX_OK;
 }
@@ -136,7 +155,7 @@ void setup_close(struct setup *setup) {
 enum cx_status setup_open_backend(const struct setup *setup, int device, struct cx_backend **backend, struct cx_error *error) {
     const struct cx_run_settings *settings = setup->settings;
     const struct cx_backend_options options = {
-        .kind = settings->backend,
+        .kind = setup->layout.by_words ? CX_BACKEND_CPU : settings->backend, /* the one that has maps by words */
         .threads = setup->threads,
         .device = device,
         .forward_precision = settings->forward_precision,
@@ -154,6 +173,7 @@ struct cx_stats_options setup_stats_options(const struct setup *setup) {
         .bootstrap = settings->bootstrap,
         .min_count = settings->min_count,
         .top_pairs = settings->top_pairs,
+        .by_words = setup->layout.by_words,
         .raw_maps = settings->raw_maps,
     };
 }
@@ -165,6 +185,7 @@ struct cx_store_options setup_store_options(const struct setup *setup) {
         .maps = settings->maps,
         .per_head = settings->per_head,
         .hidden_states = settings->hidden_states,
+        .by_words = setup->layout.by_words,
         .annotations = setup->labels != NULL,
         .masked = settings->mask_rate > 0,
         .labels = setup->labels,

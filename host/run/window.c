@@ -15,11 +15,11 @@ static bool add_product(size_t a, size_t b, size_t c, size_t *total) {
     return cx_multiply(a, b, &product) && cx_multiply(product, c, &product) && cx_add(*total, product, total);
 }
 
-enum cx_status cx_result_floats(const struct cx_result_layout *layout, size_t tokens, size_t *floats, struct cx_error *error) {
-    size_t pairs, width;
+enum cx_status cx_result_floats(const struct cx_result_layout *layout, size_t tokens, size_t side, size_t *floats, struct cx_error *error) {
+    size_t pairs, width, map;
     *floats = 0;
-    bool fits = cx_multiply(tokens, tokens, &pairs) && cx_multiply(tokens, layout->hidden_size, &width) &&
-                add_product(set_size(layout->maps), layout->stored_layers, pairs, floats) &&
+    bool fits = cx_multiply(tokens, tokens, &pairs) && cx_multiply(side, side, &map) && cx_multiply(tokens, layout->hidden_size, &width) &&
+                add_product(set_size(layout->maps), layout->stored_layers, map, floats) &&
                 add_product(2 * (size_t)CX_STAGES, layout->stored_layers, tokens, floats) && cx_add(*floats, layout->stored_layers, floats);
     if (fits && layout->per_head)
         fits = add_product(2 * layout->heads, layout->stored_layers, pairs, floats);
@@ -39,12 +39,12 @@ static float *take(float **memory, size_t count) {
     return taken;
 }
 
-void cx_result_place(const struct cx_result_layout *layout, size_t tokens, float *memory, struct cx_sequence_result *result) {
+void cx_result_place(const struct cx_result_layout *layout, size_t tokens, size_t side, float *memory, struct cx_sequence_result *result) {
     size_t layers = layout->stored_layers, pairs = tokens * tokens;
     memset(result, 0, sizeof *result);
     for (unsigned map = 0; map < CX_MAPS; map++)
         if (layout->maps & CX_STAGE_BIT(map))
-            result->maps[map] = take(&memory, layers * pairs);
+            result->maps[map] = take(&memory, layers * side * side);
     for (unsigned stage = 0; stage < CX_STAGES; stage++) {
         result->mixing_ratio[stage] = take(&memory, layers * tokens);
         result->bias_norm[stage] = take(&memory, layers * tokens);
@@ -94,19 +94,43 @@ size_t cx_batch_count(const struct cx_sequence *sequences, const size_t *order, 
     return taken;
 }
 
+/* The words of sequences whose tokens stand where the batch's offsets say. */
+static void pack_words(struct cx_packed_batch *packed, const struct cx_sequence *sequences, const size_t *order, size_t *offsets) {
+    const struct cx_batch *batch = &packed->batch;
+    struct cx_batch_words *words = &packed->words;
+    size_t *offset = offsets, *map_offset = offset + batch->sequences + 1, *first_token = map_offset + batch->sequences + 1, count = 0;
+    *words = (struct cx_batch_words){.first_token = first_token, .offset = offset, .map_offset = map_offset};
+    offset[0] = map_offset[0] = 0;
+    for (size_t k = 0; k < batch->sequences; k++) {
+        const struct cx_sequence *sequence = &sequences[order[k]];
+        for (size_t word = 0; word < sequence->words; word++) {
+            const size_t tokens = sequence->word_first[word + 1] - sequence->word_first[word];
+            first_token[count++] = batch->token_offset[k] + sequence->word_first[word];
+            words->longest = tokens > words->longest ? tokens : words->longest;
+        }
+        offset[k + 1] = count;
+        map_offset[k + 1] = map_offset[k] + sequence->tokens * sequence->words;
+    }
+    first_token[count] = batch->tokens;
+    words->count = count;
+    words->map_elements = map_offset[batch->sequences];
+}
+
 enum cx_status cx_batch_pack(struct cx_packed_batch *packed, const struct cx_sequence *sequences, const struct cx_sequence_result *results, const size_t *order,
-                             size_t count, struct cx_error *error) {
+                             size_t count, bool by_words, struct cx_error *error) {
+    size_t words = 0;
     struct cx_batch *batch = &packed->batch;
     *batch = (struct cx_batch){.sequences = count};
     for (size_t k = 0; k < count; k++) {
         size_t tokens = sequences[order[k]].tokens;
         batch->tokens += tokens;
         batch->pairs += tokens * tokens;
+        words += sequences[order[k]].words;
         batch->longest = tokens > batch->longest ? tokens : batch->longest;
     }
     enum cx_status status = cx_reserve(&packed->results, &packed->result_capacity, count, sizeof *packed->results, "a batch", error);
     if (status == CX_OK)
-        status = cx_reserve(&packed->offsets, &packed->offset_capacity, 2 * (count + 1), sizeof *packed->offsets, "a batch", error);
+        status = cx_reserve(&packed->offsets, &packed->offset_capacity, 4 * (count + 1) + words + 1, sizeof *packed->offsets, "a batch", error);
     if (status == CX_OK)
         status = cx_reserve(&packed->numbers, &packed->number_capacity, 3 * batch->tokens, sizeof *packed->numbers, "a batch", error);
     if (status != CX_OK)
@@ -130,6 +154,10 @@ enum cx_status cx_batch_pack(struct cx_packed_batch *packed, const struct cx_seq
     batch->input_ids = ids;
     batch->token_type_ids = types;
     batch->position_ids = positions;
+    if (by_words) {
+        pack_words(packed, sequences, order, pair_offset + count + 1);
+        batch->words = &packed->words;
+    }
     return CX_OK;
 }
 

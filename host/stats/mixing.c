@@ -46,7 +46,7 @@ static size_t classes_of(const struct view *view, size_t token, uint64_t keys[mo
 static enum cx_status prepare(void *state, struct view *view, struct cx_error *error) {
     struct mixing_state *self = state;
     enum cx_status status = CX_OK;
-    for (size_t token = 0; token < view->n && status == CX_OK; token++) {
+    for (size_t token = 0; token < view->tokens && status == CX_OK; token++) {
         uint64_t keys[most_classes];
         size_t slot = 0;
         const size_t count = classes_of(view, token, keys);
@@ -73,7 +73,7 @@ static enum cx_status prepare(void *state, struct view *view, struct cx_error *e
 static void add(void *state, size_t layer, const struct view *view, struct workspace *workspace) {
     struct mixing_state *self = state;
     (void)workspace;
-    for (size_t token = 0; token < view->n; token++) {
+    for (size_t token = 0; token < view->tokens; token++) {
         double ratio[CX_STAGES];
         for (unsigned stage = 0; stage < CX_STAGES; stage++)
             ratio[stage] = (double)view->result->mixing_ratio[stage][token * self->options.layer_count + layer];

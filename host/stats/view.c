@@ -37,13 +37,13 @@ enum token_class view_class(const struct view *view, size_t token) {
 }
 
 /* Of two ordinary tokens at different places. */
-static uint32_t ordinary_categories(const struct cx_sequence *sequence, size_t target, size_t source) {
+static uint32_t ordinary_categories(const struct cx_sequence *sequence, size_t target, size_t source, bool adjacent) {
     const int32_t word_i = word_of(sequence, target), word_j = word_of(sequence, source);
     const int32_t entity_i = entity_of(sequence, target), entity_j = entity_of(sequence, source);
     const uint32_t pos_i = sequence->pos ? sequence->pos[target] : 0, pos_j = sequence->pos ? sequence->pos[source] : 0;
     const bool same_word = word_i >= 0 && word_i == word_j;
     uint32_t set = IN(CATEGORY_ALL) | IN(CATEGORY_ORDINARY) | NEITHER_IS_SPECIAL | (same_word ? IN(CATEGORY_SAME_WORD) : IN(CATEGORY_OTHER_WORD));
-    if (target + 1 == source || source + 1 == target)
+    if (adjacent)
         set |= IN(CATEGORY_ADJACENT);
     if (sequence->annotated && entity_i >= 0 && entity_j >= 0)
         set |= entity_i != entity_j ? IN(CATEGORY_BOTH_ENTITIES) : same_word ? 0 : IN(CATEGORY_SAME_ENTITY);
@@ -54,12 +54,15 @@ static uint32_t ordinary_categories(const struct cx_sequence *sequence, size_t t
     return set;
 }
 
-static uint32_t pair_categories(const struct cx_sequence *sequence, size_t target, size_t source) {
+/* Of the pair of two rows of the maps. */
+static uint32_t pair_categories(const struct view *view, size_t row, size_t column) {
+    const struct cx_sequence *sequence = view->sequence;
+    const size_t target = view_token(view, row), source = view_token(view, column);
     const bool target_is_special = sequence->special[target], source_is_special = sequence->special[source];
     if (target == source)
         return IN(CATEGORY_ALL) | IN(CATEGORY_SELF) | (target_is_special ? 0 : NEITHER_IS_SPECIAL);
     if (!target_is_special && !source_is_special)
-        return ordinary_categories(sequence, target, source);
+        return ordinary_categories(sequence, target, source, row + 1 == column || column + 1 == row);
     if (target_is_special && source_is_special)
         return IN(CATEGORY_ALL) | IN(CATEGORY_SPECIAL);
     return IN(CATEGORY_ALL) | (source_is_special ? IN(CATEGORY_FROM_SPECIAL) : IN(CATEGORY_TO_SPECIAL));
@@ -87,11 +90,11 @@ static void sort_pairs(struct view *view) {
     view->taken_count[VARIANT_ALL] = view->pairs;
     for (size_t i = 0, pair = 0; i < view->n; i++)
         for (size_t j = 0; j < view->n; j++, pair++) {
-            view->taken[VARIANT_NO_SPECIAL][pair] = !sequence->special[i] && !sequence->special[j];
+            view->taken[VARIANT_NO_SPECIAL][pair] = !sequence->special[view_token(view, i)] && !sequence->special[view_token(view, j)];
             view->taken[VARIANT_NO_DIAGONAL][pair] = i != j;
             for (size_t variant = VARIANT_ALL + 1; variant < VARIANTS; variant++)
                 view->taken_count[variant] += view->taken[variant][pair];
-            view->bucket[pair] = bucket_of(view, pair_categories(sequence, i, j), last);
+            view->bucket[pair] = bucket_of(view, pair_categories(view, i, j), last);
             last = view->bucket[pair];
             view->bucket_pairs[last]++;
         }
@@ -109,16 +112,17 @@ static void count_categories(struct view *view) {
 static void find_pos_kinds(struct view *view) {
     const uint32_t *pos = view->sequence->pos;
     view->pos_kinds = 0;
-    for (size_t token = 0; token < view->n; token++) {
+    for (size_t place = 0; place < view->n; place++) {
+        const size_t token = view_token(view, place);
         size_t kind = 0;
-        view->pos_kind[token] = UINT16_MAX;
+        view->pos_kind[place] = UINT16_MAX;
         if (!pos || pos[token] == 0)
             continue;
         while (kind < view->pos_kinds && view->pos_labels[kind] != pos[token])
             kind++;
         if (kind == view->pos_kinds)
             view->pos_labels[view->pos_kinds++] = pos[token];
-        view->pos_kind[token] = (uint16_t)kind;
+        view->pos_kind[place] = (uint16_t)kind;
     }
 }
 
@@ -130,11 +134,13 @@ static void *take(unsigned char **place, size_t bytes) {
 
 enum cx_status view_make(struct view *view, const struct cx_stats_options *options, const struct cx_sequence *sequence, const struct cx_sequence_result *result,
                          struct cx_error *error) {
-    const size_t n = sequence->tokens, pairs = n * n, replicates = (size_t)options->bootstrap;
+    const size_t tokens = sequence->tokens, n = cx_sequence_map_side(sequence, options->by_words), pairs = n * n, replicates = (size_t)options->bootstrap;
     const bool wants_pairs = options->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS);
-    size_t needed = 3 * pairs + pairs * 8 + (wants_pairs ? pairs * 4 : 0) + n * (12 + 4 * (size_t)most_classes) + replicates + 1024;
+    size_t needed = 3 * pairs + pairs * 8 + (wants_pairs ? pairs * 4 : 0) + tokens * (12 + 4 * (size_t)most_classes) + replicates + 1024;
     view->sequence = sequence;
     view->result = result;
+    view->by_words = options->by_words;
+    view->tokens = tokens;
     view->n = n;
     view->pairs = pairs;
     view->bucket_count = 0;
@@ -148,8 +154,8 @@ enum cx_status view_make(struct view *view, const struct cx_stats_options *optio
     view->bucket = take(&place, pairs);
     view->pos_slot = take(&place, pairs * sizeof *view->pos_slot);
     view->pos_pairs = take(&place, pairs * sizeof *view->pos_pairs);
-    view->class_slot = take(&place, n * most_classes * sizeof *view->class_slot);
-    view->token_slot = take(&place, n * sizeof *view->token_slot);
+    view->class_slot = take(&place, tokens * most_classes * sizeof *view->class_slot);
+    view->token_slot = take(&place, tokens * sizeof *view->token_slot);
     view->pos_labels = take(&place, n * sizeof *view->pos_labels);
     view->pos_kind = take(&place, n * sizeof *view->pos_kind);
     view->draws = take(&place, replicates);

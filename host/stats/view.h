@@ -21,7 +21,8 @@ enum { most_buckets = 256, no_slot = -1, most_classes = 5 };
 struct view {
     const struct cx_sequence *sequence;
     const struct cx_sequence_result *result;
-    size_t n, pairs;          /* n² */
+    bool by_words;
+    size_t tokens, n, pairs;  /* n: rows of the maps, tokens or words; n² */
     uint8_t *taken[VARIANTS]; /* [n²] the variant's elements; of VARIANT_ALL NULL: all */
     size_t taken_count[VARIANTS];
     uint8_t *bucket; /* [n²] */
@@ -30,8 +31,8 @@ struct view {
     uint64_t bucket_pairs[most_buckets];
     uint64_t category_pairs[CATEGORIES];
     uint8_t *draws;       /* [replicates] how often each draws the sequence */
-    int32_t *class_slot;  /* [n][most_classes] in the table of classes; no_slot: no more of them */
-    int32_t *token_slot;  /* [n] of ordinary tokens, in the table of tokens; no_slot: none */
+    int32_t *class_slot;  /* [tokens][most_classes] in the table of classes; no_slot: no more of them */
+    int32_t *token_slot;  /* [tokens] of ordinary tokens, in the table of tokens; no_slot: none */
     int32_t *pos_slot;    /* [pos_kinds²] in the table of parts of speech: target's kind, source's kind; no_slot: no pair has them */
     int32_t *pos_pairs;   /* [pos_kinds²] pairs of places that have them */
     uint16_t *pos_kind;   /* [n] of the sequence's parts of speech, 0 the first; UINT16_MAX: none */
@@ -46,6 +47,11 @@ struct view {
 CX_MUST_USE enum cx_status view_make(struct view *view, const struct cx_stats_options *options, const struct cx_sequence *sequence,
                                      const struct cx_sequence_result *result, struct cx_error *error);
 void view_free(struct view *view);
+
+/* What stands for row `place` of the maps: the token, or the word's first one. */
+static inline size_t view_token(const struct view *view, size_t place) {
+    return view->by_words ? view->sequence->word_first[place] : place;
+}
 
 /* The class of the five that part the tokens. */
 enum token_class view_class(const struct view *view, size_t token);

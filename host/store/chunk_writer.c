@@ -247,7 +247,8 @@ enum cx_status cx_flat_create_small(struct cx_chunk_queue *queue, hid_t file, co
     bool done = type >= 0 && space >= 0 && properties >= 0 && set_layout(properties, flat, queue->compression_level) && cx_hdf5_create_groups(file, row->name);
     if (done)
         flat->dataset = H5Dcreate2(file, row->name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    done = done && flat->dataset >= 0 && cx_hdf5_write_text(flat->dataset, "meaning", row->meaning) && cx_hdf5_write_text(flat->dataset, "layout", row->layout);
+    done = done && flat->dataset >= 0 && cx_hdf5_write_text(flat->dataset, "meaning", row->meaning) &&
+           cx_hdf5_write_text(flat->dataset, "layout", cx_store_row_layout(row, shapes));
     if (!done)
         status = cx_hdf5_fail(error, CX_ERROR_IO, "create a dataset in", queue->path);
     cx_hdf5_release(properties);

@@ -58,7 +58,8 @@ enum cx_status cx_join_add_virtual(struct cx_join *join, size_t index, struct cx
     }
     if (done)
         dataset = H5Dcreate2(join->file, row->name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
-    done = dataset >= 0 && cx_hdf5_write_text(dataset, "meaning", row->meaning) && cx_hdf5_write_text(dataset, "layout", row->layout);
+    done =
+        dataset >= 0 && cx_hdf5_write_text(dataset, "meaning", row->meaning) && cx_hdf5_write_text(dataset, "layout", cx_store_row_layout(row, &join->shapes));
     enum cx_status status = done ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "make a virtual dataset of", join->path);
     cx_hdf5_release(dataset);
     cx_hdf5_release(properties);

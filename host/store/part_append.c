@@ -74,9 +74,15 @@ static int64_t sequence_number(const struct cx_store_row *row, const struct cx_s
         return (int64_t)sequence->text_start;
     case CX_FIELD_PAIR_START:
         return (int64_t)sequence->pair_start;
+    case CX_FIELD_WORD_COUNT:
+        return (int64_t)sequence->words;
     default:
         return (int64_t)sequence->tokens;
     }
+}
+
+static struct cx_store_size size_of(const struct cx_sequence *sequence) {
+    return (struct cx_store_size){sequence->tokens, sequence->words};
 }
 
 static enum cx_status append_floats(struct cx_part *part, struct cx_flat *flat, const struct cx_sequence *sequence, const struct cx_sequence_result *result,
@@ -84,7 +90,7 @@ static enum cx_status append_floats(struct cx_part *part, struct cx_flat *flat, 
     const struct cx_store_row *row = flat->row;
     const float *values = result_floats(row, result);
     size_t count = part->shapes.stored_layers;
-    bool fits = row->shape == CX_SHAPE_BLOCK         ? cx_store_block_size(row->field, &part->shapes, sequence->tokens, &count)
+    bool fits = row->shape == CX_SHAPE_BLOCK         ? cx_store_block_size(row->field, &part->shapes, size_of(sequence), &count)
                 : row->shape == CX_SHAPE_TOKEN_LAYER ? cx_multiply(count, sequence->tokens, &count)
                                                      : true;
     if (!values || !fits)
@@ -101,11 +107,33 @@ static enum cx_status append_offset(struct cx_part *part, size_t index, const st
     else if (row->field == CX_FIELD_PAIR_OFFSET)
         step = sequence->pair ? sequence->pair_length : 0;
     else
-        fits = cx_store_offset_step(row->field, &part->shapes, sequence->tokens, &step);
+        fits = cx_store_offset_step(row->field, &part->shapes, size_of(sequence), &step);
     if (!fits || step > INT64_MAX - (uint64_t)part->next_offset[index])
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s: %zu tokens are more than can be stored", part->path, sequence->id, sequence->tokens);
     part->next_offset[index] += (int64_t)step;
     return cx_flat_append(part->queue, &part->flats[index], &part->next_offset[index], 1, error);
+}
+
+/* A normaliser may move marks, so the first token need not be the leftmost. */
+static int32_t word_value(const struct cx_store_row *row, const struct cx_sequence *sequence, size_t word) {
+    const uint32_t first = sequence->word_first[word], end = sequence->word_first[word + 1];
+    uint32_t start = sequence->char_start[first], stop = sequence->char_end[first];
+    for (uint32_t token = first + 1; token < end; token++) {
+        start = sequence->char_start[token] < start ? sequence->char_start[token] : start;
+        stop = sequence->char_end[token] > stop ? sequence->char_end[token] : stop;
+    }
+    return row->field == CX_FIELD_WORD_FIRST ? (int32_t)first : row->field == CX_FIELD_WORD_START ? (int32_t)start : (int32_t)stop;
+}
+
+static enum cx_status append_words(struct cx_part *part, struct cx_flat *flat, const struct cx_sequence *sequence, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t word = 0; status == CX_OK && word < sequence->words; word++) {
+        const int32_t value = word_value(flat->row, sequence, word);
+        const void *const values =
+            flat->row->field == CX_FIELD_WORD_TEXT ? (const void *)&sequence->text_index[sequence->word_first[word]] : (const void *)&value;
+        status = cx_flat_append(part->queue, flat, values, 1, error);
+    }
+    return status;
 }
 
 static enum cx_status append_row(struct cx_part *part, size_t index, const struct cx_sequence *sequence, const struct cx_sequence_result *result,
@@ -118,6 +146,8 @@ static enum cx_status append_row(struct cx_part *part, size_t index, const struc
         return append_offset(part, index, sequence, error);
     if (row->shape == CX_SHAPE_TOKEN)
         return cx_flat_append(part->queue, flat, token_values(row, sequence), sequence->tokens, error);
+    if (row->shape == CX_SHAPE_WORD)
+        return append_words(part, flat, sequence, error);
     if (row->field == CX_FIELD_TEXT)
         return cx_flat_append(part->queue, flat, sequence->text, sequence->text_length, error);
     if (row->field == CX_FIELD_PAIR)
@@ -166,6 +196,8 @@ static enum cx_status append_sequence(struct cx_part *part, const struct cx_sequ
                                       struct cx_error *error) {
     if (sequence->tokens == 0 || sequence->tokens > INT32_MAX)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s has %zu tokens", part->path, sequence->id, sequence->tokens);
+    if (part->shapes.by_words && (sequence->words == 0 || sequence->words > sequence->tokens))
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: sequence %s has %zu words and %zu tokens", part->path, sequence->id, sequence->words, sequence->tokens);
     enum cx_status status = keep_id(part, sequence->id, error);
     if (status == CX_OK && part->shapes.annotations)
         status = keep_labels(part, sequence, error);

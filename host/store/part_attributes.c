@@ -6,6 +6,8 @@
 
 static const char *const map_type_names[] = {[CX_MAP_FLOAT32] = "float32", [CX_MAP_FLOAT16] = "float16"};
 
+static const char by_words_name[] = "word";
+
 static bool write_maps(hid_t file, const char *name, unsigned maps) {
     const char *names[CX_MAPS];
     size_t count = 0;
@@ -33,7 +35,7 @@ enum cx_status cx_part_write_attributes(hid_t file, const char *path, const stru
                 cx_hdf5_write_integer(file, "kept_mantissa_bits", options->kept_mantissa_bits) &&
                 write_text(file, "forward_precision", options->forward_precision) && write_text(file, "precision", options->pair_precision) &&
                 write_text(file, "backend", options->backend) && write_text(file, "model_fingerprint", options->model_fingerprint) &&
-                write_text(file, "corpus_fingerprint", options->corpus_fingerprint);
+                write_text(file, "corpus_fingerprint", options->corpus_fingerprint) && (!options->by_words || write_text(file, "granularity", by_words_name));
     return done ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "write the attributes of", path);
 }
 
@@ -74,6 +76,15 @@ static bool read_maps(hid_t file, const char *name, unsigned *maps) {
     return true;
 }
 
+/* Parts whose maps are by token, as all once were, do not say so. */
+static bool read_granularity(hid_t file, bool *by_words) {
+    enum { width = 32 };
+    char name[width];
+    size_t count = 0;
+    *by_words = H5Aexists(file, "granularity") > 0;
+    return !*by_words || (cx_hdf5_read_texts(file, "granularity", name, 1, width, &count) && count == 1 && strncmp(name, by_words_name, width) == 0);
+}
+
 static bool read_map_type(hid_t file, enum cx_map_type *type) {
     enum { width = 32 };
     char name[width];
@@ -97,7 +108,7 @@ enum cx_status cx_part_read_shapes(hid_t file, const char *path, struct cx_store
                 read_layers(file, "vector_layers", &shapes->vector_layers) && read_maps(file, "maps", &shapes->maps) &&
                 read_maps(file, "vector_stages", &shapes->vector_stages) && cx_hdf5_read_integer(file, "per_head", 0, 1, &per_head) &&
                 cx_hdf5_read_integer(file, "hidden_states", 0, 1, &hidden_states) && read_later_flag(file, "annotations", &shapes->annotations) &&
-                read_later_flag(file, "masked", &shapes->masked) && read_map_type(file, &shapes->map_type);
+                read_later_flag(file, "masked", &shapes->masked) && read_map_type(file, &shapes->map_type) && read_granularity(file, &shapes->by_words);
     if (!done || shapes->stored_layers == 0)
         return cx_fail(error, CX_ERROR_DAMAGED, "%s: a root attribute is missing or has a value that contexture does not write", path);
     shapes->per_head = per_head != 0;

@@ -163,20 +163,22 @@ enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_summary *summ
     return status;
 }
 
-uint64_t cx_store_bytes(const struct cx_store_options *options, const uint64_t *sequence_tokens, size_t count) {
+uint64_t cx_store_bytes(const struct cx_store_options *options, const struct cx_store_size *sequences, size_t count) {
     struct cx_store_shapes shapes;
     cx_store_shapes_of(options, &shapes);
     uint64_t bytes = 0;
     for (size_t s = 0; s < count; s++) {
         for (size_t i = 0; i < cx_store_row_count; i++) {
             const struct cx_store_row *row = &cx_store_rows[i];
-            size_t elements = cx_store_row_width(row, &shapes), tokens = (size_t)sequence_tokens[s];
+            size_t elements = cx_store_row_width(row, &shapes);
             if (!cx_store_row_wanted(row, &shapes))
                 continue;
-            if (row->shape == CX_SHAPE_BLOCK && !cx_store_block_size(row->field, &shapes, tokens, &elements))
+            if (row->shape == CX_SHAPE_BLOCK && !cx_store_block_size(row->field, &shapes, sequences[s], &elements))
                 return UINT64_MAX;
             if (row->shape == CX_SHAPE_TOKEN || row->shape == CX_SHAPE_TOKEN_LAYER)
-                elements *= tokens;
+                elements *= sequences[s].tokens;
+            if (row->shape == CX_SHAPE_WORD)
+                elements *= sequences[s].words;
             bytes += (uint64_t)elements * cx_store_element_size(row, &shapes);
         }
     }

@@ -2,7 +2,7 @@
 /*
  * The schema of a part, parts/shard-NNNNNN.h5, format version 1. run.h5 has the same datasets, joined over all parts.
  *
- * N sequences; T tokens in all, n of one sequence; L stored layers; H heads; V vector layers; d hidden_size; layers: of the model.
+ * N sequences; T tokens in all, n of one sequence; W words in all; L stored layers; H heads; V vector layers; d hidden_size; layers: of the model.
  * A block dataset is flat: sequence s owns the elements offset[s] .. offset[s+1] of it, a row-major block of the shape below.
  * The fourth column is the option that switches a dataset on; without one it is always there.
  *
@@ -12,8 +12,10 @@
  * /seq/window                               int32               [N]                                          number of the window over a long document, from 0
  * /seq/flags                                int32               [N]                                          bits: 1 truncated, 2 window, 4 invalid UTF-8 replaced, 8 two texts, 16 ready input_ids, 32 annotated words
  * /seq/n_tokens                             int32               [N]                                          n
+ * /seq/n_words                              int32               [N]                          --granularity   m: words, neighbouring tokens of one word; a token in none is one by itself
  * /seq/completeness_error                   float32             [N, L]                                       largest ‖Σ_j part + bias − state‖ / ‖state‖ over stages and tokens
  * /seq/tok_offset                           int64               [N+1]                                        the sequence's first row in /tok and /tokstat
+ * /seq/word_offset                          int64               [N+1]                        --granularity   the sequence's first row in /word
  * /seq/map_offset                           int64               [N+1]                                        first element of its block in a dataset of /maps
  * /seq/map_head_offset                      int64               [N+1]                        --per-head      … of /maps_head
  * /seq/hidden_offset                        int64               [N+1]                        --hidden-states … of /vectors/hidden_state
@@ -28,9 +30,12 @@
  * /tok/entity                               int32               [T]                          JSONL corpora   entity mention of the sequence, 0, 1, … likewise; −1: none
  * /tok/pos, entity_label, label             UTF-8               [T]                          JSONL corpora   labels of the token's annotated word, zero-padded; empty: none
  * /tok/original_id                          int32               [T]                          --mask-rate     id before masking
+ * /word/first_token                         int32               [W]                          --granularity   the word's first token in its sequence; its labels are this token's
+ * /word/char_start, char_end, text_index    int32, int32, int8  [W]                          --granularity   as of tokens, over all of the word's
  * /text/bytes, offset, start                uint8, int64, int64 block, [N+1], [N]                            the text that the tokens cover; where it begins in bytes; characters of the document before it
  * /text/pair_bytes, pair_offset, pair_start as above            as above                                     the same of the second text
  * /maps/<map>                               float32 or half     block [L, target, source]    --stages        ‖part_ij‖; attn, attn_res, attn_res_ln, ff, ff_res, ff_res_ln; attn_weight: mean of α over the heads
+ *                                                               [L, target, source] words    --granularity   mean over the target's tokens of ‖Σ_j part_ij‖, j the source's tokens; of α the sum
  * /maps_head/attn_weight, attn              float32 or half     block [L, H, target, source] --per-head      α per head; α‖f(x_j)‖ per head
  * /tokstat/mixing_ratio/<stage>             float32             [T, L]                                       ‖Σ_{j≠i} part_ij‖ / (‖Σ_{j≠i} part_ij‖ + ‖part_ii‖); NaN for a stage that --stages leaves out
  * /tokstat/bias_norm/<stage>                float32             [T, L]                                       norm of the part that came from no token; NaN likewise
@@ -41,7 +46,7 @@
  *
  * Root attributes: format_version, layers, heads, hidden_size, stored_layers [L] and vector_layers [V] (numbers of layers, from 0), maps, stages (of
  * /tokstat), vector_stages, map_type ("float32", "float16"), kept_mantissa_bits, precision (of the pair product), backend, program_version,
- * model_fingerprint, corpus_fingerprint. Every dataset explains itself in its attributes "meaning" and "layout".
+ * model_fingerprint, corpus_fingerprint; granularity ("word"), if it is not by token. Every dataset explains itself in its attributes "meaning" and "layout".
  *
  * Chunks of 64 KiB (whole rows), shuffle + deflate + fletcher32, latest file format, no variable-length types, no times: equal input gives equal bytes.
  * run.h5 adds /parts/{shard, file_crc32, sequence_offset}; a part that is missing reads there as NaN, -1 (255 in uint8) or empty text.
@@ -53,8 +58,11 @@
 
 #include "contexture/memory.h"
 
-#define TOKEN_LAYER  "[tokens, stored layers]"
-#define MAP_BLOCK    "flat; a sequence's block at /seq/map_offset is [stored layers, target, source]"
+#define TOKEN_LAYER "[tokens, stored layers]"
+#define MAP_BLOCK   "flat; a sequence's block at /seq/map_offset is [stored layers, target, source]"
+#define WORD_BLOCK                                                                                                                                             \
+    "flat; a sequence's block at /seq/map_offset is [stored layers, target word, source word]: the norm of the sum of the source's tokens' parts, of "         \
+    "attn_weight their sum; mean over the target's tokens"
 #define HEAD_BLOCK   "flat; a sequence's block at /seq/map_head_offset is [stored layers, heads, target, source]"
 #define VECTOR_BLOCK "flat; a sequence's block at /seq/vector_offset is [vector layers, target, source, hidden_size]"
 #define OFFSETS      "[sequences + 1], rising from 0; in elements"
@@ -92,9 +100,12 @@ const struct cx_store_row cx_store_rows[] = {
     {"/seq/flags", CX_STORE_INT32, CX_SHAPE_SEQUENCE, CX_FIELD_FLAGS, 0, NULL, "[sequences]",
      "bits: 1 truncated, 2 one of several windows, 4 invalid UTF-8 was replaced, 8 two texts, 16 ready input_ids without a text, 32 words are annotated"},
     {"/seq/n_tokens", CX_STORE_INT32, CX_SHAPE_SEQUENCE, CX_FIELD_TOKEN_COUNT, 0, NULL, "[sequences]", "number of tokens"},
+    {"/seq/n_words", CX_STORE_INT32, CX_SHAPE_SEQUENCE, CX_FIELD_WORD_COUNT, 0, NULL, "[sequences]",
+     "number of words: neighbouring tokens of one word, a token that is in none by itself"},
     {"/seq/completeness_error", CX_STORE_FLOAT32, CX_SHAPE_SEQUENCE_LAYER, CX_FIELD_COMPLETENESS, 0, NULL, "[sequences, stored layers]",
      "largest relative error, over stages and tokens, of the sum of all parts against the true vector"},
     {"/seq/tok_offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_TOKEN_OFFSET, 0, NULL, OFFSETS, "first row of the sequence in /tok and /tokstat"},
+    {"/seq/word_offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_WORD_OFFSET, 0, NULL, OFFSETS, "first row of the sequence in /word"},
     {"/seq/map_offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_MAP_OFFSET, 0, NULL, OFFSETS,
      "first element of the sequence's block in one dataset of /maps"},
     {"/seq/map_head_offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_HEAD_OFFSET, 0, NULL, OFFSETS,
@@ -119,6 +130,11 @@ const struct cx_store_row cx_store_rows[] = {
      "the entity mention of its sequence that the token is part of, in order of first appearance; -1: none"},
     {"/tok/original_id", CX_STORE_INT32, CX_SHAPE_TOKEN, CX_FIELD_ORIGINAL_ID, 0, NULL, "[tokens]",
      "id of the token before masking: differs from /tok/input_id where the token was masked"},
+    {"/word/first_token", CX_STORE_INT32, CX_SHAPE_WORD, CX_FIELD_WORD_FIRST, 0, NULL, "[words]",
+     "first token of the word in its sequence, from 0; the word ends where the next one begins"},
+    {"/word/char_start", CX_STORE_INT32, CX_SHAPE_WORD, CX_FIELD_WORD_START, 0, NULL, "[words]", "where the word begins in its text, in characters"},
+    {"/word/char_end", CX_STORE_INT32, CX_SHAPE_WORD, CX_FIELD_WORD_END, 0, NULL, "[words]", "where the word ends in its text, in characters"},
+    {"/word/text_index", CX_STORE_INT8, CX_SHAPE_WORD, CX_FIELD_WORD_TEXT, 0, NULL, "[words]", "0: word of the first text, 1: of the second, -1: of neither"},
     {"/text/bytes", CX_STORE_UINT8, CX_SHAPE_BLOCK, CX_FIELD_TEXT, 0, "/text/offset", "flat; a sequence's text at /text/offset", "UTF-8 text"},
     {"/text/offset", CX_STORE_INT64, CX_SHAPE_OFFSET, CX_FIELD_TEXT_OFFSET, 0, NULL, OFFSETS, "first byte of the sequence's text in /text/bytes"},
     {"/text/start", CX_STORE_INT64, CX_SHAPE_SEQUENCE, CX_FIELD_TEXT_START, 0, NULL, "[sequences]",
@@ -161,6 +177,7 @@ void cx_store_shapes_of(const struct cx_store_options *options, struct cx_store_
         .vector_stages = options->vector_layer_count > 0 ? options->vector_stages : 0,
         .per_head = options->per_head,
         .hidden_states = options->hidden_states,
+        .by_words = options->by_words,
         .annotations = options->annotations,
         .masked = options->masked,
         .layers = options->layers,
@@ -174,8 +191,8 @@ void cx_store_shapes_of(const struct cx_store_options *options, struct cx_store_
 
 bool cx_store_same_shapes(const struct cx_store_shapes *a, const struct cx_store_shapes *b) {
     return a->maps == b->maps && a->vector_stages == b->vector_stages && a->per_head == b->per_head && a->hidden_states == b->hidden_states &&
-           a->layers == b->layers && a->stored_layers == b->stored_layers && a->vector_layers == b->vector_layers && a->heads == b->heads &&
-           a->hidden_size == b->hidden_size && a->map_type == b->map_type && a->annotations == b->annotations && a->masked == b->masked;
+           a->by_words == b->by_words && a->layers == b->layers && a->stored_layers == b->stored_layers && a->vector_layers == b->vector_layers &&
+           a->heads == b->heads && a->hidden_size == b->hidden_size && a->map_type == b->map_type && a->annotations == b->annotations && a->masked == b->masked;
 }
 
 bool cx_store_row_wanted(const struct cx_store_row *row, const struct cx_store_shapes *shapes) {
@@ -189,6 +206,13 @@ bool cx_store_row_wanted(const struct cx_store_row *row, const struct cx_store_s
     case CX_FIELD_HIDDEN_OFFSET:
     case CX_FIELD_HIDDEN_STATE:
         return shapes->hidden_states;
+    case CX_FIELD_WORD_COUNT:
+    case CX_FIELD_WORD_OFFSET:
+    case CX_FIELD_WORD_FIRST:
+    case CX_FIELD_WORD_START:
+    case CX_FIELD_WORD_END:
+    case CX_FIELD_WORD_TEXT:
+        return shapes->by_words;
     case CX_FIELD_SEQUENCE_WORD:
     case CX_FIELD_ENTITY:
     case CX_FIELD_LABEL:
@@ -225,15 +249,20 @@ size_t cx_store_row_width(const struct cx_store_row *row, const struct cx_store_
     return row->shape == CX_SHAPE_SEQUENCE_LAYER || row->shape == CX_SHAPE_TOKEN_LAYER ? shapes->stored_layers : 1;
 }
 
+const char *cx_store_row_layout(const struct cx_store_row *row, const struct cx_store_shapes *shapes) {
+    return row->field == CX_FIELD_MAP && shapes->by_words ? WORD_BLOCK : row->layout;
+}
+
 static bool product(size_t a, size_t b, size_t c, size_t d, size_t *result) {
     return cx_multiply(a, b, result) && cx_multiply(*result, c, result) && cx_multiply(*result, d, result);
 }
 
-bool cx_store_block_size(enum cx_store_field field, const struct cx_store_shapes *shapes, size_t tokens, size_t *elements) {
+bool cx_store_block_size(enum cx_store_field field, const struct cx_store_shapes *shapes, struct cx_store_size size, size_t *elements) {
+    const size_t tokens = size.tokens, side = shapes->by_words ? size.words : tokens;
     *elements = 0;
     switch (field) {
     case CX_FIELD_MAP:
-        return product(shapes->stored_layers, tokens, tokens, 1, elements);
+        return product(shapes->stored_layers, side, side, 1, elements);
     case CX_FIELD_HEAD_WEIGHT:
     case CX_FIELD_HEAD_NORM:
         return product(shapes->stored_layers, shapes->heads, tokens, tokens, elements);
@@ -246,19 +275,22 @@ bool cx_store_block_size(enum cx_store_field field, const struct cx_store_shapes
     }
 }
 
-bool cx_store_offset_step(enum cx_store_field field, const struct cx_store_shapes *shapes, size_t tokens, size_t *elements) {
+bool cx_store_offset_step(enum cx_store_field field, const struct cx_store_shapes *shapes, struct cx_store_size size, size_t *elements) {
     switch (field) {
     case CX_FIELD_TOKEN_OFFSET:
-        *elements = tokens;
+        *elements = size.tokens;
+        return true;
+    case CX_FIELD_WORD_OFFSET:
+        *elements = size.words;
         return true;
     case CX_FIELD_MAP_OFFSET:
-        return cx_store_block_size(CX_FIELD_MAP, shapes, tokens, elements);
+        return cx_store_block_size(CX_FIELD_MAP, shapes, size, elements);
     case CX_FIELD_HEAD_OFFSET:
-        return cx_store_block_size(CX_FIELD_HEAD_NORM, shapes, tokens, elements);
+        return cx_store_block_size(CX_FIELD_HEAD_NORM, shapes, size, elements);
     case CX_FIELD_HIDDEN_OFFSET:
-        return cx_store_block_size(CX_FIELD_HIDDEN_STATE, shapes, tokens, elements);
+        return cx_store_block_size(CX_FIELD_HIDDEN_STATE, shapes, size, elements);
     case CX_FIELD_VECTOR_OFFSET:
-        return cx_store_block_size(CX_FIELD_VECTOR, shapes, tokens, elements);
+        return cx_store_block_size(CX_FIELD_VECTOR, shapes, size, elements);
     default:
         *elements = 0;
         return true;

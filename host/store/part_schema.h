@@ -18,6 +18,7 @@ enum cx_store_shape {
     CX_SHAPE_OFFSET,         /* [N + 1], rising from 0 */
     CX_SHAPE_TOKEN,          /* [tokens] */
     CX_SHAPE_TOKEN_LAYER,    /* [tokens, L] */
+    CX_SHAPE_WORD,           /* [words] */
     CX_SHAPE_BLOCK,          /* one block of elements a sequence; the row's `offset` names the dataset that says where */
     CX_SHAPE_SOURCE,         /* [files of the corpus] */
     CX_SHAPE_TABLE,          /* [rows of a table of statistics, the row's index]; one dimension if the index is 1 */
@@ -32,8 +33,10 @@ enum cx_store_field {
     CX_FIELD_WINDOW,
     CX_FIELD_FLAGS,
     CX_FIELD_TOKEN_COUNT,
+    CX_FIELD_WORD_COUNT,
     CX_FIELD_COMPLETENESS,
     CX_FIELD_TOKEN_OFFSET,
+    CX_FIELD_WORD_OFFSET,
     CX_FIELD_MAP_OFFSET,
     CX_FIELD_HEAD_OFFSET,
     CX_FIELD_HIDDEN_OFFSET,
@@ -49,6 +52,10 @@ enum cx_store_field {
     CX_FIELD_ENTITY,
     CX_FIELD_LABEL,
     CX_FIELD_ORIGINAL_ID,
+    CX_FIELD_WORD_FIRST,
+    CX_FIELD_WORD_START,
+    CX_FIELD_WORD_END,
+    CX_FIELD_WORD_TEXT,
     CX_FIELD_TEXT,
     CX_FIELD_TEXT_OFFSET,
     CX_FIELD_TEXT_START,
@@ -76,14 +83,14 @@ struct cx_store_row {
     enum cx_store_field field;
     unsigned index;      /* a map or stage, where the field has one for each */
     const char *offset;  /* CX_SHAPE_BLOCK: the dataset with the blocks' offsets */
-    const char *layout;  /* attribute "layout": shape, in words */
+    const char *layout;  /* attribute "layout": shape, in words; but see cx_store_row_layout() */
     const char *meaning; /* attribute "meaning": what a value is, and its unit */
 };
 
 /* The part of the options that decides which datasets there are and how large their blocks are. */
 struct cx_store_shapes {
     unsigned maps, vector_stages;
-    bool per_head, hidden_states, annotations, masked;
+    bool per_head, hidden_states, by_words, annotations, masked;
     size_t layers, stored_layers, vector_layers, heads, hidden_size;
     enum cx_map_type map_type;
 };
@@ -105,10 +112,13 @@ size_t cx_store_element_size(const struct cx_store_row *row, const struct cx_sto
 /* Elements of the second dimension; 1 for one-dimensional rows. */
 size_t cx_store_row_width(const struct cx_store_row *row, const struct cx_store_shapes *shapes);
 
-/* Elements that a sequence of n tokens adds to a block dataset of that field; texts have no fixed size and give 0. False if it does not fit. */
-CX_MUST_USE bool cx_store_block_size(enum cx_store_field field, const struct cx_store_shapes *shapes, size_t tokens, size_t *elements);
+/* The attribute "layout". */
+const char *cx_store_row_layout(const struct cx_store_row *row, const struct cx_store_shapes *shapes);
+
+/* Elements that a sequence of this size adds to a block dataset of that field; texts have no fixed size and give 0. False if it does not fit. */
+CX_MUST_USE bool cx_store_block_size(enum cx_store_field field, const struct cx_store_shapes *shapes, struct cx_store_size size, size_t *elements);
 
 /* The same for the field that holds the offsets of such blocks: the step from one offset to the next. */
-CX_MUST_USE bool cx_store_offset_step(enum cx_store_field field, const struct cx_store_shapes *shapes, size_t tokens, size_t *elements);
+CX_MUST_USE bool cx_store_offset_step(enum cx_store_field field, const struct cx_store_shapes *shapes, struct cx_store_size size, size_t *elements);
 
 #endif

@@ -20,7 +20,7 @@ struct part_check {
     struct cx_complaints *complaints;
     float *completeness_error;
     struct cx_store_shapes shapes;
-    int32_t *tokens; /* [sequences] /seq/n_tokens */
+    struct cx_store_size *sizes; /* [sequences] /seq/n_tokens and, of maps by words, /seq/n_words */
     hid_t file;
 };
 
@@ -61,11 +61,19 @@ cleanup:
     return status;
 }
 
-static bool keep_tokens(struct part_check *check, const struct cx_store_row *row, uint64_t first_row, size_t rows, const void *values, void *context) {
-    (void)row, (void)context;
+static bool keep_sizes(struct part_check *check, const struct cx_store_row *row, uint64_t first_row, size_t rows, const void *values, void *context) {
+    const int32_t *numbers = values;
+    (void)context;
     if (first_row + rows > check->summary->sequences)
         return false;
-    memcpy(check->tokens + first_row, values, rows * sizeof *check->tokens);
+    for (size_t i = 0; i < rows; i++) {
+        struct cx_store_size *size = &check->sizes[first_row + i];
+        const size_t number = numbers[i] > 0 ? (size_t)numbers[i] : 0;
+        if (row->field == CX_FIELD_TOKEN_COUNT)
+            size->tokens = number;
+        else
+            size->words = number;
+    }
     return true;
 }
 
@@ -73,10 +81,12 @@ struct offset_check {
     int64_t last;
 };
 
-/* Where look_at_numbers() stands: tokens of the sequence that are still to come, and the number that is new in it. */
+/* Where look_at_numbers() stands: tokens of the sequence that are still to come, and the number that is new in it; look_at_words(): words, and the token that
+   the next one may begin with at the earliest. */
 struct number_check {
     uint64_t sequence;
-    int32_t tokens_left, next;
+    size_t left;
+    int32_t next;
 };
 
 /* Offsets begin at 0, and every step is the size of the sequence's block (of texts: not negative). */
@@ -87,11 +97,11 @@ static bool look_at_offsets(struct part_check *check, const struct cx_store_row 
     for (size_t i = 0; i < rows; i++) {
         uint64_t at = first_row + i;
         size_t step = 0;
-        bool fits = at == 0 || text || cx_store_offset_step(row->field, &check->shapes, (size_t)check->tokens[at - 1], &step);
+        bool fits = at == 0 || text || cx_store_offset_step(row->field, &check->shapes, check->sizes[at - 1], &step);
         bool right = at == 0 ? offsets[i] == 0 : text ? offsets[i] >= state->last : (uint64_t)offsets[i] - (uint64_t)state->last == step;
         if (!fits || !right) {
-            cx_complain(check->complaints, "%s: dataset %s: entry %" PRIu64 " is %" PRId64 ", which does not fit the sequence's %d tokens", check->path,
-                        row->name, at, offsets[i], at > 0 ? (int)check->tokens[at - 1] : 0);
+            cx_complain(check->complaints, "%s: dataset %s: entry %" PRIu64 " is %" PRId64 ", which does not fit the sequence's %zu tokens", check->path,
+                        row->name, at, offsets[i], at > 0 ? check->sizes[at - 1].tokens : 0);
             return false;
         }
         state->last = offsets[i];
@@ -104,10 +114,10 @@ static bool look_at_numbers(struct part_check *check, const struct cx_store_row 
     struct number_check *state = context;
     const int32_t *numbers = values;
     for (size_t i = 0; i < rows; i++) {
-        while (state->tokens_left <= 0) {
+        while (state->left == 0) {
             if (state->sequence == check->summary->sequences)
                 return true; /* the number of rows is looked at elsewhere */
-            state->tokens_left = check->tokens[state->sequence++];
+            state->left = check->sizes[state->sequence++].tokens;
             state->next = 0;
         }
         if (numbers[i] < -1 || numbers[i] > state->next) {
@@ -116,7 +126,30 @@ static bool look_at_numbers(struct part_check *check, const struct cx_store_row 
             return false;
         }
         state->next += numbers[i] == state->next;
-        state->tokens_left--;
+        state->left--;
+    }
+    return true;
+}
+
+/* A sequence's words begin at token 0 and at later and later ones. */
+static bool look_at_words(struct part_check *check, const struct cx_store_row *row, uint64_t first_row, size_t rows, const void *values, void *context) {
+    struct number_check *state = context;
+    const int32_t *tokens = values;
+    for (size_t i = 0; i < rows; i++) {
+        const bool begins = state->left == 0;
+        while (state->left == 0) {
+            if (state->sequence == check->summary->sequences)
+                return true;
+            state->left = check->sizes[state->sequence++].words;
+            state->next = 0;
+        }
+        if (begins ? tokens[i] != 0 : tokens[i] < state->next || (size_t)tokens[i] >= check->sizes[state->sequence - 1].tokens) {
+            cx_complain(check->complaints, "%s: dataset %s: entry %" PRIu64 " is %" PRId32 "; expected 0 for a sequence's first word, and then a later token",
+                        check->path, row->name, first_row + i, tokens[i]);
+            return false;
+        }
+        state->next = tokens[i] + 1;
+        state->left--;
     }
     return true;
 }
@@ -162,6 +195,8 @@ static uint64_t expected_rows(const struct part_check *check, const struct cx_st
     case CX_SHAPE_TOKEN:
     case CX_SHAPE_TOKEN_LAYER:
         return check->summary->tokens;
+    case CX_SHAPE_WORD:
+        return (uint64_t)ends[cx_store_row_by_name("/seq/word_offset") - cx_store_rows];
     case CX_SHAPE_BLOCK:
         return (uint64_t)ends[cx_store_row_by_name(row->offset) - cx_store_rows];
     case CX_SHAPE_SOURCE:
@@ -176,11 +211,13 @@ static enum cx_status check_datasets(struct part_check *check, struct cx_error *
     uint64_t rows = 0;
     enum cx_status status = cx_allocate(cx_store_row_count, sizeof *ends, "checking a part", &ends, error);
     if (status == CX_OK)
-        status = read_pieces(check, cx_store_row_by_name("/seq/n_tokens"), &rows, keep_tokens, NULL, error);
+        status = read_pieces(check, cx_store_row_by_name("/seq/n_tokens"), &rows, keep_sizes, NULL, error);
     if (status == CX_OK && rows != check->summary->sequences) {
         cx_complain(check->complaints, "%s: the manifest says %" PRIu64 " sequences, /seq/n_tokens has %" PRIu64, check->path, check->summary->sequences, rows);
         goto cleanup;
     }
+    if (status == CX_OK && check->shapes.by_words)
+        status = read_pieces(check, cx_store_row_by_name("/seq/n_words"), &rows, keep_sizes, NULL, error);
     /* Offsets first: they say how long the other datasets must be. */
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
@@ -190,10 +227,10 @@ static enum cx_status check_datasets(struct part_check *check, struct cx_error *
             if (!cx_store_row_wanted(row, &check->shapes) || (row->shape == CX_SHAPE_OFFSET) != (pass == 0))
                 continue;
             bool floats = row->type == CX_STORE_FLOAT32 || row->type == CX_STORE_MAP;
-            bool numbers = row->field == CX_FIELD_SEQUENCE_WORD || row->field == CX_FIELD_ENTITY;
-            look_function look = pass == 0 ? look_at_offsets : floats ? look_at_floats : numbers ? look_at_numbers : NULL;
+            bool words = row->field == CX_FIELD_WORD_FIRST, numbers = row->field == CX_FIELD_SEQUENCE_WORD || row->field == CX_FIELD_ENTITY;
+            look_function look = pass == 0 ? look_at_offsets : floats ? look_at_floats : words ? look_at_words : numbers ? look_at_numbers : NULL;
             uint64_t before = check->complaints->count, expected = expected_rows(check, row, ends);
-            status = read_pieces(check, row, &rows, look, numbers ? (void *)&numbering : (void *)&state, error);
+            status = read_pieces(check, row, &rows, look, numbers || words ? (void *)&numbering : (void *)&state, error);
             ends[i] = state.last;
             if (status == CX_OK && check->complaints->count == before && expected != UINT64_MAX && rows != expected)
                 cx_complain(check->complaints, "%s: dataset %s has %" PRIu64 " rows; expected %" PRIu64, check->path, row->name, rows, expected);
@@ -248,7 +285,7 @@ enum cx_status cx_verify_part(const char *directory, const struct cx_part_summar
         cx_complain(complaints, "%s", fault.message);
         goto cleanup;
     }
-    status = cx_allocate((size_t)summary->sequences, sizeof *check.tokens, "checking a part", &check.tokens, error);
+    status = cx_allocate((size_t)summary->sequences, sizeof *check.sizes, "checking a part", &check.sizes, error);
     if (status == CX_OK)
         status = check_datasets(&check, error);
     if (status == CX_OK)
@@ -256,7 +293,7 @@ enum cx_status cx_verify_part(const char *directory, const struct cx_part_summar
 cleanup:
     if (check.file >= 0)
         H5Fclose(check.file);
-    free(check.tokens);
+    free(check.sizes);
     free(path);
     return status;
 }

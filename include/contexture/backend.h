@@ -8,6 +8,8 @@
  *     N  sequences                            f  intermediate_size    j  source (input) token
  *     H  heads                                e  head_size = d / H    h  head
  *     pairs = Σ n² over the sequences; a map is [pairs], see batch.h. Tensors are dense, row-major.
+ * In a batch with words a source is a word J, and its part of a target the sum of its tokens' parts; a map is then [Σ n m], and own and check stay per token.
+ * The CPU backend takes such batches, the CUDA backend refuses them.
  *
  * All operations work on the batch given to the latest batch_begin(). A backend may run them asynchronously, in order; read() waits, and so does read_wait(),
  * for its own copy alone: what is computed meanwhile goes on. Numbers are float32 unless said otherwise; norms and Gram matrices are accumulated in float64.
@@ -219,11 +221,18 @@ struct cx_backend_operations {
     CX_MUST_USE enum cx_status (*attention_norms)(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *gram, bool with_residual,
                                                   const struct cx_tensor *inverse_deviation, struct cx_tensor *map, struct cx_error *);
 
+    /* The columns of words of several tokens, which attention_norms leaves as they are, for a Gram matrix knows nothing of other tokens:
+       map_iJ = ‖Σ_{j∈J} (Σ_h α^h_ij F_jh + [i = j] residual_j)‖ * inverse_deviation_i, from sources [T, H, d] and residual [T, d], which may be NULL.
+       Only for batches with words. */
+    CX_MUST_USE enum cx_status (*attention_word_norms)(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *sources,
+                                                       const struct cx_tensor *residual, const struct cx_tensor *inverse_deviation, struct cx_tensor *map,
+                                                       struct cx_error *);
+
     /* own [T, d] = Σ_h α^h_ii F_ih;  sum [T, d] = Σ_j Σ_h α^h_ij F_jh. */
     CX_MUST_USE enum cx_status (*attention_parts)(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *sources,
                                                   struct cx_tensor *own, struct cx_tensor *sum, struct cx_error *);
 
-    /* map_ij [pairs] = mean of α^h_ij over the heads. */
+    /* map_ij [pairs] = mean of α^h_ij over the heads; of a word, the sum of its tokens' means. */
     CX_MUST_USE enum cx_status (*attention_mean)(struct cx_backend *, const struct cx_tensor *attention, struct cx_tensor *map, struct cx_error *);
 
     /* map^h_ij [H, pairs] as in batch.h: α^h_ij * ‖F_jh‖, the norm from the Gram matrix's diagonal (a product, so that it does not underflow). */
@@ -312,5 +321,8 @@ void cx_backend_close(struct cx_backend *backend);
 
 /* One sentence: which backend AUTO takes on this machine, and why. False where this build has a CUDA backend and AUTO does not take it. */
 bool cx_backend_report(char *text, size_t size);
+
+/* Whether this build has a CUDA backend, usable here or not. */
+bool cx_backend_has_cuda(void);
 
 #endif

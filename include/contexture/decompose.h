@@ -36,7 +36,7 @@ struct cx_decompose_options {
  */
 struct cx_sequence_result {
     const char *name;               /* of the sequence, for sentences; may be NULL */
-    float *maps[CX_MAPS];           /* each [L, n, n]: layer, target, source */
+    float *maps[CX_MAPS];           /* each [L, n, n]: layer, target, source; of a batch with words [L, m, m], the mean over a target word's tokens */
     float *head_attention_weight;   /* [L, H, n, n]: α */
     float *head_attention_norm;     /* [L, H, n, n]: α‖f‖ */
     float *mixing_ratio[CX_STAGES]; /* each [n, L] */
@@ -79,8 +79,7 @@ CX_MUST_USE enum cx_status cx_decompose(struct cx_decomposer *decomposer, const 
 /* Where the time went so far; waits for all that was begun. All zeros without the option. */
 CX_MUST_USE enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error);
 
-/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, and those of the pair product alone (2 n² f d). */
-double cx_layer_operations(const struct cx_model_config *config, size_t tokens);
-double cx_pair_product_operations(const struct cx_model_config *config, size_t tokens);
+/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, its maps by `sources` words or by its n tokens. */
+double cx_layer_operations(const struct cx_model_config *config, size_t tokens, size_t sources);
 
 #endif

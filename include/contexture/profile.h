@@ -18,6 +18,7 @@
     X(head_sources)                                                                                                                                            \
     X(gram)                                                                                                                                                    \
     X(attention_norms)                                                                                                                                         \
+    X(attention_word_norms)                                                                                                                                    \
     X(attention_parts)                                                                                                                                         \
     X(attention_mean)                                                                                                                                          \
     X(head_norms)                                                                                                                                              \

@@ -23,6 +23,9 @@
 /* What becomes of a document whose annotations cannot be used. */
 enum cx_bad_annotations { CX_BAD_ANNOTATIONS_STRIP, CX_BAD_ANNOTATIONS_SKIP, CX_BAD_ANNOTATIONS_FAIL };
 
+/* What the rows and columns of maps are. */
+enum cx_granularity { CX_GRANULARITY_TOKEN, CX_GRANULARITY_WORD };
+
 /* What the user asks for. All texts belong to the caller. */
 struct cx_run_settings {
     const char *model;  /* a Hugging Face model directory */
@@ -38,6 +41,7 @@ struct cx_run_settings {
     uint64_t shard_work; /* estimated pairs of tokens at which a shard ends before; 0: no bound */
     unsigned maps;       /* a set of maps, see stage.h */
     const char *layers;  /* "all", "0,3,5-7", "-1" */
+    enum cx_granularity granularity;
     bool per_head, hidden_states;
     const char *vectors;    /* layers, or "none" */
     unsigned vector_stages; /* a set of stages */

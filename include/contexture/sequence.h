@@ -39,6 +39,8 @@ struct cx_sequence {
     uint8_t *special;                     /* [n] 0 or 1 */
     int32_t *word_ids;                    /* [n] the tokenizer's own words, as Encoding.word_ids: each text's from 0; -1: none */
     int8_t *text_index;                   /* [n] 0 first text, 1 second, -1 neither */
+    size_t words;                         /* m: runs of neighbouring tokens that have the same word; a token that is in none is a run by itself */
+    uint32_t *word_first;                 /* [m + 1] the runs' first tokens, and n */
     int32_t *word;                        /* [n] word of the sequence, 0, 1, … in order of first appearance; -1: special, or outside of every word */
     int32_t *entity;                      /* [n] entity mention of the sequence, 0, 1, … likewise; -1: none */
     uint32_t *pos, *entity_label, *label; /* [n] ids in the run's label table; 0: none */
@@ -95,6 +97,11 @@ struct cx_sequence_options {
 CX_MUST_USE enum cx_status cx_sequence_append(const struct cx_document *document, const struct cx_tokenizer *tokenizer,
                                               const struct cx_sequence_options *options, struct cx_encoding *scratch, struct cx_sequence_list *list,
                                               struct cx_error *error);
+
+/* Rows and columns of the sequence's maps. */
+static inline size_t cx_sequence_map_side(const struct cx_sequence *sequence, bool by_words) {
+    return by_words ? sequence->words : sequence->tokens;
+}
 
 void cx_sequence_free(struct cx_sequence *sequence);
 void cx_sequence_list_clear(struct cx_sequence_list *list); /* frees the sequences, keeps the list's memory */

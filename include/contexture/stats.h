@@ -37,6 +37,9 @@ enum cx_analysis { CX_ANALYSIS_LIST(CX_ANALYSIS_ENUMERATOR) CX_ANALYSES };
 #define CX_ANALYSIS_BIT(analysis) (1u << (analysis))
 #define CX_ALL_ANALYSES           (CX_ANALYSIS_BIT(CX_ANALYSES) - 1u)
 
+/* Those whose pairs of places are pairs of tokens, with their types and annotations. */
+#define CX_ANALYSES_BY_TOKEN (CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS) | CX_ANALYSIS_BIT(CX_ANALYSIS_CATEGORIES))
+
 const char *cx_analysis_name(unsigned analysis);
 
 /* The analysis of that name, or CX_ANALYSES if there is none. */
@@ -104,6 +107,7 @@ struct cx_stats_options {
     uint64_t bootstrap;                       /* replicates */
     uint64_t min_count;                       /* of a pair of token types in the corpus */
     uint64_t top_pairs;                       /* pairs told for each layer, component and sign */
+    bool by_words;                            /* maps are [words, words]; not for CX_ANALYSES_BY_TOKEN */
     bool raw_maps;                            /* maps are compared as they are; else each row is divided by its sum first */
     const struct cx_pair_filter *pair_filter; /* borrowed; NULL: all pairs are kept. Of no account in merging: it only leaves out what would not be told. */
 };

@@ -27,6 +27,7 @@ struct cx_store_options {
     const char *worker; /* among several that share the folder: its name, which goes into the names of its temporary files. NULL: the only one */
     unsigned maps;      /* see stage.h */
     bool per_head, hidden_states;
+    bool by_words;                 /* maps are [words, words], and where the words stand is stored */
     bool annotations;              /* documents of the corpus may be annotated: words, mentions and labels are stored */
     bool masked;                   /* tokens may be masked: their ids before that are stored */
     struct cx_label_table *labels; /* what the sequences' label ids say; may be NULL without annotations */
@@ -89,8 +90,13 @@ CX_MUST_USE enum cx_status cx_part_finish(struct cx_part *part, struct cx_part_s
 /* Closes and removes the .tmp file. NULL is allowed. */
 void cx_part_abandon(struct cx_part *part);
 
+/* What of a sequence decides the size of its datasets. */
+struct cx_store_size {
+    size_t tokens, words;
+};
+
 /* Bytes a part needs for these sequences before compression; for `plan`. */
-uint64_t cx_store_bytes(const struct cx_store_options *options, const uint64_t *sequence_tokens, size_t count);
+uint64_t cx_store_bytes(const struct cx_store_options *options, const struct cx_store_size *sequences, size_t count);
 
 /* --- the manifest --- */
 
@@ -169,7 +175,7 @@ struct cx_verify_report {
 
 /*
  * Re-checks a folder without changing it: manifest CRCs, every part's file CRC, run.h5's CRC and parts, every dataset readable with its checksums, offsets
- * rising and in range, maps finite and not negative, completeness errors below `completeness_bound`. Calls `complain` once per fault with a sentence.
+ * and words rising and in range, maps finite and not negative, completeness errors below `completeness_bound`. Calls `complain` once per fault with a sentence.
  * CX_ERROR_DAMAGED if there was any.
  */
 CX_MUST_USE enum cx_status cx_store_verify(const char *directory, double completeness_bound, void (*complain)(void *context, const char *sentence),

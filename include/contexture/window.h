@@ -24,13 +24,14 @@ struct cx_result_layout {
     size_t vector_layers;   /* V */
     unsigned vector_stages; /* a set of stages */
     bool per_head, hidden_states;
+    bool by_words; /* maps are */
 };
 
-/* Floats that the results of a sequence of n tokens need. CX_ERROR_MEMORY if the number does not fit. */
-CX_MUST_USE enum cx_status cx_result_floats(const struct cx_result_layout *layout, size_t tokens, size_t *floats, struct cx_error *error);
+/* Floats that the results of a sequence of n tokens need, whose maps have `side` rows: tokens, or words. CX_ERROR_MEMORY if the number does not fit. */
+CX_MUST_USE enum cx_status cx_result_floats(const struct cx_result_layout *layout, size_t tokens, size_t side, size_t *floats, struct cx_error *error);
 
 /* Points `result` into memory[0 .. cx_result_floats()). */
-void cx_result_place(const struct cx_result_layout *layout, size_t tokens, float *memory, struct cx_sequence_result *result);
+void cx_result_place(const struct cx_result_layout *layout, size_t tokens, size_t side, float *memory, struct cx_sequence_result *result);
 
 /* order[0 .. count) = the sequences' numbers, longest first; equally long ones keep their order. */
 CX_MUST_USE enum cx_status cx_window_order(const struct cx_sequence *sequences, size_t count, size_t *order, struct cx_error *error);
@@ -41,15 +42,16 @@ CX_MUST_USE size_t cx_batch_count(const struct cx_sequence *sequences, const siz
 /* The memory of a packed batch and of its sequences' results, reused; start zeroed. */
 struct cx_packed_batch {
     struct cx_batch batch;
+    struct cx_batch_words words;
     struct cx_sequence_result *results; /* [sequences]: copied from results[order[…]] */
-    size_t *offsets;                    /* token and pair offsets, one behind the other */
+    size_t *offsets;                    /* all offsets, one behind the other */
     int32_t *numbers;                   /* ids, types and positions, one behind the other */
     size_t result_capacity, offset_capacity, number_capacity;
 };
 
-/* Packs the sequences order[0 .. count). */
+/* Packs the sequences order[0 .. count), with their words if maps are by words. */
 CX_MUST_USE enum cx_status cx_batch_pack(struct cx_packed_batch *packed, const struct cx_sequence *sequences, const struct cx_sequence_result *results,
-                                         const size_t *order, size_t count, struct cx_error *error);
+                                         const size_t *order, size_t count, bool by_words, struct cx_error *error);
 void cx_packed_batch_free(struct cx_packed_batch *packed);
 
 #endif
