@@ -96,7 +96,28 @@ void ff_pair_case_create(struct ff_pair_case *created, const struct ff_pair_shap
     fill(created->weight, d * f, 0.02f, 0.3f, &state);
 }
 
+void ff_pair_case_group(struct ff_pair_case *of, size_t longest, uint32_t seed) {
+    struct cx_batch_words *words = &of->words;
+    of->first_token = allocate(of->batch.tokens + 1, sizeof *of->first_token);
+    *words = (struct cx_batch_words){.longest = 1, .first_token = of->first_token, .offset = of->word_offset, .map_offset = of->map_offset};
+    for (size_t s = 0; s < of->batch.sequences; s++) {
+        const size_t end = of->token_offset[s + 1];
+        for (size_t token = of->token_offset[s], length; token < end; token += length) {
+            length = s % 3 == 2 ? 1 : 1 + (size_t)((draw(&seed) + 1.0f) / 2.0f * (float)longest) % longest;
+            length = length < end - token ? length : end - token;
+            of->first_token[words->count++] = token;
+            words->longest = length > words->longest ? length : words->longest;
+        }
+        of->word_offset[s + 1] = words->count;
+        of->map_offset[s + 1] = of->map_offset[s] + (end - of->token_offset[s]) * (words->count - of->word_offset[s]);
+    }
+    of->first_token[words->count] = of->batch.tokens;
+    words->map_elements = of->map_offset[of->batch.sequences];
+    of->batch.words = words;
+}
+
 void ff_pair_case_destroy(struct ff_pair_case *destroyed) {
+    free(destroyed->first_token);
     for (int k = 0; k < FF_PAIR_INPUTS; k++)
         free(destroyed->inputs[k]);
     free(destroyed->weight);
@@ -139,7 +160,7 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
         require(operations->write(backend, inputs[k], run->counts[k], run->inputs[k], &error), &error);
     }
     for (int k = 0; k < 5; k++) {
-        size_t count = k < 3 ? run->batch.pairs : run->batch.tokens * run->config.hidden_size;
+        size_t count = k < 3 ? cx_batch_map_elements(&run->batch) : run->batch.tokens * run->config.hidden_size;
         if (!(wanted >> k & 1))
             continue;
         require(operations->tensor_create(backend, CX_ELEMENT_FLOAT, count, &outputs[k], &error), &error);
@@ -160,7 +181,9 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
     }
     for (int k = 0; k < 5; k++) {
         if (outputs[k])
-            require(operations->read(backend, outputs[k], 0, k < 3 ? run->batch.pairs : run->batch.tokens * run->config.hidden_size, to[k], &error), &error);
+            require(operations->read(backend, outputs[k], 0, k < 3 ? cx_batch_map_elements(&run->batch) : run->batch.tokens * run->config.hidden_size, to[k],
+                                     &error),
+                    &error);
         operations->tensor_destroy(backend, outputs[k]);
     }
     float *checks = allocate(run->batch.tokens, sizeof(float));
@@ -180,7 +203,7 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
     return best;
 }
 
-/* t_ij [d] and t_ij W1 [f] of one pair, from their definitions. */
+/* Adds t_ij [d] or t_ij W1 [f] of one pair of tokens, from their definitions, to the part. */
 static void reference_part(const struct ff_pair_case *of, size_t sequence, size_t i, size_t j, size_t width, const float *heads_source, const float *residual,
                            double *part) {
     const size_t heads = of->config.heads, start = of->token_offset[sequence], n = of->token_offset[sequence + 1] - start;
@@ -189,7 +212,7 @@ static void reference_part(const struct ff_pair_case *of, size_t sequence, size_
         double sum = i == j ? (double)residual[(start + j) * width + k] : 0;
         for (size_t h = 0; h < heads; h++)
             sum += (double)attention[h * n * n] * (double)heads_source[((start + j) * heads + h) * width + k];
-        part[k] = sum * (double)of->inputs[INVERSE_DEVIATION1][start + i];
+        part[k] += sum * (double)of->inputs[INVERSE_DEVIATION1][start + i];
     }
 }
 
@@ -200,30 +223,55 @@ static double norm(const double *vector, size_t width) {
     return sqrt(sum);
 }
 
-static void reference_pair(const struct ff_pair_case *of, struct ff_pair_reference *reference, size_t sequence, size_t i, size_t j, double *z, double *out,
-                           double *part) {
-    const size_t d = of->config.hidden_size, f = of->config.intermediate_size;
-    const size_t start = of->token_offset[sequence], n = of->token_offset[sequence + 1] - start, pair = of->pair_offset[sequence] + i * n + j;
+/* Of one pair of tokens: o_ij to out [d] and t_ij to part [d], added. z: room for f. */
+static void reference_vectors(const struct ff_pair_case *of, size_t sequence, size_t i, size_t j, double *z, double *out, double *part) {
+    const size_t d = of->config.hidden_size, f = of->config.intermediate_size, target = of->token_offset[sequence] + i;
+    memset(z, 0, f * sizeof *z);
     reference_part(of, sequence, i, j, f, of->inputs[HEAD_FF], of->inputs[RESIDUAL_FF], z);
     reference_part(of, sequence, i, j, d, of->inputs[HEAD_NORM], of->inputs[RESIDUAL_NORM], part);
-    for (size_t k = 0; k < f; k++)
-        z[k] *= (double)of->inputs[RATIO][(start + i) * f + k];
     for (size_t c = 0; c < d; c++) {
-        out[c] = 0;
+        double sum = 0;
         for (size_t k = 0; k < f; k++)
-            out[c] += z[k] * (double)of->weight[c * f + k];
-        reference->sum[(start + i) * d + c] += out[c];
-        if (i == j)
-            reference->own[(start + i) * d + c] = out[c];
+            sum += z[k] * (double)of->inputs[RATIO][target * f + k] * (double)of->weight[c * f + k];
+        out[c] += sum;
     }
-    reference->maps[0][pair] = norm(out, d);
+}
+
+/* The norms of a source's part, from its vectors. */
+static void reference_norms(const struct ff_pair_case *of, struct ff_pair_reference *reference, size_t target, size_t element, const double *out,
+                            double *part) {
+    const size_t d = of->config.hidden_size;
     double mean = 0;
+    reference->maps[0][element] = norm(out, d);
     for (size_t c = 0; c < d; c++)
         mean += (part[c] += out[c]) / (double)d;
-    reference->maps[1][pair] = norm(part, d);
+    reference->maps[1][element] = norm(part, d);
     for (size_t c = 0; c < d; c++)
         part[c] = (part[c] - mean) * (double)of->inputs[NORM2_SCALE][c];
-    reference->maps[2][pair] = norm(part, d) * (double)of->inputs[INVERSE_DEVIATION2][start + i];
+    reference->maps[2][element] = norm(part, d) * (double)of->inputs[INVERSE_DEVIATION2][target];
+}
+
+/* All sources of one target, token after token; a source ends with its last one. */
+static void reference_target(const struct ff_pair_case *of, struct ff_pair_reference *reference, size_t sequence, size_t i, double *z, double *out,
+                             double *part) {
+    const size_t d = of->config.hidden_size, start = of->token_offset[sequence], n = of->token_offset[sequence + 1] - start;
+    const size_t sources = cx_batch_sources(&of->batch, sequence), map = cx_batch_map_offset(&of->batch, sequence) + i * sources;
+    double *own = reference->own + (start + i) * d, *sum = reference->sum + (start + i) * d;
+    for (size_t j = 0, source = 0; j < n; source++) {
+        const size_t end = of->batch.words ? of->first_token[of->word_offset[sequence] + source + 1] - start : j + 1;
+        memset(out, 0, d * sizeof *out);
+        memset(part, 0, d * sizeof *part);
+        for (; j < end; j++) {
+            for (size_t c = 0; i == j && c < d; c++)
+                own[c] = -out[c];
+            reference_vectors(of, sequence, i, j, z, out, part);
+            for (size_t c = 0; i == j && c < d; c++)
+                own[c] += out[c];
+        }
+        for (size_t c = 0; c < d; c++)
+            sum[c] += out[c];
+        reference_norms(of, reference, start + i, map + source, out, part);
+    }
 }
 
 void ff_pair_reference_create(struct ff_pair_reference *reference, const struct ff_pair_case *of) {
@@ -235,10 +283,8 @@ void ff_pair_reference_create(struct ff_pair_reference *reference, const struct 
     reference->sum = allocate(of->batch.tokens * d, sizeof(double));
     for (size_t s = 0; s < of->batch.sequences; s++) {
         size_t n = of->token_offset[s + 1] - of->token_offset[s];
-        for (size_t i = 0; i < n; i++) {
-            for (size_t j = 0; j < n; j++)
-                reference_pair(of, reference, s, i, j, z, out, part);
-        }
+        for (size_t i = 0; i < n; i++)
+            reference_target(of, reference, s, i, z, out, part);
     }
     free(z);
     free(out);

@@ -19,6 +19,8 @@ struct ff_pair_case {
     struct cx_model_config config;
     struct cx_batch batch;
     size_t token_offset[FF_PAIR_MAX_SEQUENCES + 1], pair_offset[FF_PAIR_MAX_SEQUENCES + 1];
+    struct cx_batch_words words; /* after ff_pair_case_group() */
+    size_t word_offset[FF_PAIR_MAX_SEQUENCES + 1], map_offset[FF_PAIR_MAX_SEQUENCES + 1], *first_token;
 
     /* attention, 1/σ1, ρ, P, Px, F̂, x̂, γ2, 1/σ2, as in struct cx_ff_pairs; the weight W2 [d, f] */
     float *inputs[FF_PAIR_INPUTS];
@@ -28,7 +30,7 @@ struct ff_pair_case {
 
 enum { ATTENTION, INVERSE_DEVIATION1, RATIO, HEAD_FF, RESIDUAL_FF, HEAD_NORM, RESIDUAL_NORM, NORM2_SCALE, INVERSE_DEVIATION2 };
 
-/* ‖o‖, ‖v‖, ‖w‖ [pairs], own and sum [T, d]. */
+/* ‖o‖, ‖v‖, ‖w‖ [elements of a map], own and sum [T, d]. */
 struct ff_pair_result {
     float *maps[3], *own, *sum;
 };
@@ -39,6 +41,8 @@ struct ff_pair_reference {
 
 /* Aborts if there is no memory. */
 void ff_pair_case_create(struct ff_pair_case *created, const struct ff_pair_shape *shape, uint32_t seed);
+/* Makes words of 1 to `longest` tokens the sources, those of every third sequence of 1. */
+void ff_pair_case_group(struct ff_pair_case *of, size_t longest, uint32_t seed);
 void ff_pair_case_destroy(struct ff_pair_case *destroyed);
 
 void ff_pair_result_create(struct ff_pair_result *result, const struct ff_pair_case *of);

@@ -123,6 +123,8 @@ struct packed {
     struct cx_batch batch;
     size_t token_offset[8], pair_offset[8];
     int32_t ids[128], types[128], positions[128];
+    struct cx_batch_words words; /* after group() */
+    size_t word_offset[8], map_offset[8], first_token[129];
 };
 
 static void pack(struct packed *packed, const size_t *lengths, const uint32_t *seeds, size_t sequences) {
@@ -149,6 +151,25 @@ static void pack(struct packed *packed, const size_t *lengths, const uint32_t *s
     packed->batch.input_ids = packed->ids;
     packed->batch.token_type_ids = packed->types;
     packed->batch.position_ids = packed->positions;
+}
+
+/* The tokens of every sequence as words of these lengths, in turn. */
+static void group(struct packed *packed, const size_t *lengths, size_t count) {
+    struct cx_batch_words *words = &packed->words;
+    *words = (struct cx_batch_words){.first_token = packed->first_token, .offset = packed->word_offset, .map_offset = packed->map_offset};
+    for (size_t sequence = 0, k = 0; sequence < packed->batch.sequences; sequence++) {
+        const size_t start = packed->token_offset[sequence], end = packed->token_offset[sequence + 1];
+        for (size_t token = start; token < end; token += lengths[k++ % count]) {
+            const size_t length = lengths[k % count] < end - token ? lengths[k % count] : end - token;
+            packed->first_token[words->count++] = token;
+            words->longest = length > words->longest ? length : words->longest;
+        }
+        packed->word_offset[sequence + 1] = words->count;
+        packed->map_offset[sequence + 1] = packed->map_offset[sequence] + (end - start) * (words->count - packed->word_offset[sequence]);
+    }
+    packed->first_token[words->count] = packed->batch.tokens;
+    words->map_elements = packed->map_offset[packed->batch.sequences];
+    packed->batch.words = words;
 }
 
 /* Results with room for everything; L and V wanted layers. */
@@ -249,6 +270,71 @@ static void maps_are_norms_of_vectors(void **state) {
             expect_close(cx_map_name(stage), result.maps[stage] + layer * n * n, norms, n * n, 2e-6f);
         }
     free_result(&result);
+}
+
+/* ‖Σ_{j∈J} part_ij‖, mean over i∈I, from the stored parts [n, n, d] of a stage; of a word's tokens first[0] … first[1] - 1, counted in the sequence. */
+static double norm_of_words(const float *parts, size_t n, const size_t *target, const size_t *source, size_t start) {
+    double mean = 0;
+    for (size_t i = target[0] - start; i < target[1] - start; i++) {
+        double squares = 0;
+        for (size_t dimension = 0; dimension < width; dimension++) {
+            double sum = 0;
+            for (size_t j = source[0] - start; j < source[1] - start; j++)
+                sum += parts[(i * n + j) * width + dimension];
+            squares += sum * sum;
+        }
+        mean += sqrt(squares) / (double)(target[1] - target[0]);
+    }
+    return mean;
+}
+
+/* A word's part is the sum of its tokens' parts; what is said of tokens stays as it is. */
+static void words_are_sums_of_vectors(void **state) {
+    static const size_t lengths[] = {13, 1, 7, 18};
+    enum { sequences = sizeof lengths / sizeof *lengths };
+    const bool chosen[layers] = {true, true, true};
+    struct cx_decompose_options options = {.maps = CX_ALL_MAPS, .vector_layers = chosen};
+    struct packed packed;
+    struct cx_sequence_result by_tokens[sequences], by_words[sequences];
+    pack(&packed, lengths, (uint32_t[]){5, 6, 7, 8}, sequences);
+    for (size_t s = 0; s < sequences; s++) {
+        by_tokens[s] = make_result(lengths[s], layers, layers);
+        by_words[s] = make_result(lengths[s], layers, layers);
+    }
+    decompose(*state, &options, &packed.batch, by_tokens);
+    group(&packed, (size_t[]){2, 1, 1, 3, 1, 4, 1}, 7);
+    decompose(*state, &options, &packed.batch, by_words);
+    for (size_t s = 0; s < sequences; s++) {
+        const size_t n = lengths[s], start = packed.token_offset[s], *first = packed.first_token + packed.word_offset[s];
+        const size_t m = packed.word_offset[s + 1] - packed.word_offset[s];
+        for (unsigned map = 0; map < CX_MAPS; map++) {
+            for (size_t layer = 0; layer < layers; layer++) {
+                float expected[32 * 32];
+                for (size_t target = 0; target < m; target++)
+                    for (size_t source = 0; source < m; source++) {
+                        double value = 0;
+                        for (size_t i = first[target] - start; map == CX_MAP_ATTN_WEIGHT && i < first[target + 1] - start; i++)
+                            for (size_t j = first[source] - start; j < first[source + 1] - start; j++)
+                                value += by_tokens[s].maps[map][(layer * n + i) * n + j] / (double)(first[target + 1] - first[target]);
+                        if (map < CX_STAGES)
+                            value = norm_of_words(by_tokens[s].vectors[map] + layer * n * n * width, n, first + target, first + source, start);
+                        expected[target * m + source] = (float)value;
+                    }
+                expect_close(cx_map_name(map), by_words[s].maps[map] + layer * m * m, expected, m * m, 2e-6f);
+            }
+        }
+        for (unsigned stage = 0; stage < CX_STAGES; stage++) {
+            expect_close("mixing ratio", by_words[s].mixing_ratio[stage], by_tokens[s].mixing_ratio[stage], layers * n, 1e-6f);
+            assert_memory_equal(by_words[s].bias_norm[stage], by_tokens[s].bias_norm[stage], layers * n * sizeof(float));
+            assert_memory_equal(by_words[s].vectors[stage], by_tokens[s].vectors[stage], layers * n * n * width * sizeof(float));
+        }
+        for (size_t layer = 0; layer < layers; layer++)
+            assert_true(by_words[s].completeness_error[layer] > 0 && by_words[s].completeness_error[layer] < 1e-5f);
+    }
+    for (size_t s = 0; s < sequences; s++) {
+        free_result(&by_tokens[s]);
+        free_result(&by_words[s]);
+    }
 }
 
 /* What a sequence gives does not depend on what shares its batch, but for rounding. */
@@ -379,6 +465,28 @@ static void expect_same_result(const struct cx_sequence_result *found, const str
     expect_same("α‖f‖", found->head_attention_norm, expected->head_attention_norm, layers * heads * n * n);
     expect_same("completeness error", found->completeness_error, expected->completeness_error, layers);
     expect_same("hidden states", found->hidden_states, expected->hidden_states, (layers + 1) * n * width);
+}
+
+static void words_of_one_token_are_tokens(void **state) {
+    enum { n = 12 };
+    struct packed packed;
+    struct cx_sequence_result by_tokens = make_result(n, layers, 0), by_words = make_result(n, layers, 0);
+    pack(&packed, (size_t[]){n}, (uint32_t[]){22}, 1);
+    decompose(*state, &everything, &packed.batch, &by_tokens);
+    group(&packed, (size_t[]){1}, 1);
+    decompose(*state, &everything, &packed.batch, &by_words);
+    expect_same_result(&by_words, &by_tokens, n);
+    free_result(&by_tokens);
+    free_result(&by_words);
+}
+
+/* The CUDA backend has no maps by words, and says so before it computes anything. */
+static void words_are_refused(void **state) {
+    struct fixture *fixture = *state;
+    struct packed packed;
+    pack(&packed, (size_t[]){5}, (uint32_t[]){1}, 1);
+    group(&packed, (size_t[]){2}, 1);
+    assert_int_equal(fixture->backend->operations->batch_begin(fixture->backend, &packed.batch, &error), CX_ERROR_UNSUPPORTED);
 }
 
 /* A batch begun while the one before is not finished gives the same bytes as alone; the third is larger than what was seen so far. */
@@ -521,6 +629,8 @@ static void wrong_results_are_found(void **state) {
 }
 
 int main(int argc, char **argv) {
+    const struct CMUnitTest of_words[] = {cmocka_unit_test(words_are_sums_of_vectors), cmocka_unit_test(words_of_one_token_are_tokens)};
+    const struct CMUnitTest without_words[] = {cmocka_unit_test(words_are_refused)};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_complete),
         cmocka_unit_test(maps_are_norms_of_vectors),
@@ -543,5 +653,7 @@ int main(int argc, char **argv) {
         }
         cx_backend_close(backend);
     }
-    return cmocka_run_group_tests(tests, setup, teardown);
+    const int failed = cmocka_run_group_tests(tests, setup, teardown);
+    return failed +
+           (tested_kind == CX_BACKEND_CPU ? cmocka_run_group_tests(of_words, setup, teardown) : cmocka_run_group_tests(without_words, setup, teardown));
 }

@@ -85,7 +85,7 @@ static void check_shape(const struct pair_kernel *kernel, const struct ff_pair_c
     ff_pair_result_create(&result, one);
     ff_pair_case_run(one, kernel, 2, FF_PAIR_ALL, 1, &result);
     for (int k = 0; k < 3; k++) {
-        double error = norm_error(result.maps[k], expected->maps[k], one->batch.pairs, &root_mean_square);
+        double error = norm_error(result.maps[k], expected->maps[k], cx_batch_map_elements(&one->batch), &root_mean_square);
         if (getenv("CONTEXTURE_TEST_VERBOSE"))
             print_message("%-12s d %4zu f %4zu H %2zu %-9s max %.2e rms %.2e\n", kernel->name, shape->width, shape->depth, shape->heads, names[k], error,
                           root_mean_square);
@@ -96,14 +96,16 @@ static void check_shape(const struct pair_kernel *kernel, const struct ff_pair_c
     ff_pair_result_destroy(&result);
 }
 
-static void test_definition(void **state) {
-    (void)state;
+/* With words, `longest` tokens long at most; 0: without. */
+static void check_shapes(size_t longest) {
     failures = 0;
     for (size_t s = 0; s < SHAPES; s++) {
         struct ff_pair_case one;
         struct ff_pair_reference expected;
         const struct pair_kernel *kernels[PAIR_MOST_KERNELS];
         ff_pair_case_create(&one, &shapes[s], 1 + (uint32_t)s);
+        if (longest > 0)
+            ff_pair_case_group(&one, longest, 7 + (uint32_t)s);
         ff_pair_reference_create(&expected, &one);
         size_t count = pair_kernels_list(CX_PAIR_F32, kernels);
         assert_true(count >= 1);
@@ -116,6 +118,16 @@ static void test_definition(void **state) {
         ff_pair_case_destroy(&one);
     }
     assert_int_equal(failures, 0);
+}
+
+static void test_definition(void **state) {
+    (void)state;
+    check_shapes(0);
+}
+
+static void test_words(void **state) {
+    (void)state;
+    check_shapes(4);
 }
 
 /* All kernels of both precisions. */
@@ -135,19 +147,20 @@ static void assert_same_result(const struct ff_pair_case *one, const struct ff_p
                                const struct pair_kernel *kernel) {
     static const char *const names[] = {"ff", "ff_res", "ff_res_ln"};
     for (int k = 0; k < 3; k++)
-        assert_same(a->maps[k], b->maps[k], one->batch.pairs, kernel, names[k]);
+        assert_same(a->maps[k], b->maps[k], cx_batch_map_elements(&one->batch), kernel, names[k]);
     assert_same(a->own, b->own, one->batch.tokens * one->config.hidden_size, kernel, "own");
     assert_same(a->sum, b->sum, one->batch.tokens * one->config.hidden_size, kernel, "sum");
 }
 
-static void test_threads(void **state) {
-    (void)state;
+static void check_threads(size_t longest) {
     static const struct ff_pair_shape shape = {100, 410, 5, {23, 70, 1, 9, 50}};
     const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
     size_t count = list_kernels(kernels);
     struct ff_pair_case one;
     struct ff_pair_result first, other;
     ff_pair_case_create(&one, &shape, 17);
+    if (longest > 0)
+        ff_pair_case_group(&one, longest, 17);
     ff_pair_result_create(&first, &one);
     ff_pair_result_create(&other, &one);
     for (size_t k = 0; k < count; k++) {
@@ -159,6 +172,36 @@ static void test_threads(void **state) {
     }
     ff_pair_result_destroy(&first);
     ff_pair_result_destroy(&other);
+    ff_pair_case_destroy(&one);
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    check_threads(0);
+    check_threads(30);
+}
+
+/* Words of one token each are tokens: the same bits. */
+static void test_words_of_one_token(void **state) {
+    (void)state;
+    static const struct ff_pair_shape shape = {100, 410, 5, {23, 1, 9}};
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    const size_t count = list_kernels(kernels);
+    struct ff_pair_case one;
+    struct ff_pair_result tokens, words;
+    ff_pair_case_create(&one, &shape, 23);
+    ff_pair_result_create(&tokens, &one);
+    ff_pair_result_create(&words, &one);
+    ff_pair_case_group(&one, 1, 1);
+    for (size_t k = 0; k < count; k++) {
+        one.batch.words = NULL;
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &tokens);
+        one.batch.words = &one.words;
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &words);
+        assert_same_result(&one, &words, &tokens, kernels[k]);
+    }
+    ff_pair_result_destroy(&tokens);
+    ff_pair_result_destroy(&words);
     ff_pair_case_destroy(&one);
 }
 
@@ -345,8 +388,16 @@ static void test_bf16_unsupported(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_definition), cmocka_unit_test(test_threads), cmocka_unit_test(test_composition), cmocka_unit_test(test_wanted),
-        cmocka_unit_test(test_zeros),      cmocka_unit_test(test_nan),     cmocka_unit_test(test_memory),      cmocka_unit_test(test_bf16_unsupported),
+        cmocka_unit_test(test_definition),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_words_of_one_token),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_composition),
+        cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_zeros),
+        cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_bf16_unsupported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@ def to_xarray(sequence: Sequence) -> xarray.Dataset:
     """Variables `map` [map, layer, target, source], `mixing_ratio` and `bias_norm` [stage, layer, token].
 
     `layer` has the model's layer numbers; target, source and token are positions, with the tokens' texts beside them as the
-    coordinates target_token, source_token and token_text (texts may occur twice, so they cannot be the index).
+    coordinates target_token, source_token and token_text (texts may occur twice, so they cannot be the index); where maps are by
+    words, target and source are words, with target_word and source_word.
     """
     run = sequence.run
     positions, texts = np.arange(sequence.n_tokens), np.array(sequence.tokens, dtype=object)
@@ -39,12 +40,13 @@ def to_xarray(sequence: Sequence) -> xarray.Dataset:
     }
     if run.maps:
         variables["map"] = (("map_name", "layer", "target", "source"), stack(sequence.maps))
+        places, labels = np.arange(sequence.map_size), np.array(sequence.map_labels, dtype=object)
         coordinates |= {
             "map_name": run.maps,
-            "target": positions,
-            "source": positions,
-            "target_token": ("target", texts),
-            "source_token": ("source", texts),
+            "target": places,
+            "source": places,
+            f"target_{run.granularity}": ("target", labels),
+            f"source_{run.granularity}": ("source", labels),
         }
     return xarray.Dataset(variables, coordinates, attrs={"id": sequence.id, "text": sequence.text})
 
@@ -82,19 +84,19 @@ def tokens_table(sequences: Iterable[Sequence]) -> pandas.DataFrame:
 
 
 def maps_table(sequence: Sequence) -> pandas.DataFrame:
-    """Columns map, layer, target, target_token, source, source_token, value."""
-    run, n = sequence.run, sequence.n_tokens
+    """Columns map, layer, target, target_token, source, source_token, value; where maps are by words target_word, source_word."""
+    run, n = sequence.run, sequence.map_size
     maps, layers = len(run.maps), len(run.layers)
-    tokens = np.array(sequence.tokens, dtype=object)
+    labels = np.array(sequence.map_labels, dtype=object)
     blocks = maps * layers
     return pandas.DataFrame(
         {
             "map": np.repeat(run.maps, layers * n * n),
             "layer": np.tile(np.repeat(run.layers, n * n), maps),
             "target": np.tile(np.repeat(np.arange(n), n), blocks),
-            "target_token": np.tile(np.repeat(tokens, n), blocks),
+            f"target_{run.granularity}": np.tile(np.repeat(labels, n), blocks),
             "source": np.tile(np.arange(n), blocks * n),
-            "source_token": np.tile(tokens, blocks * n),
+            f"source_{run.granularity}": np.tile(labels, blocks * n),
             "value": np.concatenate([sequence.maps[name].ravel() for name in run.maps]) if run.maps else np.empty(0, np.float32),
         }
     )
@@ -107,7 +109,7 @@ def row_shares(maps: np.ndarray) -> np.ndarray:
 
 
 def to_bertviz(sequence: Sequence, stages: str | AbstractSequence[str] = "ff_res_ln", normalize: bool = True) -> tuple[list[Any], list[str]]:
-    """(attention, tokens) for bertviz.head_view(attention, tokens) and model_view.
+    """(attention, tokens) for bertviz.head_view(attention, tokens) and model_view; words, where maps are by words.
 
     attention: for every stored layer an array [1, heads, n, n]. The heads are the maps named in `stages`, in that order; the one
     name "heads" stands for α of every head (stored with --per-head). With `normalize`, every row is divided by its sum, since
@@ -124,5 +126,5 @@ def to_bertviz(sequence: Sequence, stages: str | AbstractSequence[str] = "ff_res
     try:
         import torch
     except ImportError:
-        return layers, sequence.tokens
-    return [torch.from_numpy(layer) for layer in layers], sequence.tokens
+        return layers, sequence.map_labels
+    return [torch.from_numpy(layer) for layer in layers], sequence.map_labels

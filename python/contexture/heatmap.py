@@ -1,4 +1,4 @@
-"""Token–token heatmaps of example sequences, as shapes for a page's template: the browser sets the tokens, in any script."""
+"""Heatmaps, token by token or word by word, of example sequences, as shapes for a page's template: the browser sets the tokens, in any script."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = (("attn_res_ln", "ff"), ("attn_res_ln", "ff_res_ln"), ("attn", "ff_res_l
 
 @dataclass
 class Cell:
-    """One pair of tokens."""
+    """One pair of tokens or words."""
 
     x: float
     y: float
@@ -55,7 +55,7 @@ class Heatmap:
 
 def example_heatmaps(run: Run, count: int) -> list[Heatmap]:
     """Of the first sequences that are neither short nor long."""
-    lengths = run.n_tokens[:LOOKED_AT]
+    lengths = run.map_sizes[:LOOKED_AT]
     fitting = np.flatnonzero((lengths >= FEWEST_TOKENS) & (lengths <= MOST_TOKENS))
     if not len(fitting):
         fitting = np.flatnonzero(lengths <= MOST_TOKENS)
@@ -74,9 +74,9 @@ def heatmap(sequence: Sequence) -> Heatmap:
     panels = [_panel(f"{name}: share of the target’s row", shares[name][place], sequence, False) for name in names]
     if len(names) > 1:
         panels.append(_panel(f"change from {names[0]} to {names[1]}", shares[names[1]][place] - shares[names[0]][place], sequence, True))
-    tokens = [_short(token) for token in sequence.tokens]
+    tokens = [_short(token) for token in sequence.map_labels]
     margin = LETTER * max(map(_width, tokens), default=0) + GAP
-    return Heatmap(sequence.id, sequence.text, run.layers[place], tokens, panels, margin, margin + CELL * sequence.n_tokens + GAP)
+    return Heatmap(sequence.id, sequence.text, run.layers[place], tokens, panels, margin, margin + CELL * len(tokens) + GAP)
 
 
 def _short(token: str) -> str:
@@ -94,7 +94,7 @@ def _panel(heading: str, values: np.ndarray, sequence: Sequence, signed: bool) -
         colors, scale = colormaps["RdBu_r"], Normalize(-most, most)
     else:
         colors, scale = colormaps["magma_r"], PowerNorm(0.5, 0, 1)
-    tokens = sequence.tokens
+    tokens = sequence.map_labels
     painted = (colors(scale(values))[..., :3] * 255).round().astype(int)
     cells = [
         Cell(CELL * j, CELL * i, "#{:02x}{:02x}{:02x}".format(*painted[i, j]), f"{target} ← {source}: {value:{'+' if signed else ''}.3f}".replace("-", "−"))

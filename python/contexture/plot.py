@@ -17,7 +17,7 @@ from contexture.errors import RunError, UnknownName
 from contexture.run import Run, open_run
 from contexture.sequence import Sequence
 
-MOST_LABELS = 48  # tokens; more would not be readable
+MOST_LABELS = 48  # tokens or words; more would not be readable
 CELL_INCHES = 1.9
 DOTS_PER_INCH = 110
 
@@ -64,7 +64,7 @@ def map_grid(
             figure.colorbar(image, ax=row.tolist(), shrink=0.8, label="norm")
     if not norms:
         figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.5, label="share of the target's row", ticks=[0, 0.05, 0.2, 0.5, 1])
-    _label_tokens(axes, sequence)
+    _label_places(axes, sequence)
     figure.suptitle(_title(sequence), fontsize=10)
     return figure
 
@@ -110,19 +110,19 @@ def _title(sequence: Sequence) -> str:
     return f"{sequence.id}: {text}".replace("$", r"\$")
 
 
-def _label_tokens(axes: np.ndarray, sequence: Sequence) -> None:
-    n = sequence.n_tokens
+def _label_places(axes: np.ndarray, sequence: Sequence) -> None:
+    n = sequence.map_size
     if n > MOST_LABELS:
         axes[-1, 0].set_xlabel("source", fontsize=8)
         return
     size = min(7.0, 100.0 / n)
-    tokens = [token.replace("$", r"\$") for token in sequence.tokens]
+    labels = [label.replace("$", r"\$") for label in sequence.map_labels]
     for axis in axes.ravel():
         axis.tick_params(length=0)
     for axis in axes[:, 0]:
-        axis.set_yticks(range(n), tokens, fontsize=size)
+        axis.set_yticks(range(n), labels, fontsize=size)
     for axis in axes[-1]:
-        axis.set_xticks(range(n), tokens, fontsize=size, rotation=90)
+        axis.set_xticks(range(n), labels, fontsize=size, rotation=90)
 
 
 def find_sequence(run: Run, name: str) -> Sequence:

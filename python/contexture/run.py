@@ -57,6 +57,7 @@ class Run:
         model_layers    layers of the model
         heads, hidden_size
         maps            names of the maps there are
+        granularity     "token" or "word": what the rows and columns of maps are
         head_maps       names of the maps per head
         stages          names of the stages of mixing_ratio and bias_norm: those that maps are stored of
         vector_layers   [V] numbers of the layers that vectors are stored of
@@ -92,6 +93,7 @@ class Run:
         self.model_layers = int(self.attributes.get("layers", 0))
         self.heads = int(self.attributes.get("heads", 0))
         self.hidden_size = int(self.attributes.get("hidden_size", 0))
+        self.granularity = str(self.attributes.get("granularity", "token"))
         self.vector_layers: list[int] = self._layers("vector_layers")
         first = self._cache.get(self._paths[0]) if files else None
         order = ("attn_weight", "attn", "attn_res", "attn_res_ln", "ff", "ff_res", "ff_res_ln")
@@ -154,7 +156,15 @@ class Run:
     @cached_property
     def n_tokens(self) -> np.ndarray:
         """[N] tokens of every sequence."""
-        columns = [self._rows(path, "/seq/n_tokens") for path in self._paths]
+        return self._numbers("/seq/n_tokens")
+
+    @cached_property
+    def map_sizes(self) -> np.ndarray:
+        """[N] rows, and columns, of every sequence's maps: its tokens, or its words."""
+        return self._numbers("/seq/n_words") if self.granularity == "word" else self.n_tokens
+
+    def _numbers(self, name: str) -> np.ndarray:
+        columns = [self._rows(path, name) for path in self._paths]
         return np.concatenate(columns) if columns else np.empty(0, dtype=np.int32)
 
     def _rows(self, path: Path, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One sequence of a run. Letters of shapes: n tokens, L stored layers, H heads, V vector layers, d hidden size."""
+"""One sequence of a run. Letters of shapes: n tokens, m words, L stored layers, H heads, V vector layers, d hidden size."""
 
 from __future__ import annotations
 
@@ -228,6 +228,41 @@ class Sequence:
             tokens.append(token)
         return tokens
 
+    # Words as maps have them with --granularity word: neighbouring tokens of one word; a token that is in none is one by itself.
+
+    @cached_property
+    def word_first(self) -> np.ndarray:
+        """[m] the first token of every word; its labels are the word's: [sequence.pos[k] for k in sequence.word_first]."""
+        file = self._open()
+        if "/word/first_token" in file:
+            begin, end = (int(value) for value in file.rows("/seq/word_offset", slice(self._row, self._row + 2)))
+            return file.rows("/word/first_token", slice(begin, end))
+        begins = np.ones(self.n_tokens, dtype=bool)
+        begins[1:] = (self.word[1:] < 0) | (self.word[1:] != self.word[:-1])
+        return np.flatnonzero(begins).astype(np.int32)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """[m] the words as the text has them; a token that is in no text, or masked, as in `tokens`."""
+        texts = (self.text, self.pair or "")
+        words = []
+        for first, end in zip(self.word_first.tolist(), [*self.word_first[1:].tolist(), self.n_tokens], strict=True):
+            begin, stop = int(self.char_spans[first:end, 0].min()), int(self.char_spans[first:end, 1].max())
+            which = int(self.text_index[first])
+            in_text = which >= 0 and stop > begin and not self.masked[first:end].any()
+            words.append(texts[which][begin:stop] if in_text else " ".join(self.tokens[first:end]))
+        return words
+
+    @property
+    def map_size(self) -> int:
+        """Rows, and columns, of the maps: n, or m in a run with --granularity word."""
+        return self._value("/seq/n_words") if self.run.granularity == "word" else self.n_tokens
+
+    @property
+    def map_labels(self) -> list[str]:
+        """What the rows and columns of the maps are: tokens or words."""
+        return self.words if self.run.granularity == "word" else self.tokens
+
     # Results.
 
     def _block(self, name: str, offset_name: str, shape: tuple[int, ...], index: Index) -> np.ndarray:
@@ -238,8 +273,10 @@ class Sequence:
     @property
     def maps(self) -> Blocks:
         """Norm of the part of every target's vector that came from every source: maps["ff_res_ln"] [L, n, n], layer, target,
-        source; maps["ff_res_ln", k] [n, n] reads one layer alone. maps["attn_weight"] is α, mean over the heads."""
-        shape = (len(self.run.layers), self.n_tokens, self.n_tokens)
+        source; maps["ff_res_ln", k] [n, n] reads one layer alone. maps["attn_weight"] is α, mean over the heads.
+
+        With --granularity word [L, m, m]: the norm of the sum of a source word's parts (of α the sum), mean over a target word's tokens."""
+        shape = (len(self.run.layers), self.map_size, self.map_size)
         return Blocks("map", self.run.maps, lambda name, index: self._block(f"/maps/{name}", "/seq/map_offset", shape, index))
 
     @property
