@@ -7,8 +7,8 @@ if(CX_SANITIZE)
   list(APPEND environment "CONTEXTURE_SANITIZED=1")
 endif()
 
-# A sanitizer learns nothing from tests that do not run the program, and little from those that run the same code as these two or the unit tests.
-set(python_tests end_to_end statistics_runs)
+# A sanitizer learns nothing from tests that do not run the program, and little from those that run the same code as these or the unit tests.
+set(python_tests end_to_end statistics_runs word_maps)
 if(NOT CX_SANITIZE)
   list(APPEND python_tests annotate annotations gpu_script notebook oracle pytorch_maps reader reader_statistics report report_browser statistics)
 endif()

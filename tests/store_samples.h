@@ -64,7 +64,9 @@ static inline float *sample_weights(uint64_t *state, size_t rows, size_t n) {
 }
 
 /* All results that the options ask for. */
-static inline void sample_results(const struct cx_store_options *options, uint64_t *state, size_t n, struct cx_sequence_result *result) {
+static inline void sample_results(const struct cx_store_options *options, uint64_t *state, const struct cx_sequence *sequence,
+                                  struct cx_sequence_result *result) {
+    const size_t n = sequence->tokens, side = cx_sequence_map_side(sequence, options->by_words);
     size_t stored = options->stored_layer_count, width = options->hidden_size;
     for (unsigned stage = 0; stage < CX_STAGES; stage++) {
         result->mixing_ratio[stage] = sample_memory(n * stored, sizeof(float));
@@ -72,12 +74,12 @@ static inline void sample_results(const struct cx_store_options *options, uint64
             result->mixing_ratio[stage][i] = sample_unit(state);
         result->bias_norm[stage] = sample_norms(state, n * stored);
         if (options->maps & CX_STAGE_BIT(stage))
-            result->maps[stage] = sample_norms(state, stored * n * n);
+            result->maps[stage] = sample_norms(state, stored * side * side);
         if (options->vector_layer_count > 0 && options->vector_stages & CX_STAGE_BIT(stage))
             result->vectors[stage] = sample_norms(state, options->vector_layer_count * n * n * width);
     }
     if (options->maps & CX_STAGE_BIT(CX_MAP_ATTN_WEIGHT))
-        result->maps[CX_MAP_ATTN_WEIGHT] = sample_weights(state, stored * n, n);
+        result->maps[CX_MAP_ATTN_WEIGHT] = sample_weights(state, stored * side, side);
     if (options->per_head) {
         result->head_attention_weight = sample_weights(state, stored * options->heads * n, n);
         result->head_attention_norm = sample_norms(state, stored * options->heads * n * n);
@@ -121,6 +123,12 @@ static inline struct sample sample_make(const struct cx_store_options *options, 
         sequence->word_ids[i] = special ? -1 : (int32_t)i - 1;
         sequence->text_index[i] = special ? -1 : 0;
     }
+    /* Special tokens by themselves, and between them words of up to three. */
+    sequence->word_first = sample_memory(n + 1, sizeof(uint32_t));
+    for (size_t i = 0; i < n; i++)
+        if (i < 2 || i + 1 == n || i % (2 + number % 2) == 0)
+            sequence->word_first[sequence->words++] = (uint32_t)i;
+    sequence->word_first[sequence->words] = (uint32_t)n;
     sequence->text_length = (sizeof text - 1) * (1 + number % 3);
     sequence->text = sample_memory(sequence->text_length + 1, 1);
     for (size_t i = 0; i < sequence->text_length; i++)
@@ -130,17 +138,29 @@ static inline struct sample sample_make(const struct cx_store_options *options, 
         memcpy(sequence->pair, text, sizeof text);
         sequence->pair_length = sizeof text - 1;
     }
-    sample_results(options, &state, n, &sample.result);
+    sample_results(options, &state, sequence, &sample.result);
     return sample;
 }
 
 static inline void sample_free(struct sample *sample) {
     struct cx_sequence *sequence = &sample->sequence;
     struct cx_sequence_result *result = &sample->result;
-    void *const memory[] = {
-        sequence->id,       sequence->input_ids,        sequence->token_type_ids, sequence->position_ids,        sequence->char_start,
-        sequence->char_end, sequence->special,          sequence->word_ids,       sequence->text_index,          sequence->text,
-        sequence->pair,     result->completeness_error, result->hidden_states,    result->head_attention_weight, result->head_attention_norm};
+    void *const memory[] = {sequence->id,
+                            sequence->input_ids,
+                            sequence->token_type_ids,
+                            sequence->position_ids,
+                            sequence->char_start,
+                            sequence->char_end,
+                            sequence->special,
+                            sequence->word_ids,
+                            sequence->text_index,
+                            sequence->text,
+                            sequence->word_first,
+                            sequence->pair,
+                            result->completeness_error,
+                            result->hidden_states,
+                            result->head_attention_weight,
+                            result->head_attention_norm};
     for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
         free(memory[i]);
     for (unsigned map = 0; map < CX_MAPS; map++)

@@ -515,16 +515,19 @@ static void failures_leave_nothing(void **state) {
 }
 
 /* `plan` counts what a part would hold: all datasets but texts, ids and names. */
-static void planned_bytes_are_those_written(void **state) {
+static void check_planned_bytes(bool by_words) {
     struct folder folder = folder_make();
     struct cx_store_options options = sample_options(folder.path);
     struct cx_error error = {0};
     struct cx_part_summary summary;
     struct cx_store_size sizes[4] = {{0}};
     uint64_t bytes = 0;
-    (void)state;
-    for (uint64_t s = 0; s < 4; s++)
-        sizes[s].tokens = sample_tokens(s);
+    options.by_words = by_words;
+    for (uint64_t s = 0; s < 4; s++) {
+        struct sample sample = sample_make(&options, s, sample_tokens(s));
+        sizes[s] = (struct cx_store_size){sample.sequence.tokens, sample.sequence.words};
+        sample_free(&sample);
+    }
     must(sample_write_part(&options, 0, 4, &summary, &error), &error);
     hid_t file = H5Fopen(folder_file(&folder, first_part), H5F_ACC_RDONLY, H5P_DEFAULT);
     for (size_t i = 0; i < cx_store_row_count; i++) {
@@ -540,6 +543,12 @@ static void planned_bytes_are_those_written(void **state) {
     H5Fclose(file);
     assert_int_equal(cx_store_bytes(&options, sizes, 4), bytes);
     folder_remove(&folder);
+}
+
+static void planned_bytes_are_those_written(void **state) {
+    (void)state;
+    check_planned_bytes(false);
+    check_planned_bytes(true);
 }
 
 int main(void) {

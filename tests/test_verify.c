@@ -37,16 +37,17 @@ static struct cx_store_options small_options(const char *directory) {
 }
 
 /* Shards of two sequences. */
-static struct folder make_shards(uint64_t shards) {
+static struct folder make_shards(uint64_t shards, bool by_words) {
     struct folder folder = folder_make();
     struct cx_store_options options = small_options(folder.path);
     struct cx_error error = {0};
+    options.by_words = by_words;
     must(sample_write_run(&options, shards, 2, &error), &error);
     return folder;
 }
 
 static struct folder make_run(void) {
-    return make_shards(2);
+    return make_shards(2, false);
 }
 
 /* `words` NULL: nothing may be wrong. */
@@ -83,7 +84,7 @@ static void a_whole_run_is_whole(void **state) {
 
 static void every_flipped_bit_is_found(void **state) {
     static const char *const names[] = {"parts/shard-000000.h5", "manifest.json", "run.h5"};
-    struct folder folder = make_shards(1);
+    struct folder folder = make_shards(1, false);
     uint64_t random = 99;
     (void)state;
     for (size_t f = 0; f < 3; f++) {
@@ -190,16 +191,27 @@ static void forge(const struct folder *folder, const char *dataset_name, hsize_t
     must(cx_store_join(folder->path, &error), &error);
 }
 
+struct forgery {
+    const char *dataset;
+    hsize_t element;
+    bool integer;
+    const void *value;
+    const char *words;
+};
+
+static void expect_found(const struct forgery *cases, size_t count, bool by_words) {
+    for (size_t i = 0; i < count; i++) {
+        struct folder folder = make_shards(2, by_words);
+        forge(&folder, cases[i].dataset, cases[i].element, cases[i].integer ? H5T_NATIVE_INT64 : H5T_NATIVE_FLOAT, cases[i].value);
+        expect_verdict(&folder, cases[i].words);
+        folder_remove(&folder);
+    }
+}
+
 static void contents_that_cannot_be_are_found(void **state) {
     static const float not_a_number = NAN, negative = -1, infinite = INFINITY, large = 1e-3f;
     static const int64_t five = 5;
-    static const struct {
-        const char *dataset;
-        hsize_t element;
-        bool integer;
-        const void *value;
-        const char *words;
-    } cases[] = {
+    static const struct forgery cases[] = {
         {"/maps/ff_res_ln", 17, false, &not_a_number, "/maps/ff_res_ln: element 17 is nan"},
         {"/maps/attn", 0, false, &negative, "element 0 is -1"},
         {"/maps/attn_weight", 3, false, &infinite, "is inf"},
@@ -211,12 +223,25 @@ static void contents_that_cannot_be_are_found(void **state) {
         {"/text/offset", 2, true, &five, "/text/offset: entry 2 is 5"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct folder folder = make_run();
-        forge(&folder, cases[i].dataset, cases[i].element, cases[i].integer ? H5T_NATIVE_INT64 : H5T_NATIVE_FLOAT, cases[i].value);
-        expect_verdict(&folder, cases[i].words);
-        folder_remove(&folder);
-    }
+    expect_found(cases, sizeof cases / sizeof cases[0], false);
+}
+
+/* Of maps by words: how many there are, and where they begin. */
+static void words_that_cannot_be_are_found(void **state) {
+    static const int64_t zero = 0, one = 1, many = 1000;
+    static const struct forgery cases[] = {
+        {"/seq/n_words", 0, true, &one, "/seq/word_offset: entry 1 is "},
+        {"/seq/word_offset", 1, true, &one, "/seq/word_offset: entry 1 is 1"},
+        {"/word/first_token", 0, true, &one, "/word/first_token: entry 0 is 1; expected 0"},
+        {"/word/first_token", 2, true, &one, "/word/first_token: entry 2 is 1;"},
+        {"/word/first_token", 3, true, &zero, "/word/first_token: entry 3 is 0;"},
+        {"/word/first_token", 2, true, &many, "/word/first_token: entry 2 is 1000;"},
+    };
+    struct folder folder = make_shards(2, true);
+    (void)state;
+    expect_verdict(&folder, NULL);
+    folder_remove(&folder);
+    expect_found(cases, sizeof cases / sizeof cases[0], true);
 }
 
 /* A folder that was moved has no old names in it. */
@@ -244,8 +269,9 @@ static void a_moved_folder_reads_the_same(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_run_is_whole),      cmocka_unit_test(every_flipped_bit_is_found),        cmocka_unit_test(other_damage_is_found),
-        cmocka_unit_test(a_stale_run_file_is_found), cmocka_unit_test(contents_that_cannot_be_are_found), cmocka_unit_test(a_moved_folder_reads_the_same),
+        cmocka_unit_test(a_whole_run_is_whole),          cmocka_unit_test(every_flipped_bit_is_found),        cmocka_unit_test(other_damage_is_found),
+        cmocka_unit_test(a_stale_run_file_is_found),     cmocka_unit_test(contents_that_cannot_be_are_found), cmocka_unit_test(words_that_cannot_be_are_found),
+        cmocka_unit_test(a_moved_folder_reads_the_same),
     };
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
