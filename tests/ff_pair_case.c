@@ -96,6 +96,18 @@ void ff_pair_case_create(struct ff_pair_case *created, const struct ff_pair_shap
     fill(created->weight, d * f, 0.02f, 0.3f, &state);
 }
 
+void ff_pair_case_make_causal(struct ff_pair_case *changed, float unused) {
+    changed->config.causal = true;
+    for (size_t s = 0; s < changed->batch.sequences; s++) {
+        const size_t n = changed->token_offset[s + 1] - changed->token_offset[s];
+        float *row = changed->inputs[ATTENTION] + changed->config.heads * changed->pair_offset[s];
+        for (size_t k = 0; k < changed->config.heads * n; k++, row += n) {
+            for (size_t j = k % n + 1; j < n; j++)
+                row[j] = unused;
+        }
+    }
+}
+
 void ff_pair_case_group(struct ff_pair_case *of, size_t longest, uint32_t seed) {
     struct cx_batch_words *words = &of->words;
     of->first_token = allocate(of->batch.tokens + 1, sizeof *of->first_token);
@@ -262,6 +274,8 @@ static void reference_target(const struct ff_pair_case *of, struct ff_pair_refer
         memset(out, 0, d * sizeof *out);
         memset(part, 0, d * sizeof *part);
         for (; j < end; j++) {
+            if (of->config.causal && j > i)
+                continue;
             for (size_t c = 0; i == j && c < d; c++)
                 own[c] = -out[c];
             reference_vectors(of, sequence, i, j, z, out, part);

@@ -7,15 +7,20 @@
 
 #include "decomposer.h"
 
-/* The sizes of a pass as numbers: T, d, f, H, pairs, the elements of a map. */
+/* The sizes of a pass as numbers: T, d, f, H, and the pairs and elements of a map that are computed. */
 struct flop_sizes {
     double tokens, width, neurons, heads, pairs, map;
 };
 
 static inline struct flop_sizes flop_sizes(const struct pass *pass) {
     const struct cx_model_config *config = &pass->decomposer->backend->config;
-    return (struct flop_sizes){(double)pass->batch->tokens, (double)config->hidden_size, (double)config->intermediate_size,
-                               (double)config->heads,       (double)pass->batch->pairs,  (double)cx_batch_map_elements(pass->batch)};
+    const struct cx_batch *batch = pass->batch;
+    return (struct flop_sizes){(double)batch->tokens,
+                               (double)config->hidden_size,
+                               (double)config->intermediate_size,
+                               (double)config->heads,
+                               (double)cx_attended_pairs(config, batch->pairs, batch->tokens),
+                               (double)cx_attended_pairs(config, cx_batch_map_elements(batch), batch->tokens)};
 }
 
 /* A dense layer is [d, d], but for W1 and W2. */

@@ -52,10 +52,10 @@
     X(part_ff_res_ln, FLOAT, n *d *vectors_wanted)
 
 struct workspace {
-    size_t tokens, pairs, longest;     /* the batch it has room for */
-    bool parts_wanted;                 /* maps, norms per head or vectors: anything but the forward pass */
-    bool maps_wanted, ff_wanted;       /* maps or norms per head; maps of the feed-forward block */
-    bool heads_wanted, vectors_wanted; /* norms per head; the parts themselves */
+    size_t tokens, pairs, longest;               /* the batch it has room for */
+    bool parts_wanted;                           /* maps, norms per head or vectors: anything but the forward pass */
+    bool maps_wanted, ff_wanted;                 /* maps or norms per head; maps of the feed-forward block */
+    bool heads_wanted, vectors_wanted;           /* norms per head; the parts themselves */
     struct layer_results results[CX_READ_SLOTS]; /* those of result_count are used; see decomposer.h */
     size_t result_count;
 #define WORKSPACE_MEMBER(name, element, count) struct cx_tensor *name;

@@ -6,12 +6,14 @@
  *     tc_ij + mt_ij = (Σ_h α^h_ij F̂_jh + [i=j] x̂_j) / σ1_i   [d], mt the mean over d
  *     ‖o‖² = ‖oc‖² + d m²;  vc = oc + tc;  ‖v‖² = ‖vc‖² + d (m + mt)²;  ‖w‖² = Σ γ2² vc² / σ2_i²
  *
- * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that, the checksum 2/d.
+ * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that, the checksum 2/d. In a causal model the pairs with j > i are no
+ * rows of the product, and their norms are 0.
  *
  * In a batch with words j is a word J, and the sums over h are over its tokens, too: as many additions as for the tokens, and fewer rows of the product. What
  * is asked of every token by itself, o_ii, is a row more where a token's word has others.
  */
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "contexture/memory.h"
@@ -28,16 +30,7 @@
  */
 enum { item_targets = 16, item_rows = 384, item_share = 4 };
 
-static size_t count_items(const struct cx_batch *batch, size_t threads) {
-    size_t wanted = (batch->tokens + item_targets - 1) / item_targets, fitting = cx_batch_map_elements(batch) / item_rows + 1;
-    if (wanted < threads * item_share)
-        wanted = 2 * wanted < threads * item_share ? 2 * wanted : threads * item_share;
-    if (wanted > fitting)
-        wanted = fitting;
-    return (wanted + threads - 1) / threads * threads;
-}
-
-/* The last of `count` things whose offset is at most `position`: the sequence that a token or an element belongs to, or a token's word. */
+/* The last of `count` things whose offset is at most `position`: the sequence that a token belongs to, or its word. */
 static size_t find_owner(const size_t *offsets, size_t count, size_t position) {
     size_t low = 0, high = count;
     while (high - low > 1) {
@@ -50,16 +43,14 @@ static size_t find_owner(const size_t *offsets, size_t count, size_t position) {
     return low;
 }
 
-/* The first target of item `item` of `items`: targets are counted over the batch, and items have about the same number of rows. */
-static size_t first_target(const struct cx_batch *batch, size_t item, size_t items) {
-    if (item == items)
-        return batch->tokens;
-    const size_t *offsets = batch->words ? batch->words->map_offset : batch->pair_offset;
-    size_t share = cx_batch_map_elements(batch) / items, rest = cx_batch_map_elements(batch) % items;
-    size_t element = item * share + (item < rest ? item : rest);
-    size_t sequence = find_owner(offsets, batch->sequences, element);
-    size_t first = batch->token_offset[sequence], sources = cx_batch_sources(batch, sequence);
-    return sources == 0 ? first : first + (element - offsets[sequence] + sources - 1) / sources;
+/* How many sources of its sequence a target attends to: all, or in a causal model those up to its own. */
+static size_t attended_sources(const struct cpu_backend *cpu, size_t sequence, size_t target) {
+    const struct cx_batch *batch = cpu->batch;
+    if (!cpu->base.config.causal)
+        return cx_batch_sources(batch, sequence);
+    if (!batch->words)
+        return target - batch->token_offset[sequence] + 1;
+    return find_owner(batch->words->first_token, batch->words->count, target) - batch->words->offset[sequence] + 1;
 }
 
 /* Whether a token is in a word with others. */
@@ -71,60 +62,102 @@ static bool shares_word(const struct cx_batch *batch, size_t token) {
     return words->first_token[word + 1] - words->first_token[word] > 1;
 }
 
-/* Rows of a tile, if the rows of targets begin .. end - 1 are to be spread evenly over as few tiles as can hold them. */
-static size_t fair_rows(const struct cx_batch *batch, size_t capacity, size_t sequence, size_t begin, size_t end) {
-    size_t rows = 0;
-    for (size_t target = begin; target < end; sequence++) {
-        size_t stop = batch->token_offset[sequence + 1], border = stop < end ? stop : end;
-        if (border > target) {
-            rows += (border - target) * cx_batch_sources(batch, sequence);
-            for (; target < border; target++)
-                rows += shares_word(batch, target);
-        }
-    }
-    size_t tiles = (rows + capacity - 1) / capacity;
-    return tiles > 0 ? (rows + tiles - 1) / tiles : 1;
+/* What is computed: the rows of the batch's targets 0 .. target - 1, for every target and the end. */
+struct row_counts {
+    const struct cpu_backend *cpu;
+    size_t *before; /* [T + 1] */
+};
+
+static enum cx_status count_rows(struct row_counts *rows, struct cx_error *error) {
+    const struct cx_batch *batch = rows->cpu->batch;
+    enum cx_status status = cx_allocate(batch->tokens + 1, sizeof *rows->before, "the rows of a batch", &rows->before, error);
+    for (size_t sequence = 0; status == CX_OK && sequence < batch->sequences; sequence++)
+        for (size_t target = batch->token_offset[sequence]; target < batch->token_offset[sequence + 1]; target++)
+            rows->before[target + 1] = rows->before[target] + attended_sources(rows->cpu, sequence, target) + shares_word(batch, target);
+    return status;
 }
 
-/* Appends the pairs of some targets of one sequence, and runs tiles as they fill up. `soft` rows make a tile full, so that an item's tiles are about equal. */
-static void append_targets(struct pair_tile *tile, struct pair_segment segment, size_t soft) {
-    for (size_t source = 0; source < segment.source_count; source += segment.sources) {
+static size_t count_items(const struct row_counts *rows) {
+    const size_t tokens = rows->cpu->batch->tokens, threads = (size_t)rows->cpu->threads;
+    size_t wanted = (tokens + item_targets - 1) / item_targets, fitting = rows->before[tokens] / item_rows + 1;
+    if (wanted < threads * item_share)
+        wanted = 2 * wanted < threads * item_share ? 2 * wanted : threads * item_share;
+    if (wanted > fitting)
+        wanted = fitting;
+    return (wanted + threads - 1) / threads * threads;
+}
+
+/* The first target of item `item` of `items`: targets are counted over the batch, and items have about the same number of rows. */
+static size_t first_target(const struct row_counts *rows, size_t item, size_t items) {
+    const size_t tokens = rows->cpu->batch->tokens, share = rows->before[tokens] / items, rest = rows->before[tokens] % items;
+    const size_t row = item * share + (item < rest ? item : rest);
+    size_t low = 0, high = tokens;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (rows->before[middle] < row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Rows of a tile, if the rows of targets begin .. end - 1 are to be spread evenly over as few tiles as can hold them. */
+static size_t fair_rows(const struct row_counts *rows, size_t capacity, size_t begin, size_t end) {
+    size_t count = rows->before[end] - rows->before[begin], tiles = (count + capacity - 1) / capacity;
+    return tiles > 0 ? (count + tiles - 1) / tiles : 1;
+}
+
+/* Appends the segment's pairs, and runs tiles as they fill up. `soft` rows make a tile full, so that an item's tiles are about equal. */
+static void append_block(struct pair_tile *tile, struct pair_segment segment, size_t soft) {
+    const size_t end = segment.source + segment.sources;
+    for (; segment.source < end; segment.source += segment.sources) {
         if (tile->row_capacity - tile->rows < segment.targets)
             pair_tile_run(tile);
         size_t fitting = (tile->row_capacity - tile->rows) / segment.targets;
         size_t wanted = tile->rows < soft ? (soft - tile->rows + segment.targets - 1) / segment.targets : 1;
-        segment.sources = segment.source_count - source;
+        segment.sources = end - segment.source;
         if (segment.sources > fitting)
             segment.sources = fitting;
         if (segment.sources > wanted)
             segment.sources = wanted;
-        segment.source = segment.first_source + source;
         pair_tile_append(tile, &segment);
         if (tile->rows >= soft)
             pair_tile_run(tile);
     }
 }
 
-/* Appends the own parts of those targets that stand in no map. */
+/*
+ * Appends the pairs of the segment's targets with the sources that they attend to, in the sources' order: those that all of them attend to, which may be all
+ * there are, and then what the second target has beyond the first, and so on, each with the targets that are left.
+ */
+static void append_targets(const struct cpu_backend *cpu, struct pair_tile *tile, size_t sequence, struct pair_segment segment, size_t soft) {
+    for (size_t done = 0; segment.targets > 0; segment.target++, segment.targets--) {
+        const size_t sources = attended_sources(cpu, sequence, segment.target);
+        segment.source = segment.first_source + done;
+        segment.sources = sources - done;
+        append_block(tile, segment, soft);
+        done = sources;
+    }
+}
+
+/* Appends the own parts of those of the segment's targets that are in a word with others, which stand in no map. */
 static void append_own(const struct cx_batch *batch, struct pair_tile *tile, struct pair_segment segment, size_t soft) {
     const size_t begin = segment.target, end = begin + segment.targets;
     segment.targets = segment.sources = 1;
     segment.only_own = true;
     for (size_t token = begin; token < end; token++) {
-        if (!shares_word(batch, token))
-            continue;
         segment.target = segment.source = token;
-        pair_tile_append(tile, &segment);
-        if (tile->rows >= soft)
-            pair_tile_run(tile);
+        if (shares_word(batch, token))
+            append_block(tile, segment, soft);
     }
 }
 
 /* The pairs of targets begin .. end - 1 of the batch. */
-static void run_item(const struct cx_batch *batch, struct pair_tile *tile, size_t begin, size_t end) {
-    const size_t most = tile->row_capacity < PAIR_TARGETS ? tile->row_capacity : PAIR_TARGETS;
+static void run_item(const struct row_counts *rows, struct pair_tile *tile, size_t begin, size_t end) {
+    const struct cx_batch *batch = rows->cpu->batch;
+    const size_t most = tile->row_capacity < PAIR_TARGETS ? tile->row_capacity : PAIR_TARGETS, soft = fair_rows(rows, tile->row_capacity, begin, end);
     size_t sequence = find_owner(batch->token_offset, batch->sequences, begin);
-    size_t soft = fair_rows(batch, tile->row_capacity, sequence, begin, end);
     for (size_t target = begin; target < end;) {
         size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1];
         if (target >= stop) {
@@ -142,28 +175,44 @@ static void run_item(const struct cx_batch *batch, struct pair_tile *tile, size_
             .pair_offset = batch->pair_offset[sequence],
             .map_offset = cx_batch_map_offset(batch, sequence),
         };
-        append_targets(tile, segment, soft);
+        append_targets(rows->cpu, tile, sequence, segment, soft);
         append_own(batch, tile, segment, soft);
         target += segment.targets;
     }
     pair_tile_run(tile);
 }
 
-static void run_items(const struct cpu_backend *cpu, const struct pair_problem *problem) {
-    const size_t items = count_items(cpu->batch, (size_t)cpu->threads);
+/* The outputs of targets begin .. end - 1 as they are before the first row comes. */
+static void clear_outputs(const struct cpu_backend *cpu, const struct pair_problem *problem, size_t begin, size_t end) {
+    const struct cx_batch *batch = cpu->batch;
+    if (problem->sum)
+        memset(problem->sum + begin * problem->width, 0, (end - begin) * problem->width * sizeof *problem->sum);
+    if (problem->check)
+        memset(problem->check + begin, 0, (end - begin) * sizeof *problem->check);
+    for (size_t target = begin; cpu->base.config.causal && target < end; target++) {
+        float *const maps[] = {problem->ff, problem->ff_res, problem->ff_res_ln};
+        const size_t sequence = find_owner(batch->token_offset, batch->sequences, target), sources = cx_batch_sources(batch, sequence);
+        const size_t attended = attended_sources(cpu, sequence, target), row = (target - batch->token_offset[sequence]) * sources;
+        for (size_t map = 0; map < sizeof maps / sizeof *maps; map++) {
+            if (maps[map])
+                memset(maps[map] + cx_batch_map_offset(batch, sequence) + row + attended, 0, (sources - attended) * sizeof(float));
+        }
+    }
+}
+
+static void run_items(const struct row_counts *rows, const struct pair_problem *problem) {
+    const struct cpu_backend *cpu = rows->cpu;
+    const size_t items = count_items(rows);
 #pragma omp parallel num_threads(cpu->threads)
     {
         struct pair_tile tile;
         pair_tile_place(&tile, problem, cpu_scratch(cpu, omp_get_thread_num()));
 #pragma omp for schedule(dynamic)
         for (size_t item = 0; item < items; item++) {
-            size_t begin = first_target(cpu->batch, item, items), end = first_target(cpu->batch, item + 1, items);
-            if (problem->sum)
-                memset(problem->sum + begin * problem->width, 0, (end - begin) * problem->width * sizeof *problem->sum);
-            if (problem->check)
-                memset(problem->check + begin, 0, (end - begin) * sizeof *problem->check);
+            size_t begin = first_target(rows, item, items), end = first_target(rows, item + 1, items);
+            clear_outputs(cpu, problem, begin, end);
             if (begin < end)
-                run_item(cpu->batch, &tile, begin, end);
+                run_item(rows, &tile, begin, end);
         }
     }
 }
@@ -235,7 +284,12 @@ enum cx_status cpu_ff_pair_norms(struct cx_backend *backend, const struct cx_ff_
     if (!pair_tile_bytes(problem.output, problem.heads, problem.longest_source, &bytes))
         return cx_fail_memory(error, "a tile of pairs", SIZE_MAX);
     status = cpu_scratch_reserve(cpu, bytes, error);
-    if (status == CX_OK && cpu->batch->pairs > 0)
-        run_items(cpu, &problem);
+    if (status != CX_OK || cpu->batch->pairs == 0)
+        return status;
+    struct row_counts rows = {.cpu = cpu};
+    status = count_rows(&rows, error);
+    if (status == CX_OK)
+        run_items(&rows, &problem);
+    free(rows.before);
     return status;
 }

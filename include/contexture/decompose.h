@@ -79,7 +79,8 @@ CX_MUST_USE enum cx_status cx_decompose(struct cx_decomposer *decomposer, const 
 /* Where the time went so far; waits for all that was begun. All zeros without the option. */
 CX_MUST_USE enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error);
 
-/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, its maps by `sources` words or by its n tokens. */
+/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, its maps by `sources` words or by its n tokens; in a causal model
+   about half of a map's. */
 double cx_layer_operations(const struct cx_model_config *config, size_t tokens, size_t sources);
 
 #endif

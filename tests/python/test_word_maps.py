@@ -38,7 +38,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return support.write_jsonl(tmp_path_factory.mktemp("words") / "corpus.jsonl", DOCUMENTS)
 
 
-@pytest.fixture(scope="module", params=["gelu", "bf16-odd-shapes"])
+@pytest.fixture(scope="module", params=["gelu", "causal"])
 def runs(request: pytest.FixtureRequest, random_checkpoints: dict[str, Path], corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
     """By words, with statistics; and by tokens, with the parts themselves."""
     folder, checkpoint = tmp_path_factory.mktemp("runs"), random_checkpoints[request.param]
