@@ -57,7 +57,7 @@ static void decompose_attention_block(struct pass *pass, const struct layer_tens
         APPLY(pass, gram, w->head_sources, w->residual_norm_source, w->gram);
         APPLY(pass, attention_norms, attention, w->gram, true, w->inverse_deviation1, out->map[CX_STAGE_ATTN_RES_LN]);
     }
-    pass_attention_norms_without(pass, layer, CX_BEHIND_NORM, w->residual_norm_source, w->inverse_deviation1);
+    pass_attention_norms_without(pass, layer, CX_AFTER_NORM, w->residual_norm_source, w->inverse_deviation1);
     APPLY(pass, norm_linear, tokens, w->own, layer->norm1_scale, w->inverse_deviation1, NULL, w->own);
     APPLY(pass, norm_linear, tokens, w->sum, layer->norm1_scale, w->inverse_deviation1, NULL, w->sum);
     APPLY(pass, norm_linear, tokens, w->bias, layer->norm1_scale, w->inverse_deviation1, layer->norm1_shift, w->bias);

@@ -42,7 +42,7 @@ void pass_pair_norms_without(struct pass *pass, const struct layer_tensors *laye
     APPLY(pass, ff_pair_norms, &before);
 
     behind.norm2_scale = layer->norm2_scale_kept;
-    behind.ff_res_ln = out->map_without[1][CX_BEHIND_NORM];
-    behind.check = out->check[first_pass_without + CX_BEHIND_NORM];
+    behind.ff_res_ln = out->map_without[1][CX_AFTER_NORM];
+    behind.check = out->check[first_pass_without + CX_AFTER_NORM];
     APPLY(pass, ff_pair_norms, &behind);
 }

@@ -18,8 +18,8 @@
 enum cx_stage { CX_STAGE_LIST(CX_STAGE_ENUMERATOR) CX_STAGES };
 #undef CX_STAGE_ENUMERATOR
 
-/* The stages before and behind a layer's two layer norms. */
-enum cx_norm_side { CX_BEFORE_NORM, CX_BEHIND_NORM, CX_NORM_SIDES };
+/* The stages before and after a layer's two layer norms. */
+enum cx_norm_side { CX_BEFORE_NORM, CX_AFTER_NORM, CX_NORM_SIDES };
 enum { CX_NORMS = 2 };
 extern const enum cx_stage cx_norm_stages[CX_NORMS][CX_NORM_SIDES];
 
