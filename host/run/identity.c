@@ -41,7 +41,7 @@ static json_t *analyses_of(const struct setup *setup) {
         failed |= json_object_set_new(analyses, "masked_dimensions", mask_dims_json(&setup->mask, setup->layer_count));
     }
     if (setup->mask.choice == CX_MASK_ACTIVATION)
-        failed |= json_object_set_new(analyses, "calibration_sequences", json_integer(calibration_sequences));
+        failed |= json_object_set_new(analyses, "mask_sequences", json_integer(calibration_sequences));
     if (settings->analyses != 0)
         failed |= json_object_set_new(analyses, "raw_maps", json_boolean(settings->raw_maps));
     if (failed) {
