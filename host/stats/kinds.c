@@ -185,7 +185,7 @@ static const struct cx_stats_column_kind cancelled_category_columns[] = {
 
 static const struct cx_stats_column_kind norm_change_columns[] = {
     LAYER_NORM,
-    KEY("dimensions", dimensions_names, "which dimensions the maps' norms are over"),
+    KEY("dimensions", dimensions_names, "which dimensions the maps' norms are over; difference: kept less all"),
     KEY("variant", variant_names, "which elements of the maps are compared"),
     COUNT("count", "sequences whose maps can be compared: two elements at least, that differ"),
     SUM("sum", "of 1 - Spearman's correlation of the maps before and after the layer norm, ties with average ranks, over sequences"),

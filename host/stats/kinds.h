@@ -29,10 +29,11 @@ enum component { COMPONENT_LIST(COMPONENT_ENUMERATOR) COMPONENTS, SINGLE_COMPONE
     X(NORM_LN1, "ln1", "behind the attention block")                                                                                                           \
     X(NORM_LN2, "ln2", "behind the feed-forward block")
 
-/* Which dimensions the maps' norms are over. */
+/* Over which dimensions the norms are of the maps that are compared. */
 #define DIMENSIONS_LIST(X)                                                                                                                                     \
     X(DIMENSIONS_ALL, "all", "all")                                                                                                                            \
-    X(DIMENSIONS_KEPT, "kept", "all but the masked ones")
+    X(DIMENSIONS_KEPT, "kept", "all but the masked ones")                                                                                                      \
+    X(DIMENSIONS_DIFFERENCE, "difference", "kept less all, of the same sequence")
 
 /* Classes of tokens. Special, mask, word_start, word_piece and no_word part the tokens; the others are apart from that. */
 #define CLASS_LIST(X)                                                                                                                                          \

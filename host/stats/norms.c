@@ -9,7 +9,7 @@
 #include "rows.h"
 
 _Static_assert((int)NORMS == (int)CX_NORMS, "the codes in the tables are the numbers of the layer norms");
-enum { compared_maps = (int)DIMENSIONS * CX_NORM_SIDES };
+enum { map_kinds = DIMENSIONS_KEPT + 1, compared_maps = map_kinds * CX_NORM_SIDES };
 _Static_assert((int)compared_maps <= (int)most_ranked, "the workspace has ranks for these maps");
 
 struct layer_cells {
@@ -63,11 +63,11 @@ static double masked_share(const float *whole, const float *kept, const uint8_t 
 }
 
 static void add_norm(struct layer_cells *cells, enum norm norm, size_t layer, const struct view *view, struct workspace *workspace) {
-    const float *maps[DIMENSIONS][CX_NORM_SIDES];
+    const float *maps[map_kinds][CX_NORM_SIDES];
     for (unsigned side = 0; side < CX_NORM_SIDES; side++) {
         maps[DIMENSIONS_ALL][side] = view_map(view, cx_norm_stages[norm][side], layer);
         maps[DIMENSIONS_KEPT][side] = view->result->maps_without[norm][side] + layer * view->pairs;
-        for (unsigned dimensions = 0; dimensions < DIMENSIONS; dimensions++) {
+        for (unsigned dimensions = 0; dimensions < map_kinds; dimensions++) {
             rank_sort_floats(&workspace->order, maps[dimensions][side], view->pairs);
             workspace_rank(workspace, view, dimensions * CX_NORM_SIDES + side);
         }
@@ -75,11 +75,12 @@ static void add_norm(struct layer_cells *cells, enum norm norm, size_t layer, co
             moments_add(&cells->share[norm][side][variant],
                         masked_share(maps[DIMENSIONS_ALL][side], maps[DIMENSIONS_KEPT][side], view->taken[variant], view->pairs));
     }
-    for (unsigned dimensions = 0; dimensions < DIMENSIONS; dimensions++)
-        for (size_t variant = 0; variant < VARIANTS; variant++) {
-            const size_t before = dimensions * (size_t)CX_NORM_SIDES;
-            moments_add(&cells->change[norm][dimensions][variant], 1 - workspace_spearman(workspace, view, variant, before, before + 1));
-        }
+    for (size_t variant = 0; variant < VARIANTS; variant++) {
+        const double all = 1 - workspace_spearman(workspace, view, variant, 0, 1), kept = 1 - workspace_spearman(workspace, view, variant, 2, 3);
+        moments_add(&cells->change[norm][DIMENSIONS_ALL][variant], all);
+        moments_add(&cells->change[norm][DIMENSIONS_KEPT][variant], kept);
+        moments_add(&cells->change[norm][DIMENSIONS_DIFFERENCE][variant], kept - all);
+    }
 }
 
 static void add(void *state, size_t layer, const struct view *view, struct workspace *workspace) {
@@ -88,19 +89,17 @@ static void add(void *state, size_t layer, const struct view *view, struct works
         add_norm(&self->cells[layer], norm, layer, view, workspace);
 }
 
-/* Rows of (layer, norm, second key, variant) with their sums; both tables have two of the second key. */
-static enum cx_status take_moments(struct cx_stats_table *table, double layer, enum norm norm, const struct moments cells[2][VARIANTS],
+/* Rows of (layer, norm, kind, variant) with their sums. */
+static enum cx_status take_moments(struct cx_stats_table *table, double layer, enum norm norm, size_t kinds, const struct moments (*cells)[VARIANTS],
                                    struct cx_error *error) {
     enum cx_status status = CX_OK;
-    for (size_t k = 0; k < 2 * (size_t)VARIANTS && status == CX_OK; k++) {
+    for (size_t k = 0; k < kinds * VARIANTS && status == CX_OK; k++) {
         const struct moments *cell = &cells[k / VARIANTS][k % VARIANTS];
         const double row[] = {layer, norm, (double)(k / VARIANTS), (double)(k % VARIANTS), cell->count, cell->sum, cell->squares};
         status = row_add(table, row, sizeof row / sizeof row[0], error);
     }
     return status;
 }
-
-_Static_assert((int)DIMENSIONS == 2 && (int)CX_NORM_SIDES == 2, "take_moments() takes two of each");
 
 static enum cx_status take(void *state, struct cx_stats_set *set, int32_t (*label)(const void *context, uint32_t id), const void *context,
                            struct cx_error *error) {
@@ -112,9 +111,9 @@ static enum cx_status take(void *state, struct cx_stats_set *set, int32_t (*labe
         const struct layer_cells *cells = &self->cells[k / NORMS];
         const double layer = (double)self->options.layers[k / NORMS];
         const enum norm norm = k % NORMS;
-        status = take_moments(&set->tables[TABLE_NORM_CHANGE], layer, norm, cells->change[norm], error);
+        status = take_moments(&set->tables[TABLE_NORM_CHANGE], layer, norm, DIMENSIONS, cells->change[norm], error);
         if (status == CX_OK)
-            status = take_moments(&set->tables[TABLE_NORM_SHARE], layer, norm, cells->share[norm], error);
+            status = take_moments(&set->tables[TABLE_NORM_SHARE], layer, norm, CX_NORM_SIDES, cells->share[norm], error);
         for (size_t m = 0; m < masked_count && status == CX_OK; m++) {
             const double row[] = {layer, norm, (double)self->masked[k * masked_count + m]};
             status = row_add(&set->tables[TABLE_NORM_DIMENSION], row, sizeof row / sizeof row[0], error);
