@@ -1,4 +1,4 @@
-"""The three statements of Kobayashi et al. (ICLR 2024), tested on a run: sentences made from its numbers, whichever way they come out."""
+"""Statements of Kobayashi et al. (ICLR 2024), tested on a run: sentences made from its numbers, whichever way they come out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas
 from contexture.errors import RunError
 from contexture.plot_statistics import COMPONENT_LABELS
 from contexture.run import Run
-from contexture.statistics import SINGLE_COMPONENTS, Statistics
+from contexture.statistics import NORMS, SINGLE_COMPONENTS, Statistics
 
 CONFIRMED, PARTLY, NOT_CONFIRMED, UNTESTED = "confirmed", "partly confirmed", "not confirmed", "cannot be tested"
 OTHER_ENTITY_PAIRS = ("both_entities", "entity_other", "no_entity")
@@ -29,8 +29,15 @@ class Finding:
 
 
 def findings(run: Run) -> list[Finding]:
-    """One for each statement, in the paper's order."""
-    return [every_component(run), word_and_entity_pairs(run), cancellation(run)]
+    """One for each of the paper's three statements, in its order, and one about outlier dimensions if the run was asked for them."""
+    return [every_component(run), word_and_entity_pairs(run), cancellation(run), *([outlier_dimensions(run)] if masks_dimensions(run) else [])]
+
+
+def masks_dimensions(run: Run) -> bool:
+    try:
+        return "norm_dimensions" in run.statistics.analyses
+    except RunError:
+        return False
 
 
 # (a)
@@ -186,6 +193,36 @@ def cancellation(run: Run) -> Finding:
         f"for RES2, and for RES2 and LN2 together, and 0 for LN2. Together they are below −0.5 in {_layers(below) if below else 'no layer'}. −1 is undoing all."
     )
     return Finding(statement, verdict, sentences, caveat)
+
+
+# Layer norms
+
+
+def outlier_dimensions(run: Run) -> Finding:
+    statement = "What a layer norm does to the contextualization is the work of few dimensions"
+    table, shares = (part[part["variant"] == "all"].dropna(subset=["low"]) for part in (run.norm_dimensions(), run.norm_dimensions("share")))
+    if table.empty:
+        return Finding(statement, UNTESTED, ["An interval needs two sequences at least whose maps can be compared."])
+    sentences, fewer, tested = [f"Left out: the {run.statistics.mask}, of each layer norm."], 0, 0
+    for norm in NORMS:
+        of_norm = table[table["norm"] == norm]
+        if of_norm.empty:
+            continue
+        means = {name: _over_layers(of_norm[of_norm["dimensions"] == name], "mean", "low", "high") for name in ("all", "kept", "difference")}
+        difference = of_norm[of_norm["dimensions"] == "difference"]
+        less, more = difference.loc[difference["high"] < 0, "layer"].tolist(), difference.loc[difference["low"] > 0, "layer"].tolist()
+        fewer, tested = fewer + len(less), tested + len(difference)
+        where = ", ".join(f"{sign} in {_layers(layers)}" for sign, layers in (("less", less), ("more", more)) if layers) or "in no layer is it clear of 0"
+        share = -100 * means["difference"][0] / means["all"][0] if means["all"][0] > 0 else math.nan
+        by = f", {number(abs(share))} % {'less' if share > 0 else 'more'}" if math.isfinite(share) else ""
+        sentences.append(
+            f"{COMPONENT_LABELS[norm]} changes the map by {interval(*means['kept'])} instead of {interval(*means['all'])}{by} (1 − ρ, mean over layers); "
+            f"difference {interval(*means['difference'])}: {where}."
+        )
+        held = {side: _over_layers(shares[(shares["norm"] == norm) & (shares["side"] == side)], "mean")[0] * 100 for side in ("before", "after")}
+        sentences.append(f"They hold {number(held['before'])} % of the squared norms before {COMPONENT_LABELS[norm]} and {number(held['after'])} % after it.")
+    caveat = "Mean and deviation are always those of all dimensions; the masked ones are left out of the norms alone. Other dimensions may come out otherwise."
+    return Finding(statement, _outcome(fewer, tested), sentences, caveat)
 
 
 # Words and numbers.
