@@ -199,30 +199,37 @@ def cancellation(run: Run) -> Finding:
 
 
 def outlier_dimensions(run: Run) -> Finding:
-    statement = "What a layer norm does to the contextualization is the work of few dimensions"
+    statement = "What a layer norm does to the contextualization is mostly the work of few dimensions"
     table, shares = (part[part["variant"] == "all"].dropna(subset=["low"]) for part in (run.norm_dimensions(), run.norm_dimensions("share")))
     if table.empty:
         return Finding(statement, UNTESTED, ["An interval needs two sequences at least whose maps can be compared."])
-    sentences, fewer, tested = [f"Left out: the {run.statistics.mask}, of each layer norm."], 0, 0
+    sentences, less, most, tested = [f"Left out: the {run.statistics.mask}, of each layer norm."], 0, 0, 0
     for norm in NORMS:
-        of_norm = table[table["norm"] == norm]
-        if of_norm.empty:
+        whole, kept, difference = (table[(table["norm"] == norm) & (table["dimensions"] == name)] for name in ("all", "kept", "difference"))
+        if difference.empty:
             continue
-        means = {name: _over_layers(of_norm[of_norm["dimensions"] == name], "mean", "low", "high") for name in ("all", "kept", "difference")}
-        difference = of_norm[of_norm["dimensions"] == "difference"]
-        less, more = difference.loc[difference["high"] < 0, "layer"].tolist(), difference.loc[difference["low"] > 0, "layer"].tolist()
-        fewer, tested = fewer + len(less), tested + len(difference)
-        where = ", ".join(f"{sign} in {_layers(layers)}" for sign, layers in (("less", less), ("more", more)) if layers) or "in no layer is it clear of 0"
-        share = -100 * means["difference"][0] / means["all"][0] if means["all"][0] > 0 else math.nan
-        by = f", {number(abs(share))} % {'less' if share > 0 else 'more'}" if math.isfinite(share) else ""
+        bounds = difference.set_index("layer")[["low", "high"]].join(whole.set_index("layer")["mean"])
+        layers = {
+            "less": bounds.index[bounds["high"] < 0].tolist(),
+            "by more than half": bounds.index[bounds["high"] < -0.5 * bounds["mean"]].tolist(),
+            "more": bounds.index[bounds["low"] > 0].tolist(),
+        }
+        less, most, tested = less + len(layers["less"]), most + len(layers["by more than half"]), tested + len(bounds)
+        where = ", ".join(f"{what} in {_layers(which)}" for what, which in layers.items() if which) or "in no layer is it clear of 0"
+        before, after, lost = (_over_layers(part, "mean", "low", "high") for part in (whole, kept, difference))
+        percent = f", {number(100 * abs(lost[0]) / before[0])} % {'less' if lost[0] < 0 else 'more'}" if before[0] > 0 else ""
         sentences.append(
-            f"{COMPONENT_LABELS[norm]} changes the map by {interval(*means['kept'])} instead of {interval(*means['all'])}{by} (1 − ρ, mean over layers); "
-            f"difference {interval(*means['difference'])}: {where}."
+            f"{COMPONENT_LABELS[norm]} changes the map by {interval(*after)} instead of {interval(*before)}{percent} (1 − ρ, mean over layers); "
+            f"difference {interval(*lost)}: {where}."
         )
-        held = {side: _over_layers(shares[(shares["norm"] == norm) & (shares["side"] == side)], "mean")[0] * 100 for side in ("before", "after")}
-        sentences.append(f"They hold {number(held['before'])} % of the squared norms before {COMPONENT_LABELS[norm]} and {number(held['after'])} % after it.")
-    caveat = "Mean and deviation are always those of all dimensions; the masked ones are left out of the norms alone. Other dimensions may come out otherwise."
-    return Finding(statement, _outcome(fewer, tested), sentences, caveat)
+        held = [number(100 * _over_layers(shares[(shares["norm"] == norm) & (shares["side"] == side)], "mean")[0]) for side in ("before", "after")]
+        sentences.append(f"They hold {held[0]} % of the squared norms before {COMPONENT_LABELS[norm]} and {held[1]} % after it.")
+    verdict = CONFIRMED if most == tested else NOT_CONFIRMED if _outcome(less, tested) == NOT_CONFIRMED else PARTLY
+    caveat = (
+        "Confirmed if more than half of the change goes in every layer, in part if the change is clearly smaller in some. Mean and deviation are always those of "
+        "all dimensions; the masked ones are left out of the norms alone, and other dimensions may come out otherwise."
+    )
+    return Finding(statement, verdict, sentences, caveat)
 
 
 # Words and numbers.
