@@ -89,11 +89,24 @@ static enum cx_status check_granularity(const struct cx_run_settings *settings, 
         return cx_fail(error, CX_ERROR_USAGE, "--granularity word: maps per head are by token; leave out --per-head, or --granularity");
     if (refused)
         return cx_fail(error, CX_ERROR_USAGE,
-                       "--granularity word: the analysis %s is of pairs of tokens; --analyses contextualization_change,mixing_ratio,cancellation can be had",
+                       "--granularity word: the analysis %s is of pairs of tokens; name those that are not with --analyses, as contextualization_change",
                        cx_analysis_name((unsigned)__builtin_ctz(refused)));
     if (settings->backend == CX_BACKEND_CUDA)
         return cx_fail(error, CX_ERROR_UNSUPPORTED, "--granularity word: the CUDA backend has no maps by words; leave out --backend cuda, or --granularity");
     return CX_OK;
+}
+
+static enum cx_status read_mask(struct setup *setup, struct cx_error *error) {
+    const struct cx_run_settings *settings = setup->settings;
+    const bool is_analysed = settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_NORMS);
+    enum cx_status status = mask_dims_parse(settings->mask_dims, setup->config.hidden_size, &setup->mask, error);
+    if (status == CX_OK && is_analysed && setup->mask.choice == CX_MASK_NONE)
+        return cx_fail(error, CX_ERROR_USAGE, "--analyses norm_dimensions: which dimensions? Say so, as --mask-dims gamma:3");
+    if (status == CX_OK && !is_analysed && setup->mask.choice != CX_MASK_NONE)
+        return cx_fail(error, CX_ERROR_USAGE,
+                       "--mask-dims %s: only the analysis norm_dimensions masks dimensions; add it to --analyses, or leave the option out",
+                       settings->mask_dims);
+    return status;
 }
 
 unsigned setup_maps(const struct cx_run_settings *settings) {
@@ -110,6 +123,8 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
     if (status == CX_OK)
         status = list_layers("--vectors", settings->vectors, setup->config.layers, &setup->vector_layers, &setup->vector_layer_numbers,
                              &setup->vector_layer_count, error);
+    if (status == CX_OK)
+        status = read_mask(setup, error);
     if (status == CX_OK)
         status = open_tokenizer(setup, observer, error);
     if (status == CX_OK)
@@ -137,6 +152,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
         .per_head = settings->per_head,
         .hidden_states = settings->hidden_states,
         .by_words = settings->granularity == CX_GRANULARITY_WORD,
+        .maps_without = setup->mask.choice != CX_MASK_NONE,
     };
     return CX_OK;
 }
@@ -145,6 +161,7 @@ void setup_close(struct setup *setup) {
     cx_corpus_close(setup->corpus);
     cx_label_table_destroy(setup->labels);
     cx_tokenizer_close(setup->tokenizer);
+    mask_dims_free(&setup->mask);
     free(setup->layers);
     free(setup->vector_layers);
     free(setup->layer_numbers);
@@ -175,6 +192,9 @@ struct cx_stats_options setup_stats_options(const struct setup *setup) {
         .top_pairs = settings->top_pairs,
         .by_words = setup->layout.by_words,
         .raw_maps = settings->raw_maps,
+        .mask_choice = setup->mask.choice,
+        .masked_count = setup->mask.count,
+        .masked = setup->mask.dimensions,
     };
 }
 
