@@ -14,9 +14,11 @@ enum { usual_pairs = 1000 };
 /* A GPU that cannot be used is no error, but not what one expects of a program that was built for one. */
 static void tell_backend(const struct run *run) {
     char report[512];
-    if (run->setup.layout.by_words && run->settings->backend == CX_BACKEND_AUTO && run->own.notice && cx_backend_has_cuda())
+    if (run->settings->backend != CX_BACKEND_AUTO || !run->own.notice)
+        return;
+    if (run->setup.layout.by_words && cx_backend_has_cuda())
         run->own.notice(run->own.context, "--granularity word: computed by the CPU backend; the CUDA backend has no maps by words");
-    else if (run->settings->backend == CX_BACKEND_AUTO && run->own.notice && !cx_backend_report(report, sizeof report))
+    else if (!cx_backend_report(report, sizeof report))
         run->own.notice(run->own.context, report);
 }
 
