@@ -36,8 +36,7 @@ static __device__ void write_scores(const struct tile_group &group, const struct
     }
 }
 
-/* One warp a row of n numbers, of which the first `attended` count and the others become 0. The sum is float64, so that long rows sum to 1 as well as short
- * ones. */
+/* One warp a row of n numbers: the first `attended` count, the others become 0. The sum is float64, so that long rows sum to 1 as well as short ones. */
 static __device__ void soften_row(float *row, unsigned attended, unsigned n, unsigned lane) {
     float largest = -INFINITY;
     double sum = 0.0;
