@@ -142,6 +142,7 @@ static enum cx_status derive_bootstrap(const struct cx_stats_set *parts, struct 
 static enum cx_status derive_categories(const struct cx_stats_set *parts, struct cx_stats_set *merged, struct cx_error *error) {
     derive_change_sums(&merged->tables[TABLE_CATEGORY]);
     derive_change_sums(&merged->tables[TABLE_POS]);
+    derive_change_sums(&merged->tables[TABLE_DISTANCE]);
     return derive_bootstrap(parts, merged, error);
 }
 
