@@ -4,39 +4,19 @@
 #include <string.h>
 
 #include "accumulator.h"
+#include "categories.h"
 #include "contexture/memory.h"
-#include "rows.h"
 
-/* Of one layer, component and category: over pairs, and over sequences with S a sequence's sum and n its pairs. */
-struct change_sums {
-    double sum, squares, sum_squares /* Σ S² */, sum_count /* Σ S n */;
-};
+static const enum category controlled[controlled_count] = {CATEGORY_SAME_WORD, CATEGORY_OTHER_WORD, CATEGORY_SAME_ENTITY};
 
-/* The same for every layer and component. */
-struct pair_counts {
-    double count, sequences, count_squares /* Σ n² */;
-};
-
-/* A category's pairs at one distance, or at any. */
-enum { ANY_DISTANCE = DISTANCES, GROUPS };
-
-/*
- * What the bootstrap draws: every category at any distance, and at each distance those that findings are about and those that they are compared with. The
- * latter are kept for the sum over layers alone, since they would be most of a part otherwise.
- */
-static const enum category controlled[] = {CATEGORY_SAME_WORD, CATEGORY_OTHER_WORD, CATEGORY_SAME_ENTITY};
-enum { controlled_count = sizeof controlled / sizeof controlled[0], CELLS = CATEGORIES + controlled_count * DISTANCES, no_cell = -1 };
-
-struct category_state {
-    struct cx_stats_options options;
-    struct change_sums (*sums)[COMPONENTS][CATEGORIES][GROUPS]; /* [layer_count] */
-    struct pair_counts counts[CATEGORIES][GROUPS];
-    double *replicates;        /* [layer_count][COMPONENTS][CELLS][bootstrap] */
-    int64_t *replicate_counts; /* [CELLS][bootstrap] */
-    struct slots pos;          /* key: target's label, source's label; sums: change_sums of the components, then sequences and Σ n² */
-};
-
-enum { sums_per_component = 4, pos_width = COMPONENTS * sums_per_component + 2 };
+int category_cell(size_t category, size_t group) {
+    if (group == ANY_DISTANCE)
+        return (int)category;
+    for (size_t k = 0; k < controlled_count; k++)
+        if (controlled[k] == category)
+            return (int)(CATEGORIES + k * DISTANCES + group);
+    return no_cell;
+}
 
 static void destroy(void *state) {
     struct category_state *self = state;
@@ -71,15 +51,6 @@ static enum cx_status create(const struct cx_stats_options *options, void **stat
     return status;
 }
 
-static int cell_of(size_t category, size_t group) {
-    if (group == ANY_DISTANCE)
-        return (int)category;
-    for (size_t k = 0; k < controlled_count; k++)
-        if (controlled[k] == category)
-            return (int)(CATEGORIES + k * DISTANCES + group);
-    return no_cell;
-}
-
 static uint64_t pairs_of(const struct view *view, size_t category, size_t group) {
     return group == ANY_DISTANCE ? view->category_pairs[category] : view->distance_pairs[category][group];
 }
@@ -89,7 +60,7 @@ static void count_categories(struct category_state *self, const struct view *vie
     for (size_t place = 0; place < CATEGORIES * GROUPS; place++) {
         const size_t category = place / GROUPS, group = place % GROUPS;
         const uint64_t pairs = pairs_of(view, category, group);
-        const int cell = cell_of(category, group);
+        const int cell = category_cell(category, group);
         if (pairs == 0)
             continue;
         struct pair_counts *counts = &self->counts[category][group];
@@ -163,7 +134,7 @@ static void add_categories(struct category_state *self, size_t layer, enum compo
     for (size_t place = 0; place < CATEGORIES * GROUPS; place++) {
         const size_t category = place / GROUPS, group = place % GROUPS;
         const double pairs = (double)pairs_of(view, category, group), sum = sums[category][group];
-        const int cell = cell_of(category, group);
+        const int cell = category_cell(category, group);
         if (pairs == 0)
             continue;
         struct change_sums *total = &self->sums[layer][component][category][group];
@@ -230,119 +201,6 @@ static enum cx_status labels(void *state, enum cx_status (*name)(void *context, 
     return status;
 }
 
-/* A row of the table of categories, or of that of categories and distances, which has one key more. */
-static enum cx_status add_row(const struct category_state *self, struct cx_stats_table *table, size_t layer, size_t component, size_t category, size_t group,
-                              struct cx_error *error) {
-    const struct change_sums *sums = &self->sums[layer][component][category][group];
-    const struct pair_counts *counts = &self->counts[category][group];
-    double row[11] = {(double)self->options.layers[layer], (double)component, (double)category, (double)group};
-    const double values[] = {counts->count, counts->sequences, sums->sum, sums->squares, sums->sum_squares, sums->sum_count, counts->count_squares};
-    const size_t keys = group == ANY_DISTANCE ? 3 : 4;
-    memcpy(row + keys, values, sizeof values);
-    return row_add(table, row, keys + sizeof values / sizeof values[0], error);
-}
-
-/* Categories have a row each, with pairs or without, and at a distance those that have pairs. */
-static enum cx_status take_categories(const struct category_state *self, struct cx_stats_set *set, struct cx_error *error) {
-    enum cx_status status = CX_OK;
-    for (size_t k = 0; k < self->options.layer_count * COMPONENTS * CATEGORIES && status == CX_OK; k++) {
-        const size_t category = k % CATEGORIES, component = k / CATEGORIES % COMPONENTS, layer = k / CATEGORIES / COMPONENTS;
-        status = add_row(self, &set->tables[TABLE_CATEGORY], layer, component, category, ANY_DISTANCE, error);
-        for (size_t distance = 0; distance < DISTANCES && status == CX_OK; distance++)
-            if (self->counts[category][distance].count > 0)
-                status = add_row(self, &set->tables[TABLE_DISTANCE], layer, component, category, distance, error);
-    }
-    return status;
-}
-
-static enum cx_status take_replicates(const struct category_state *self, struct cx_stats_set *set, struct cx_error *error) {
-    const size_t replicates = (size_t)self->options.bootstrap;
-    struct cx_stats_table *drawn = &set->tables[TABLE_BOOTSTRAP], *drawn_count = &set->tables[TABLE_BOOTSTRAP_COUNT];
-    enum cx_status status = CX_OK;
-    for (size_t k = 0; k < self->options.layer_count * COMPONENTS * CATEGORIES && status == CX_OK; k++) {
-        const size_t category = k % CATEGORIES, component = k / CATEGORIES;
-        const double row[] = {(double)self->options.layers[component / COMPONENTS], (double)(component % COMPONENTS), (double)category};
-        status = row_add(drawn, row, 3, error);
-        if (status == CX_OK)
-            memcpy((double *)column_values(drawn, "sum") + k * replicates, self->replicates + (component * CELLS + category) * replicates,
-                   replicates * sizeof(double));
-    }
-    for (size_t category = 0; category < CATEGORIES && status == CX_OK; category++) {
-        const double row[] = {(double)category};
-        status = row_add(drawn_count, row, 1, error);
-        if (status == CX_OK)
-            memcpy((int64_t *)column_values(drawn_count, "count") + category * replicates, self->replicate_counts + category * replicates,
-                   replicates * sizeof(int64_t));
-    }
-    return status;
-}
-
-/* The replicates of a category at a distance, one component: layers are added up in their order. */
-static enum cx_status take_drawn_sum(const struct category_state *self, struct cx_stats_table *drawn, size_t component, size_t category, size_t distance,
-                                     struct cx_error *error) {
-    const size_t replicates = (size_t)self->options.bootstrap, cell = (size_t)cell_of(category, distance), place = drawn->rows * replicates;
-    const double row[] = {(double)component, (double)category, (double)distance};
-    enum cx_status status = row_add(drawn, row, 3, error);
-    if (status != CX_OK)
-        return status;
-    double *sums = (double *)column_values(drawn, "sum") + place;
-    memset(sums, 0, replicates * sizeof *sums);
-    for (size_t layer = 0; layer < self->options.layer_count; layer++)
-        for (size_t k = 0; k < replicates; k++)
-            sums[k] += self->replicates[((layer * COMPONENTS + component) * CELLS + cell) * replicates + k];
-    return CX_OK;
-}
-
-static enum cx_status take_distance_replicates(const struct category_state *self, struct cx_stats_set *set, struct cx_error *error) {
-    const size_t replicates = (size_t)self->options.bootstrap;
-    struct cx_stats_table *counts = &set->tables[TABLE_DISTANCE_BOOTSTRAP_COUNT];
-    enum cx_status status = CX_OK;
-    for (size_t place = 0; place < (COMPONENTS + 1) * CATEGORIES * DISTANCES && status == CX_OK; place++) {
-        const size_t distance = place % DISTANCES, category = place / DISTANCES % CATEGORIES, component = place / DISTANCES / CATEGORIES;
-        const int cell = cell_of(category, distance);
-        if (cell == no_cell || self->counts[category][distance].count == 0)
-            continue;
-        if (component < COMPONENTS) {
-            status = take_drawn_sum(self, &set->tables[TABLE_DISTANCE_BOOTSTRAP], component, category, distance, error);
-            continue;
-        }
-        const size_t at = counts->rows * replicates;
-        const double row[] = {(double)category, (double)distance};
-        status = row_add(counts, row, 2, error);
-        if (status == CX_OK)
-            memcpy((int64_t *)column_values(counts, "count") + at, self->replicate_counts + (size_t)cell * replicates, replicates * sizeof(int64_t));
-    }
-    return status;
-}
-
-static enum cx_status take(void *state, struct cx_stats_set *set, int32_t (*label)(const void *context, uint32_t id), const void *context,
-                           struct cx_error *error) {
-    const struct category_state *self = state;
-    struct cx_stats_table *table = &set->tables[TABLE_POS];
-    enum cx_status status = take_categories(self, set, error);
-    if (status == CX_OK && self->options.bootstrap > 0)
-        status = take_replicates(self, set, error);
-    if (status == CX_OK && self->options.bootstrap > 0)
-        status = take_distance_replicates(self, set, error);
-    for (size_t k = 0; k < self->options.layer_count * COMPONENTS * self->pos.count && status == CX_OK; k++) {
-        const size_t slot = k % self->pos.count, component = k / self->pos.count % COMPONENTS, layer = k / self->pos.count / COMPONENTS;
-        const double *sums = self->pos.sums + slots_place(&self->pos, slot, layer), *of = sums + component * sums_per_component;
-        const double row[] = {(double)self->options.layers[layer],
-                              (double)component,
-                              label(context, (uint32_t)(self->pos.keys[slot] >> 32)),
-                              label(context, (uint32_t)self->pos.keys[slot]),
-                              (double)self->pos.counts[slot],
-                              sums[pos_width - 2],
-                              of[0],
-                              of[1],
-                              of[2],
-                              of[3],
-                              sums[pos_width - 1]};
-        status = row_add(table, row, sizeof row / sizeof row[0], error);
-    }
-    return status == CX_OK ? rows_sort(table, error) : status;
-}
-
 static void clear(void *state) {
     struct category_state *self = state;
     const size_t replicates = (size_t)self->options.bootstrap;
@@ -353,5 +211,11 @@ static void clear(void *state) {
     slots_clear(&self->pos);
 }
 
-const struct accumulator_kind category_accumulator = {
-    .analysis = CX_ANALYSIS_CATEGORIES, .create = create, .prepare = prepare, .add = add, .labels = labels, .take = take, .clear = clear, .destroy = destroy};
+const struct accumulator_kind category_accumulator = {.analysis = CX_ANALYSIS_CATEGORIES,
+                                                      .create = create,
+                                                      .prepare = prepare,
+                                                      .add = add,
+                                                      .labels = labels,
+                                                      .take = categories_take,
+                                                      .clear = clear,
+                                                      .destroy = destroy};

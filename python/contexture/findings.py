@@ -115,12 +115,6 @@ def word_and_entity_pairs(run: Run) -> Finding:
             )
             if component == "ff":
                 outcomes.append(_outcome(len(more) + len(less), len(part)))
-        near = statistics.category_difference(first, "adjacent", by_layer=False) if _pairs(table, "adjacent") else by_layer[:0]
-        for _, row in near[near["component"] == "ff"].iterrows():
-            sentences.append(
-                "Such pairs stand close together, so part of this may be nearness: against all neighbouring tokens, FF's difference is "
-                f"{interval(row['difference'] * factor, row['low'] * factor, row['high'] * factor)}."
-            )
         sentences += _at_distance(statistics, first, what, factor, unit)
     tested = [outcome for outcome in outcomes if outcome != UNTESTED]
     if not tested:
@@ -140,7 +134,10 @@ def _at_distance(statistics: Statistics, category: str, what: str, factor: float
     whole = table.loc["all"]
     verb = "more than" if whole["low"] > 0 else "less than" if whole["high"] < 0 else "not clearly more or less than"
     apart = "; ".join(f"{distance}: {text}" for distance, text in shown.items() if distance != "all")
-    return [f"At the same distance, FF gives {what} {verb} other pairs of words: {shown['all']}{unit} (mean over layers). By distance in tokens, {apart}."]
+    return [
+        f"Such pairs stand close together, which alone may change them. At the same distance, FF gives {what} {verb} other pairs of words: "
+        f"{shown['all']}{unit} (mean over layers). By distance in tokens, {apart}."
+    ]
 
 
 def _pairs(table: pandas.DataFrame, category: str) -> int:
