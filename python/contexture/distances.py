@@ -8,6 +8,9 @@ import pandas
 REST = "other_word"
 """Pairs of ordinary tokens of different words, without those of the category itself, are what it is compared with."""
 
+COMPARED = ("same_word", "same_entity", "both_entities", "entity_other", "same_pos", "different_pos")
+"""Categories that are inside of REST, or apart from it."""
+
 DRAWN = ("same_word", "same_entity")
 """Categories of which there are bootstrap replicates by distance, as of REST."""
 

@@ -20,7 +20,7 @@ import pandas
 from matplotlib.figure import Figure
 
 import contexture
-from contexture import plot_statistics
+from contexture import distances, plot_statistics
 from contexture.errors import RunError, UnknownName
 from contexture.findings import as_sentence, findings, number
 from contexture.heatmap import Heatmap, example_heatmaps
@@ -169,7 +169,7 @@ def _add_differences_at_distance(run: Run, section: Section, factor: float) -> N
     known = set(run.categories("distance")["category"])
     parts = [
         run.statistics.difference_at_distance(name).assign(category=name)
-        for name in ("same_word", "same_entity", "both_entities", "entity_other", "same_pos", "different_pos")
+        for name in distances.COMPARED
         if name in known
     ]
     if not parts:

@@ -213,11 +213,9 @@ class Statistics:
         pairs), difference, low, high, method. distance "all": all distances at which there is an interval, weighted by the category's pairs.
         by_layer=False: of the mean over layers, without the column layer; for same_word and same_entity by the bootstrap's replicates.
         """
-        table = self.table("categories/distance")
-        known = [name for name in dict.fromkeys(table["category"]) if name != distances.REST]
-        if len(table) and category not in known:
-            raise UnknownName("category", category, known)
-        result = distances.difference(table, category)
+        if category not in distances.COMPARED:
+            raise UnknownName("category to compare at a distance", category, list(distances.COMPARED))
+        result = distances.difference(self.table("categories/distance"), category)
         result = pandas.concat([result, distances.matched(result)])
         if not by_layer:
             result = distances.over_layers(result)

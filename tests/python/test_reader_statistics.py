@@ -129,7 +129,7 @@ def test_difference_at_distance(run: contexture.Run) -> None:
     for distance in ("1", "all"):
         row = one(whole, component="ff", distance=distance)
         assert row["method"] == "bootstrap" and (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
-    with pytest.raises(contexture.UnknownName, match="no category 'other_word'"):
+    with pytest.raises(contexture.UnknownName, match="no category to compare at a distance 'other_word'"):
         run.statistics.difference_at_distance("other_word")
 
 
