@@ -92,7 +92,7 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         {"per_head", json_boolean(settings->per_head)},
         {"program_version", json_string(CX_VERSION)},
         {"seed", masked ? json_integer((json_int_t)settings->seed) : json_null()},
-        {"shard_size", json_integer((json_int_t)settings->shard_size)},
+        {"shard_size", json_integer((json_int_t)setup->rule.documents)},
         {"shard_work", json_integer((json_int_t)settings->shard_work)},
         {"skip", json_integer((json_int_t)settings->corpus.skip)},
         {"stages", names_of(settings->maps)},

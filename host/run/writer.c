@@ -137,6 +137,11 @@ enum cx_status writer_settle(struct writer *writer, struct cx_error *error) {
     return finishing->status;
 }
 
+enum cx_status writer_append_pairs(void *context, const struct cx_stats_table *rows, struct cx_error *error) {
+    const struct writer *writer = context;
+    return cx_part_append_pairs(writer->part, rows, error);
+}
+
 static enum cx_status add_statistics(struct writer *writer, const struct window *window, struct cx_error *error) {
     const double begin = cx_monotonic_seconds();
     enum cx_status status = cx_stats_add(writer->stats, window->sequences.items, window->results, window->sequences.count, error);

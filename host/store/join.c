@@ -131,6 +131,8 @@ static enum cx_status write_statistics(struct cx_join *join, struct cx_error *er
     if (!join->statistics.tables)
         return CX_OK;
     enum cx_status status = cx_stats_derive(&join->statistics, &merged, error);
+    if (status == CX_OK && merged.options.analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS))
+        status = cx_join_rank_pairs(join, &merged, error);
     if (status == CX_OK)
         status = cx_table_datasets_write(join->queue, join->file, join->path, &merged, true, &join->tables, error);
     cx_stats_set_free(&merged);

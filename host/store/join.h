@@ -29,4 +29,7 @@ struct cx_join {
 /* Makes one virtual dataset over all parts, or an empty one if none has any rows. */
 CX_MUST_USE enum cx_status cx_join_add_virtual(struct cx_join *join, size_t row, struct cx_error *error);
 
+/* Fills the table of the largest pairs from the parts' tables of pairs, in bounded memory. */
+CX_MUST_USE enum cx_status cx_join_rank_pairs(const struct cx_join *join, struct cx_stats_set *merged, struct cx_error *error);
+
 #endif

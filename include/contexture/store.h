@@ -59,6 +59,9 @@ CX_MUST_USE enum cx_status cx_part_create(const struct cx_store_options *options
 CX_MUST_USE enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                                           struct cx_error *error);
 
+/* Stores rows of a run of the shard's table of pairs, behind those before. */
+CX_MUST_USE enum cx_status cx_part_append_pairs(struct cx_part *part, const struct cx_stats_table *rows, struct cx_error *error);
+
 /* Stores the shard's statistics; once, and before the part is finished. */
 CX_MUST_USE enum cx_status cx_part_add_statistics(struct cx_part *part, const struct cx_stats_set *set, struct cx_error *error);
 
