@@ -35,10 +35,7 @@ static double rate(uint64_t count, double seconds) {
 }
 
 static json_t *paths_of(const struct setup *setup) {
-    json_t *corpus = json_array();
-    for (size_t k = 0; k < cx_corpus_source_count(setup->corpus); k++)
-        json_array_append_new(corpus, text_of(cx_corpus_source(setup->corpus, k)));
-    return json_pack("{s:o, s:o}", "model", text_of(setup->settings->model), "corpus", corpus);
+    return json_pack("{s:o, s:o}", "model", text_of(setup->settings->model), "corpus", identity_sources(setup));
 }
 
 enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, struct cx_run_report *report,

@@ -32,6 +32,8 @@ struct cx_manifest {
     struct cx_lock *lock;
     int descriptor; /* for appending */
     struct cx_manifest_content content;
+    const char **sources; /* [source_count] in the content's identity */
+    size_t source_count;
     bool failed; /* a line may stand half written at the end: nothing may come behind it */
 };
 
@@ -94,6 +96,21 @@ static enum cx_status fold_journals(struct cx_manifest *manifest, struct cx_erro
     return status;
 }
 
+/* Folders that were begun without the names have none in any part. */
+static enum cx_status list_sources(struct cx_manifest *manifest, struct cx_error *error) {
+    const json_t *names = json_object_get(manifest->content.identity, CX_IDENTITY_SOURCES);
+    const size_t count = json_array_size(names);
+    enum cx_status status = cx_allocate(count, sizeof *manifest->sources, "the names of the corpus' files", &manifest->sources, error);
+    for (; status == CX_OK && manifest->source_count < count; manifest->source_count++) {
+        const char *name = json_string_value(json_array_get(names, manifest->source_count));
+        if (!name)
+            return cx_fail(error, CX_ERROR_DAMAGED, "%s/%s: line 1: the corpus' file %zu has no name", manifest->directory, CX_MANIFEST_NAME,
+                           manifest->source_count);
+        manifest->sources[manifest->source_count] = name;
+    }
+    return status;
+}
+
 enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest_pointer, struct cx_error *error) {
     struct cx_manifest *manifest = NULL;
     json_t *identity = NULL;
@@ -129,6 +146,8 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
     }
     if ((status = cut_torn_line(manifest, error)) == CX_OK)
         status = forget_lost_parts(manifest, directory, error);
+    if (status == CX_OK)
+        status = list_sources(manifest, error);
 cleanup:
     json_decref(identity);
     if (status != CX_OK)
@@ -148,6 +167,7 @@ void cx_manifest_close(struct cx_manifest *manifest) {
     for (size_t k = 0; k < manifest->journal_count; k++)
         free(manifest->journals[k].path);
     free(manifest->journals);
+    free(manifest->sources);
     free(manifest->header);
     free(manifest->path);
     free(manifest->directory);
@@ -207,6 +227,8 @@ enum cx_status cx_manifest_open_shared(const char *directory, const char *identi
     if ((status = cx_identity_compare(path, manifest->content.identity, identity, error)) != CX_OK)
         goto cleanup;
     if ((status = forget_lost_parts(manifest, directory, error)) == CX_OK)
+        status = list_sources(manifest, error);
+    if (status == CX_OK)
         status = cx_manifest_refresh(manifest, error);
 cleanup:
     free(path);
@@ -286,6 +308,11 @@ const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manife
             end = middle;
     }
     return NULL;
+}
+
+const char *const *cx_manifest_sources(const struct cx_manifest *manifest, size_t *count) {
+    *count = manifest->source_count;
+    return manifest->sources;
 }
 
 size_t cx_manifest_count(const struct cx_manifest *manifest) {

@@ -108,8 +108,10 @@ struct cx_manifest;
  * fingerprints; every further line one finished shard; each line is a JSON object that ends in its CRC-32 (see host/store/manifest_lines.h), and a torn last
  * line is ignored and cut off.
  * `identity_json` is a canonical JSON object (sorted keys) of everything that decides the datasets' values; if the folder was begun with another,
- * CX_ERROR_CONFLICT names the first key that differs, with both values. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
+ * CX_ERROR_CONFLICT names the first key that differs, with both values. CX_IDENTITY_SOURCES may differ: the same files may be reached by other paths, and what
+ * the folder was begun with counts. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
  */
+#define CX_IDENTITY_SOURCES "sources"
 CX_MUST_USE enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest, struct cx_error *error);
 void cx_manifest_close(struct cx_manifest *manifest);
 
@@ -136,6 +138,9 @@ CX_MUST_USE enum cx_status cx_store_is_complete(const char *directory, bool *com
  * finished. */
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard);
 size_t cx_manifest_count(const struct cx_manifest *manifest);
+
+/* The corpus' files as whoever began the folder named them, for cx_store_options; the manifest's own. */
+const char *const *cx_manifest_sources(const struct cx_manifest *manifest, size_t *count);
 
 /*
  * Appends the line of a finished part and of the documents it left out, and fsyncs. It replaces an earlier line of the same shard, and the run is not
