@@ -25,6 +25,7 @@ static const size_t largest_journal = (size_t)1 << 32;
 
 struct cx_manifest {
     char *directory;
+    char *worker; /* its name, if the folder is shared; or NULL */
     char *path;   /* of what is appended to */
     char *header; /* shared: the first line of the journal, which is not there before the first shard; NULL: it is, or this is the only process */
     struct journal *journals;
@@ -169,6 +170,7 @@ void cx_manifest_close(struct cx_manifest *manifest) {
     free(manifest->journals);
     free(manifest->sources);
     free(manifest->header);
+    free(manifest->worker);
     free(manifest->path);
     free(manifest->directory);
     free(manifest);
@@ -219,6 +221,8 @@ enum cx_status cx_manifest_open_shared(const char *directory, const char *identi
     if ((status = cx_copy_text(directory, strlen(directory), &manifest->directory, error)) != CX_OK)
         goto cleanup;
     if ((status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error)) != CX_OK)
+        goto cleanup;
+    if ((status = cx_copy_text(worker, strlen(worker), &manifest->worker, error)) != CX_OK)
         goto cleanup;
     if ((status = journal_path(directory, worker, &manifest->path, error)) != CX_OK)
         goto cleanup;
@@ -283,7 +287,7 @@ enum cx_status cx_manifest_merge(struct cx_manifest *manifest, uint64_t shards, 
     if (manifest->content.count != shards)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: all %llu shards were to be merged, and %zu are finished", manifest->directory, (unsigned long long)shards,
                        manifest->content.count);
-    enum cx_status status = cx_store_join(manifest->directory, error);
+    enum cx_status status = cx_store_join(manifest->directory, manifest->worker, error);
     if (status == CX_OK)
         status = cx_manifest_fold(manifest->directory, shards, error);
     if (status == CX_OK)
