@@ -71,7 +71,7 @@ def machines():
 def bench():
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="contexture-network-", dir=memory if os.access(memory, os.W_OK) else None) as name:
-        yield Bench(Path(name), documents=200, shard_size=1)
+        yield Bench(Path(name), documents=120, shard_size=1)
 
 
 def start(bench: Bench, machines: Machines, out: Path) -> subprocess.Popen[str]:
