@@ -129,7 +129,6 @@ def test_random_checkpoint(name: str, random_checkpoints: dict[str, Path], tmp_p
             assert_states_agree(sequence, states, slack)
 
 
-<<<<<<< HEAD
 def test_sources_as_they_were_given(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     """The names are those that the folder was begun with, whoever goes on with it, by whatever path, and wherever the folder lies."""
     texts = {"corpus/a.txt": "the cat\nthe dog ran\n", "corpus/b.txt": "on the bank\n", "zürich.txt": "the cat sat\n"}
@@ -158,7 +157,8 @@ def test_sources_as_they_were_given(random_checkpoints: dict[str, Path], tmp_pat
     run("piped", "-", stdin="the cat\n")
     with contexture.open_run(tmp_path / "piped") as opened:
         assert opened[0].source == "-"
-=======
+
+
 def test_causal_model_as_transformers_saves_it(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -188,7 +188,6 @@ def test_causal_model_as_transformers_saves_it(random_checkpoints: dict[str, Pat
     (folder / "config.json").write_text(json.dumps({**saved, "is_decoder": False}), encoding="utf-8")
     refused = support.contexture("run", "--model", folder, "--corpus", corpus, "--out", out, "--per-head", "--hidden-states", "--analyses", "all", expect=1)
     assert "the folder holds another run: model was" in refused.stderr
->>>>>>> next
 
 
 def test_minilm_on_real_sentences(minilm: Path, minilm_oracle: oracle.Checkpoint, tmp_path: Path) -> None:
