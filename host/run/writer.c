@@ -12,9 +12,11 @@ enum cx_status writer_open(struct writer *writer, const struct cx_store_options 
     writer->options = *options;
     writer->report = report;
     pthread_mutex_init(&writer->manifest_mutex, NULL);
-    if (options->worker)
-        return cx_manifest_open_shared(options->directory, identity, options->worker, &writer->manifest, error);
-    return cx_manifest_open(options->directory, identity, &writer->manifest, error);
+    enum cx_status status = options->worker ? cx_manifest_open_shared(options->directory, identity, options->worker, &writer->manifest, error)
+                                            : cx_manifest_open(options->directory, identity, &writer->manifest, error);
+    if (status == CX_OK)
+        writer->options.sources = cx_manifest_sources(writer->manifest, &writer->options.source_count);
+    return status;
 }
 
 enum cx_status writer_refresh(struct writer *writer, struct cx_error *error) {

@@ -35,7 +35,7 @@ static enum cx_status copy_sources(struct cx_part *part, const struct cx_store_o
 static enum cx_status open_file(struct cx_part *part, const struct cx_store_options *options, struct cx_error *error) {
     part->begun = true;
     cx_hdf5_lock();
-    enum cx_status status = cx_hdf5_create(part->temporary, &part->file, error);
+    enum cx_status status = cx_hdf5_create(part->temporary, false, &part->file, error);
     if (status == CX_OK)
         status = cx_part_write_attributes(part->file, part->temporary, options, error);
     cx_hdf5_unlock();

@@ -111,8 +111,10 @@ struct cx_manifest;
  * fingerprints; every further line one finished shard; each line is a JSON object that ends in its CRC-32 (see host/store/manifest_lines.h), and a torn last
  * line is ignored and cut off.
  * `identity_json` is a canonical JSON object (sorted keys) of everything that decides the datasets' values; if the folder was begun with another,
- * CX_ERROR_CONFLICT names the first key that differs, with both values. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
+ * CX_ERROR_CONFLICT names the first key that differs, with both values. CX_IDENTITY_SOURCES may differ: the same files may be reached by other paths, and what
+ * the folder was begun with counts. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
  */
+#define CX_IDENTITY_SOURCES "sources"
 CX_MUST_USE enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest, struct cx_error *error);
 void cx_manifest_close(struct cx_manifest *manifest);
 
@@ -140,6 +142,9 @@ CX_MUST_USE enum cx_status cx_store_is_complete(const char *directory, bool *com
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard);
 size_t cx_manifest_count(const struct cx_manifest *manifest);
 
+/* The corpus' files as whoever began the folder named them, for cx_store_options; the manifest's own. */
+const char *const *cx_manifest_sources(const struct cx_manifest *manifest, size_t *count);
+
 /*
  * Appends the line of a finished part and of the documents it left out, and fsyncs. It replaces an earlier line of the same shard, and the run is not
  * complete any more. After a failure nothing more can be added.
@@ -153,11 +158,12 @@ CX_MUST_USE enum cx_status cx_manifest_complete(struct cx_manifest *manifest, ui
 /* --- the whole run --- */
 
 /*
- * Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names), as tmp, fsync, rename. Its last line, behind what HDF5 reads, is its
- * CRC-32. CX_ERROR_INPUT if no shard is finished. Takes memory of about 10 bytes a sequence and 1 KiB a part.
+ * Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names): twice, under temporary names with `worker` in them if it is not NULL;
+ * synced, compared, and one renamed. Its last line, behind what HDF5 reads, is its CRC-32. CX_ERROR_INPUT if no shard is finished. Takes 16 KB of memory a
+ * part, most of it HDF5's, and none that grows with sequences.
  * Statistics are folded in the order of the shards, and what follows from them is derived: twice the memory of the tables.
  */
-CX_MUST_USE enum cx_status cx_store_join(const char *directory, struct cx_error *error);
+CX_MUST_USE enum cx_status cx_store_join(const char *directory, const char *worker, struct cx_error *error);
 
 /* cx_store_join() under the folder's lock, for a folder that no run has open: CX_ERROR_CONFLICT says who has it. *shards: those that are joined. */
 CX_MUST_USE enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx_error *error);
