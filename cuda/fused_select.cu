@@ -9,6 +9,8 @@
  * Which kernel, by device and model: the first row that fits; where none does, the chunked way (cuda_feedforward.cu), which takes everything.
  *
  *     wgmma   sm_90 alone, whose instructions these are: no later device has them
+ *     wgmma-cluster   the same in clusters of two blocks, which read W2c once for both. Its bytes are those of wgmma. Asked for by name alone: it reads less
+ *             of L2 (DESIGN.md) and has run on no GPU yet
  *     mma     every other device (sm_80, 86, 89, 100 and later, the latter until there is a kernel with their own instructions); half of wgmma's peak on sm_90
  *
  * Both take the same shapes: heads and the residual are at most two steps of 16 of the first product, and the copies are of 64 numbers of d or f. Neither a
@@ -17,11 +19,12 @@
  */
 static const struct fused_kernel kernels[] = {
     {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
+    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_cluster_plan, fused_wgmma},
     {CX_PAIR_KERNEL_MMA, "mma", 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma},
 };
 
 static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "wgmma", "mma"};
+    static const char *const names[] = {"auto", "chunked", "wgmma", "wgmma-cluster", "mma"};
     return names[kind];
 }
 
@@ -137,6 +140,9 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
     problem.segments = fused->segments;
     problem.block_segments = fused->block_segments;
     problem.blocks = fused->blocks;
+    problem.rounds = fused->rounds;
+    problem.cluster_rounds = fused->cluster_rounds;
+    problem.clusters = fused->clusters;
     problem.packed = fused->packed;
     enum cx_status status = cuda_list_fit(cuda, &cuda->scratch, lay_out(fused, &problem, NULL), "the operands of the feed-forward maps", error);
     if (status != CX_OK)

@@ -4,7 +4,7 @@
  * The steps of a batch stand in one row: sequence by sequence, its target tiles, of each the slices of d, of each the sources in steps. Block b of B takes
  * steps b S / B .. (b + 1) S / B - 1. So every block has the same number of steps but for one, whatever the lengths, and blocks that run at the same time read
  * the same sequence's sources from the L2 cache. Where a block's share begins or ends inside a group, the group's sum over the sources falls into several
- * slots.
+ * slots. A kernel with clusters does the same segments in another order (fused_clusters.cu), and so leaves the same bytes.
  *
  * A sequence of up to 32 tokens would leave half of a tile's rows empty, one of up to 16 three quarters: their tiles hold two or four sources.
  */
@@ -126,6 +126,8 @@ enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch
     size_t bytes = 0;
     const size_t groups = place(&bytes, totals.groups, sizeof(struct fused_group)), segments = place(&bytes, most_segments, sizeof(struct fused_segment));
     const size_t block_segments = place(&bytes, totals.blocks + 1, sizeof(unsigned));
+    const size_t rounds = place(&bytes, fused->plan.clusters > 0 ? most_segments : 0, sizeof(struct fused_round));
+    const size_t cluster_rounds = place(&bytes, fused->plan.clusters + 1, sizeof(unsigned));
     enum cx_status status = cuda_pinned_fit(cuda, pinned, bytes, "a batch's work list", error);
     if (status == CX_OK)
         status = cuda_list_fit(cuda, memory, bytes, "a batch's work list", error);
@@ -141,13 +143,20 @@ enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch
     dealer.segments = reinterpret_cast<struct fused_segment *>(host + segments);
     dealer.block_segments = reinterpret_cast<unsigned *>(host + block_segments);
     deal(&dealer, batch);
+    fused->clusters = fused->plan.clusters;
+    if (fused->clusters > 0 && (status = fused_clusters_deal(dealer.groups, dealer.segments, dealer.segment_count, fused->plan.sources,
+                                                             reinterpret_cast<struct fused_round *>(host + rounds),
+                                                             reinterpret_cast<unsigned *>(host + cluster_rounds), &fused->clusters, error)) != CX_OK)
+        return status;
     fused->groups = reinterpret_cast<const struct fused_group *>(device + groups);
     fused->segments = reinterpret_cast<const struct fused_segment *>(device + segments);
     fused->block_segments = reinterpret_cast<const unsigned *>(device + block_segments);
+    fused->rounds = reinterpret_cast<const struct fused_round *>(device + rounds);
+    fused->cluster_rounds = reinterpret_cast<const unsigned *>(device + cluster_rounds);
     fused->group_count = static_cast<unsigned>(totals.groups);
     fused->blocks = static_cast<unsigned>(totals.blocks);
     fused->slots = dealer.slot_count;
     fused->packed = dealer.packed;
-    return cuda_result(cuda, "batch_begin", "copying a batch's work list",
-                       cudaMemcpyAsync(memory->memory, host, bytes, cudaMemcpyHostToDevice, cuda->stream), error);
+    return cuda_result(cuda, "batch_begin", "copying a batch's work list", cudaMemcpyAsync(memory->memory, host, bytes, cudaMemcpyHostToDevice, cuda->stream),
+                       error);
 }

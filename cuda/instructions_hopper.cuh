@@ -1,6 +1,6 @@
 /*
- * Hopper's own instructions (sm_90a): transaction barriers, clusters, the bulk tensor copy engine, warpgroup products, register reallocation. As in instructions.cuh
- * each has two bodies of the same meaning: inline PTX below, plain C++ in tests/cuda_emulation/emulated_hopper.h.
+ * Hopper's own instructions (sm_90a): transaction barriers, clusters, the bulk tensor copy engine, warpgroup products, register reallocation. As in
+ * instructions.cuh each has two bodies of the same meaning: inline PTX below, plain C++ in tests/cuda_emulation/emulated_hopper.h.
  *
  *     barrier_initialise(barrier, arrivals)               mbarrier.init: a phase is over after so many arrivals and all the bytes expected in it
  *     barrier_initialise_fence()                          the initialised barriers are seen by the copy engine
@@ -16,8 +16,8 @@
  *
  *     tensor_load_2d(shared, map, x, y, barrier)          cp.async.bulk.tensor: the box of the map whose first element is column x of row y; its bytes are
  *                                                         counted at `barrier`. Elements outside of the tensor arrive as zeros, and are counted
- *     tensor_load_2d_multicast(…, blocks)                 the same into the same place of all these blocks of the cluster (a bit each), counted in each at its own
- *                                                         barrier in the place of `barrier`
+ *     tensor_load_2d_multicast(…, blocks)                 the same into the same place of all these blocks of the cluster (a bit each), counted in each at its
+ * own barrier in the place of `barrier`
  *
  *     matrix_descriptor(shared, swizzled rows)            what a product has to know of an operand in shared memory, see below
  *     products_fence()                                    before the first product, and whenever registers it uses were written by other instructions

@@ -2,13 +2,14 @@
  * The kernels that keep the feed-forward product on chip, against the float64 definitions: every kernel that this device has, each on lengths that fill tiles,
  * leave them half empty, and are packed several sources to a tile. Runs on a GPU, or on the emulation; skipped where there is neither.
  *
- *     test_cuda_fused [small|large] [KERNEL]     small: what is quick enough for many schedules of the emulation; KERNEL: wgmma, mma
+ *     test_cuda_fused [small|large] [KERNEL]     small: what is quick enough for many schedules of the emulation; KERNEL: wgmma, wgmma-cluster, mma
  */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,7 @@ static const struct {
     size_t small_cases, large_cases; /* so many of them; the other tests: where it has all */
 } kernels[] = {
     {CX_PAIR_KERNEL_WGMMA, "wgmma", "wgmma", "90", small_count, large_count},
+    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", "wgmma-cluster", "90", small_count, large_count},
     {CX_PAIR_KERNEL_MMA, "mma", "mma", "100", small_count, large_count},
     {CX_PAIR_KERNEL_MMA, "mma, little shared memory", "mma", "86", 2, 1},
 };
@@ -54,6 +56,13 @@ static bool is_here[kernel_count];
 
 static bool tests_all(size_t kernel) {
     return is_here[kernel] && kernels[kernel].small_cases == small_count;
+}
+
+static size_t kernel_of(enum cx_pair_kernel kind) {
+    size_t kernel = 0;
+    while (kernels[kernel].kind != kind)
+        kernel++;
+    return kernel;
 }
 
 static bool is_emulated(void) {
@@ -274,7 +283,7 @@ static void sequences_do_not_touch(void **state) {
         const size_t first = shape.lengths[0], pairs = first * first;
         struct op_data data;
         struct pair_result clean, spoiled;
-        if (!is_here[kernel] || kernels[kernel].kind == CX_PAIR_KERNEL_WGMMA)
+        if (!is_here[kernel] || kernels[kernel].kind != CX_PAIR_KERNEL_MMA)
             continue;
         op_data_create(&shape, &data);
         const size_t f = data.config.intermediate_size, d = data.config.hidden_size;
@@ -294,11 +303,48 @@ static void sequences_do_not_touch(void **state) {
     }
 }
 
+/* Blocks of a cluster do what one of them did alone, in another order: of as many shares as there are multiprocessors, an odd number among them. */
+static void clusters_change_no_bytes(void **state) {
+    static const char *const multiprocessors[] = {"2", "3", "5"};
+    const char *before = getenv("EMULATION_MULTIPROCESSORS");
+    const size_t alone = kernel_of(CX_PAIR_KERNEL_WGMMA), together = kernel_of(CX_PAIR_KERNEL_WGMMA_CLUSTER);
+    char kept[16] = "";
+    (void)state;
+    if (!is_here[together])
+        skip();
+    snprintf(kept, sizeof kept, "%s", before ? before : "");
+    for (size_t k = 0; k < small_count * (is_emulated() ? 3 : 1); k++) {
+        const struct op_case *shape = &small_shapes[k % small_count];
+        struct op_data data;
+        struct pair_result results[2];
+        if (is_emulated())
+            assert_int_equal(setenv("EMULATION_MULTIPROCESSORS", multiprocessors[k / small_count], 1), 0);
+        op_data_create(shape, &data);
+        expect_ok(run(&data, alone, 1, &results[0]));
+        expect_ok(run(&data, together, 1, &results[1]));
+        for (size_t output = 0; output < PAIR_OUTPUTS; output++) {
+            if (memcmp(results[0].values[output], results[1].values[output], results[0].counts[output] * sizeof *results[0].values[output]) != 0)
+                fail_msg("%s, output %zu: other bytes in clusters, on %s multiprocessors", shape->name, output, multiprocessors[k / small_count]);
+        }
+        pair_result_free(&results[0]);
+        pair_result_free(&results[1]);
+        op_data_free(&data);
+    }
+    assert_int_equal(before ? setenv("EMULATION_MULTIPROCESSORS", kept, 1) : unsetenv("EMULATION_MULTIPROCESSORS"), 0);
+}
+
+static bool is_known(const char *name) {
+    bool known = false;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++)
+        known = known || strcmp(name, kernels[kernel].argument) == 0;
+    return known;
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest small[] = {
         cmocka_unit_test(maps_keep_their_bounds),         cmocka_unit_test(large_and_small_numbers_fit),    cmocka_unit_test(calls_give_the_same_bytes),
         cmocka_unit_test(too_small_numbers_are_reported), cmocka_unit_test(parts_without_a_cause_are_zero), cmocka_unit_test(what_does_not_fit_is_refused),
-        cmocka_unit_test(each_device_gets_its_kernel),    cmocka_unit_test(sequences_do_not_touch),
+        cmocka_unit_test(each_device_gets_its_kernel),    cmocka_unit_test(sequences_do_not_touch),         cmocka_unit_test(clusters_change_no_bytes),
     };
     const struct CMUnitTest large[] = {cmocka_unit_test(maps_keep_their_bounds)};
     const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 64, .hidden_size = 64, .intermediate_size = 64};
@@ -313,8 +359,8 @@ int main(int argc, char **argv) {
         else
             name = argv[k];
     }
-    if (name && strcmp(name, "wgmma") != 0 && strcmp(name, "mma") != 0) {
-        print_error("usage: test_cuda_fused [small|large] [wgmma|mma]\n");
+    if (name && !is_known(name)) {
+        print_error("usage: test_cuda_fused [small|large] [wgmma|wgmma-cluster|mma]\n");
         return 2;
     }
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {

@@ -113,8 +113,7 @@ void multiply_warpgroup_transposed(float (&d)[columns / 2], const uint32_t (&a)[
     static_assert(columns % 8 == 0 && columns >= 8 && columns <= 256, "wgmma takes a multiple of 8 columns up to 256");
     emulation::product_issue({b, columns, true, accumulate, line, d, a});
 }
-template <int columns>
-void start_warpgroup_transposed(float (&d)[columns / 2], const uint32_t (&a)[4], uint64_t b, int line = __builtin_LINE()) {
+template <int columns> void start_warpgroup_transposed(float (&d)[columns / 2], const uint32_t (&a)[4], uint64_t b, int line = __builtin_LINE()) {
     multiply_warpgroup_transposed<columns>(d, a, b, false, line);
 }
 

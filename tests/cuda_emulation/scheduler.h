@@ -36,7 +36,7 @@ struct Thread : Fibre, Indices {
     uint3 index, block_index;
     const char *waits_for; /* NULL: it does not wait */
     int waits_line;
-    bool has_arrived; /* at the cluster's barrier, and has not waited yet */
+    bool has_arrived;       /* at the cluster's barrier, and has not waited yet */
     unsigned cluster_phase; /* at which it arrived */
     PendingCopies pending;
 };

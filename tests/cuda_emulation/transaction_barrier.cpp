@@ -17,7 +17,7 @@ struct TransactionBarrier {
     unsigned expected, pending; /* arrivals */
     int64_t bytes;              /* still to come; below zero when they came before they were expected */
     unsigned phase;
-    int line; /* where it was initialised */
+    int line;               /* where it was initialised */
     const Thread *unfenced; /* who initialised it and has not fenced */
     std::vector<Thread *> waiting;
     char sync[2]; /* of even and odd phases */
