@@ -174,11 +174,11 @@ static __global__ void __launch_bounds__(pair_threads) coefficients_kernel(struc
     const unsigned target = tile.target + threadIdx.x % pair_targets, source = blockIdx.y * pair_sources + threadIdx.x / pair_targets;
     const unsigned heads = problem.pairs.heads;
     float *weights = reinterpret_cast<float *>(shared);
-    if (blockIdx.y * pair_sources >= tile.length)
+    if (blockIdx.y * pair_sources >= (problem.causal ? tile.target + tile.targets : tile.length))
         return;
     load_weights(problem, tile, blockIdx.y * pair_sources, weights);
     __syncthreads();
-    if (target >= tile.target + tile.targets || source >= tile.length)
+    if (target >= tile.target + tile.targets || source >= (problem.causal ? target + 1 : tile.length))
         return;
 
     const size_t of_source = (static_cast<size_t>(tile.first) + source) * rows, of_target = static_cast<size_t>(tile.first) + target;
