@@ -16,7 +16,8 @@
  *     oc_ij = x ((coefficients_ij sources_j) ⊙ ratios_i) W16      m_ij = x 2^w ((coefficients_ij sources_j) ⊙ ratios_i) · w̄      tc_ij = y joiners_ij norms_j
  *
  * R = fused_rows(H) = H + 1 rounded up to 16, the depth of one tensor-core instruction; rows beyond H are zeros. Pairs are in fused order: pair (i, j) of a
- * sequence is pair_offset + j n + i, so that the targets of one source, which are the rows of a product's tile, are neighbours.
+ * sequence is pair_offset + j n + i, so that the targets of one source, which are the rows of a product's tile, are neighbours. Of a causal model pairs with
+ * j > i are none: nothing is written to their places or read from them, and fused_finish.cu makes zeros of them.
  *
  * The steps: fused_prepare.cu writes the operands, a fused kernel (fused_wgmma.cu for Hopper, fused_mma.cu for every device) writes sums over slices of d
  * columns, fused_finish.cu makes maps of them. Which kernel: fused_select.cu; what its blocks do: fused_work.cu.
@@ -46,6 +47,8 @@ struct fused_group {
     unsigned long long pairs; /* pair_offset of the sequence */
     unsigned first, length;   /* of the sequence: first token, tokens */
     unsigned target, targets; /* within the sequence */
+    unsigned sources;         /* that the tile has, from the sequence's first token on: all, or in a causal model those up to its last target */
+    bool causal;
     unsigned packed;
     unsigned column;      /* first of the slice */
     unsigned slice;       /* number of the slice */
@@ -71,6 +74,7 @@ constexpr unsigned FUSED_NOTHING = ~0u;
 struct fused_problem {
     struct pair_problem pairs; /* the operation's arguments; its scratch is not used */
     unsigned tokens, rows;     /* T, R */
+    bool causal;
     unsigned long long pair_count;
 
     __half *sources, *norms, *ratios, *coefficients, *joiners;
@@ -127,6 +131,7 @@ struct fused_kernel {
 struct fused_state {
     const struct fused_kernel *kernel;
     struct fused_plan plan;
+    bool causal;
     struct cuda_list memory[CUDA_BATCHES], pinned[CUDA_BATCHES]; /* groups, segments, rounds and whose they are; take turns as the batch's blocks do */
     const struct fused_group *groups;
     const struct fused_segment *segments;

@@ -14,8 +14,9 @@
  *     mma     every other device (sm_80, 86, 89, 100 and later, the latter until there is a kernel with their own instructions); half of wgmma's peak on sm_90
  *
  * Both take the same shapes: heads and the residual are at most two steps of 16 of the first product, and the copies are of 64 numbers of d or f. Neither a
- * sequence's length nor causality is a column: tiles of short sequences hold several sources, so both kernels do a whole batch, whatever lengths it mixes, and
- * no operation of the backend knows causality; attention above the diagonal that is 0 makes norms that are 0.
+ * sequence's length nor causality is a column, since both kernels take all of them and none is better at some: tiles of short sequences hold several sources,
+ * so a kernel does a whole batch, whatever lengths it mixes; and what a causal model leaves out is left out of the work list (fused_work.cu), in whole tiles,
+ * and by the rows of a tile on the diagonal (fused_tile.cuh).
  */
 static const struct fused_kernel kernels[] = {
     {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
@@ -75,6 +76,7 @@ enum cx_status fused_open(struct cuda_backend *cuda, enum cx_pair_kernel wanted,
         return status;
     cuda->fused->kernel = kernel;
     cuda->fused->plan = plan;
+    cuda->fused->causal = cuda->base.config.causal;
     cuda->fused->slices = cuda_blocks(cuda->base.config.hidden_size, plan.slice_columns);
     return CX_OK;
 }
@@ -131,6 +133,7 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
         problem.pairs.check = NULL;
     problem.tokens = static_cast<unsigned>(cuda->batch->tokens);
     problem.rows = fused_rows(pairs->heads);
+    problem.causal = fused->causal;
     problem.pair_count = cuda->batch->pairs;
     problem.slices = fused->slices;
     problem.slice_columns = fused->plan.slice_columns;

@@ -6,8 +6,9 @@
 static double tokens_of(const struct op_data *data) {
     return (double)data->batch.tokens;
 }
+/* Those that an operation has to compute: half of them in a causal model. */
 static double pairs_of(const struct op_data *data) {
-    return (double)data->batch.pairs;
+    return (double)cx_attended_pairs(&data->config, data->batch.pairs, data->batch.tokens);
 }
 static double width_of(const struct op_data *data) {
     return (double)data->config.hidden_size;
@@ -220,8 +221,8 @@ static enum cx_status run_part_vectors_last(struct op_data *data, struct cx_erro
 }
 /* Of one target. */
 static double part_vectors_work(const struct op_data *data) {
-    size_t s = op_sequence_of(data, op_target(data, 1));
-    double n = (double)(data->batch.token_offset[s + 1] - data->batch.token_offset[s]);
+    size_t target = op_target(data, 1), s = op_sequence_of(data, target);
+    double n = (double)((data->config.causal ? target + 1 : data->batch.token_offset[s + 1]) - data->batch.token_offset[s]);
     return n * (2.0 * heads_of(data) * width_of(data) + 4.0 * width_of(data) * neurons_of(data));
 }
 
@@ -252,7 +253,7 @@ static double summary_work(const struct op_data *data) {
     return 13.0 * tokens_of(data) * width_of(data);
 }
 static double shares_work(const struct op_data *data) {
-    return 2.0 * pairs_of(data);
+    return 2.0 * (double)data->batch.pairs;
 }
 
 /* What ff_pair_norms reads: α, P and Px, ρ, F̂ and x̂, W2c. */

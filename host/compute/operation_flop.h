@@ -7,7 +7,7 @@
 
 #include "decomposer.h"
 
-/* The sizes of a pass as numbers: T, d, f, H, pairs. */
+/* The sizes of a pass as numbers: T, d, f, H, and the pairs that are computed. */
 struct flop_sizes {
     double tokens, width, neurons, heads, pairs;
 };
@@ -15,7 +15,7 @@ struct flop_sizes {
 static inline struct flop_sizes flop_sizes(const struct pass *pass) {
     const struct cx_model_config *config = &pass->decomposer->backend->config;
     return (struct flop_sizes){(double)pass->batch->tokens, (double)config->hidden_size, (double)config->intermediate_size, (double)config->heads,
-                               (double)pass->batch->pairs};
+                               (double)cx_attended_pairs(config, pass->batch->pairs, pass->batch->tokens)};
 }
 
 /* A dense layer is [d, d], but for W1 and W2. */

@@ -13,6 +13,9 @@
  * for its own copy alone: what is computed meanwhile goes on. Numbers are float32 unless said otherwise; norms and Gram matrices are accumulated in float64.
  * The values an operation gives do not depend on the number of threads.
  *
+ * In a causal model (config.causal) a sum over sources j of target i goes over j <= i. attend() writes exact zeros above the diagonal, the others rely on them
+ * and write zeros there, too; pairs above the diagonal cost no work where there is much of it (ff_pair_norms leaves them out altogether).
+ *
  * Ownership: whoever creates a tensor or a matrix destroys it (destroying NULL is allowed), before closing the backend.
  * A backend is used by one thread at a time.
  */

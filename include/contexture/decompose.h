@@ -79,7 +79,8 @@ CX_MUST_USE enum cx_status cx_decompose(struct cx_decomposer *decomposer, const 
 /* Where the time went so far; waits for all that was begun. All zeros without the option. */
 CX_MUST_USE enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error);
 
-/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, and those of the pair product alone (2 n² f d). */
+/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, and those of the pair product alone: 2 n² f d, in a causal
+   model n (n + 1) f d. */
 double cx_layer_operations(const struct cx_model_config *config, size_t tokens);
 double cx_pair_product_operations(const struct cx_model_config *config, size_t tokens);
 

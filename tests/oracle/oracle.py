@@ -203,13 +203,14 @@ def decompose_layer(checkpoint: Checkpoint, layer: int, x: Array, keep_vectors: 
     w_2, b_2 = checkpoint.dense(f"{at}.output.dense")
     scale2, shift2 = checkpoint.norm(f"{at}.output")
 
-    # α^h = softmax(q k^T / sqrt(e)), and f^h(x_j) = (x_j W_V^h + b_V^h) W_O^h.
+    # α^h = softmax(q k^T / sqrt(e)), in a causal model over j <= i, and f^h(x_j) = (x_j W_V^h + b_V^h) W_O^h.
     alpha = np.empty((heads, n, n))
     f = np.empty((heads, n, d))
     for h in range(heads):
         own = slice(h * e, (h + 1) * e)
         query, key = x @ w_q[:, own] + b_q[own], x @ w_k[:, own] + b_k[own]
-        alpha[h] = softmax(query @ key.T / np.sqrt(e))
+        scores = query @ key.T / np.sqrt(e)
+        alpha[h] = softmax(np.where(np.tri(n, dtype=bool), scores, -np.inf) if config.get("is_decoder") else scores)
         f[h] = (x @ w_v[:, own] + b_v[own]) @ w_o[own]
     head_norm = alpha * length(f)[:, None, :]
 
