@@ -348,7 +348,7 @@ static void clusters_change_no_bytes(void **state) {
         {"two slices", OP_RANDOM, 5, 64, 64, CX_GELU, {34, 3}},
         {"16 heads, two tiles, causal", OP_RANDOM | OP_CAUSAL, 16, 8, 64, CX_GELU, {70, 13, 20}},
     };
-    static const char *const multiprocessors[] = {"2", "3", "5"};
+    static const char *const multiprocessors[] = {"3", "5"};
     const size_t counts = is_emulated() ? sizeof multiprocessors / sizeof *multiprocessors : 1;
     const size_t alone = kernel_of(CX_PAIR_KERNEL_WGMMA), together = kernel_of(CX_PAIR_KERNEL_WGMMA_CLUSTER);
     const char *before = getenv("EMULATION_MULTIPROCESSORS");
