@@ -13,6 +13,7 @@ static void attend_tile(const struct cpu_backend *cpu, const struct cpu_tile *ti
     size_t target = (first_token + tile->first) * width + column, source = first_token * width + column;
     float *weights = attention + config->heads * cpu->batch->pair_offset[tile->sequence] + (head * n + tile->first) * n;
     float *packed = cpu_scratch(cpu, omp_get_thread_num());
+    const float scale = (float)(1.0 / sqrt((double)size));
     for (size_t strip = 0; strip < sources; strip += CPU_STRIP) {
         size_t columns = sources - strip < CPU_STRIP ? sources - strip : CPU_STRIP;
         cpu->kernels->pack_rows(columns, size, key + source + strip * width, width, packed);
@@ -20,8 +21,9 @@ static void attend_tile(const struct cpu_backend *cpu, const struct cpu_tile *ti
     }
     for (size_t row = 0; row < tile->rows; row++) {
         size_t attended = config->causal ? tile->first + row + 1 : n;
-        cpu->kernels->softmax(attended, (float)(1.0 / sqrt((double)size)), weights + row * n);
-        memset(weights + row * n + attended, 0, (n - attended) * sizeof *weights);
+        cpu->kernels->softmax(attended, scale, weights + row * n);
+        if (attended < n)
+            memset(weights + row * n + attended, 0, (n - attended) * sizeof *weights);
     }
     for (size_t strip = 0; strip < size; strip += CPU_STRIP) {
         size_t columns = size - strip < CPU_STRIP ? size - strip : CPU_STRIP;

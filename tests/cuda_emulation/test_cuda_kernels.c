@@ -38,6 +38,8 @@ static const struct {
     {{"wide", OP_RANDOM, 2, 265, 1030, CX_GELU_TANH, {3, 2}}, 0},
     {{"long", OP_RANDOM, 1, 3, 5, CX_GELU, {130}}, 0},
     {{"integers", OP_INTEGERS, 4, 8, 36, CX_RELU, {7, 18, 3}}, 256},
+    {{"causal", OP_RANDOM | OP_CAUSAL, 5, 3, 31, CX_SILU, {1, 9, 35, 2, many_tokens}}, 256},
+    {{"causal, long", OP_RANDOM | OP_CAUSAL, 1, 3, 5, CX_GELU, {130}}, 512},
 };
 
 /* For the kernels that keep the pair product on chip: packed sequences and not, ragged tiles, one and two steps of an instruction's depth for the heads,
