@@ -2,7 +2,7 @@
  * The kernels that keep the feed-forward product on chip under any schedule and every sanitizer: few tiles of many shapes, causal and not, against the CPU
  * backend. What they are held to beyond that, with more tiles: tests/test_cuda_fused.c.
  *
- *     test_cuda_fused_schedules KERNEL [short|long]     of wgmma, mma
+ *     test_cuda_fused_schedules KERNEL [short|long]     of wgmma, wgmma-cluster, mma
  */
 #include <math.h>
 #include <setjmp.h>
@@ -37,7 +37,7 @@ static const struct op_case long_shapes[] = {
 static struct {
     enum cx_pair_kernel kind;
     const char *name, *architecture;
-} const kernels[] = {{CX_PAIR_KERNEL_WGMMA, "wgmma", "90"}, {CX_PAIR_KERNEL_MMA, "mma", "100"}};
+} const kernels[] = {{CX_PAIR_KERNEL_WGMMA, "wgmma", "90"}, {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", "90"}, {CX_PAIR_KERNEL_MMA, "mma", "100"}};
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 
 static size_t kernel;
@@ -130,7 +130,7 @@ int main(int argc, char **argv) {
             kernel = k;
     }
     if (kernel == kernel_count) {
-        print_error("usage: test_cuda_fused_schedules wgmma|mma [short|long]\n");
+        print_error("usage: test_cuda_fused_schedules wgmma|wgmma-cluster|mma [short|long]\n");
         return 2;
     }
     if (argc > 2 && strcmp(argv[2], "long") == 0) {
