@@ -345,6 +345,8 @@ enum cx_status cuda_add(struct cx_backend *, size_t count, const struct cx_tenso
 enum cx_status cuda_broadcast(struct cx_backend *, size_t rows, const struct cx_tensor *x, struct cx_tensor *y, struct cx_error *);
 enum cx_status cuda_norm_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
                                 const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
+enum cx_status cuda_scale_columns(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                  struct cx_error *);
 
 /* --- cuda_linear.cu --- */
 enum cx_status cuda_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);

@@ -108,6 +108,20 @@ def test_causal(bench: Bench) -> None:
     assert not np.array_equal(bench.numbers("cpu")["vectors/hidden_state"], bench.numbers("causal-cpu")["vectors/hidden_state"]), "the mask has no effect"
 
 
+def test_norm_dimensions(bench: Bench) -> None:
+    """The same dimensions are chosen, and hold the same shares. A rank that differs by rounding moves 1 - ρ of a map of 9 numbers by 0.01, so ranks are those of f32."""
+    found = {}
+    for out, options in {"cpu": ("cpu",), "f32": ("cuda",), "f16": ("cuda", "--pair-precision", "f16")}.items():
+        bench.run(f"norms-{out}", "--backend", *options, "--stages", "none", "--analyses", "norm_dimensions", "--mask-dims", "activation:3")
+        found[out] = {name: numbers for name, numbers in bench.numbers(f"norms-{out}").items() if name.startswith("stats/norm_dimensions")}
+    for name, expected in found["cpu"].items():
+        for out, bound in {"f32": F32, "f16": F16_PAIRS}.items():
+            if expected.dtype.kind != "f":
+                assert np.array_equal(expected, found[out][name]), (out, name)
+            elif out == "f32" or "/share/" in name:
+                assert np.allclose(expected, found[out][name], rtol=0, atol=bound * SHARDS), (out, name)
+
+
 def test_forward_precision(bench: Bench) -> None:
     for precision, bound in FORWARD.items():
         out = f"forward-{precision}"
@@ -179,6 +193,7 @@ def main() -> int:
             return 77
         test_values(bench)
         test_causal(bench)
+        test_norm_dimensions(bench)
         test_forward_precision(bench)
         test_profile(bench)
         if is_emulated:

@@ -196,6 +196,15 @@ static void norm_linear(const struct op_data *data, const struct op *op, struct 
     free(row);
 }
 
+static void scale_columns(const struct op_data *data, const struct op *op, struct op_expected *expected) {
+    (void)op;
+    for (size_t k = 0; k < expected->count; k++) {
+        struct sum sum = {0};
+        add_term(&sum, (double)data->scale[k % data->config.hidden_size] * data->head_sources[k]);
+        put(expected, k, sum);
+    }
+}
+
 static void ff_bias(const struct op_data *data, const struct op *op, struct op_expected *expected) {
     size_t f = data->config.intermediate_size;
     (void)op;
@@ -284,6 +293,7 @@ static const struct {
     {"add", add},
     {"broadcast", broadcast},
     {"norm_linear", norm_linear},
+    {"scale_columns", scale_columns},
     {"ff_bias", ff_bias},
     {"head_sources", head_sources},
     {"gram", gram},

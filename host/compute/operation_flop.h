@@ -52,6 +52,7 @@ FLOP_BY_SIZES(part_vectors, 4 * n.pairs / n.tokens * n.width * n.neurons) /* of 
 #define FLOP_add(pass, count, ...)              ((double)(count))
 #define FLOP_broadcast(pass, ...)               0.0
 #define FLOP_norm_linear(pass, rows, ...)       (6 * (double)(rows)*flop_sizes(pass).width)
+#define FLOP_scale_columns(pass, rows, ...)     ((double)(rows)*flop_sizes(pass).width)
 #define FLOP_embed(pass, ...)                   flop_embed(pass)
 #define FLOP_norm(pass, ...)                    flop_norm(pass)
 #define FLOP_attend(pass, ...)                  flop_attend(pass)

@@ -141,6 +141,8 @@ enum cx_status cpu_add(struct cx_backend *, size_t count, const struct cx_tensor
 enum cx_status cpu_broadcast(struct cx_backend *, size_t rows, const struct cx_tensor *x, struct cx_tensor *y, struct cx_error *);
 enum cx_status cpu_norm_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
                                const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
+enum cx_status cpu_scale_columns(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                 struct cx_error *);
 
 /* --- cpu_linear.c --- */
 enum cx_status cpu_linear(struct cx_backend *, enum cx_linear_use, size_t rows, const struct cx_tensor *x, const struct cx_matrix *,

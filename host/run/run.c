@@ -50,12 +50,14 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .hidden_states = run->settings->hidden_states,
         .layers = run->setup.layers,
         .vector_layers = run->setup.vector_layers,
+        .masked = run->setup.mask.dimensions,
+        .masked_count = run->setup.mask.count,
         .stop = stop_in_batch,
         .stop_context = run,
         .unchecked = !run->settings->checks,
         .profile = run->settings->profile,
     };
-    enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
+    enum cx_status status = run->checkpoint ? CX_OK : cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
     if (status == CX_OK)
         status = cx_decomposer_open(run->backend, cx_checkpoint_weights(run->checkpoint), &options, &run->computer.decomposer, error);
     if (status == CX_OK)

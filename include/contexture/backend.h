@@ -204,6 +204,10 @@ struct cx_backend_operations {
     CX_MUST_USE enum cx_status (*norm_linear)(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
                                               const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
 
+    /* y [rows, d] = scale [d] ⊙ every row of x [rows, d]. y may be x. */
+    CX_MUST_USE enum cx_status (*scale_columns)(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                                struct cx_error *);
+
     /* y [T, f] = ρ ⊙ (inverse_deviation_i * slope [f] + offset [f]): the bias part's way through the activation. */
     CX_MUST_USE enum cx_status (*ff_bias)(struct cx_backend *, const struct cx_tensor *ratio, const struct cx_tensor *inverse_deviation,
                                           const struct cx_tensor *slope, const struct cx_tensor *offset, struct cx_tensor *y, struct cx_error *);

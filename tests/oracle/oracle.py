@@ -145,6 +145,7 @@ class Decomposition:
     mixing_ratio: dict[str, Array]  # stage: [L, n]
     bias_norm: dict[str, Array]  # stage: [L, n]
     completeness_error: Array  # [L]
+    states: dict[str, Array]  # stage: [L, n, d], the true ones
     vectors: dict[str, Array] = field(default_factory=dict)  # stage: [V, n, n, d] of the layers asked for
 
 
@@ -156,6 +157,7 @@ class _Layer:
         self.mixing_ratio = {stage: np.empty(n) for stage in STAGES}
         self.bias_norm = {stage: np.empty(n) for stage in STAGES}
         self.completeness_error = 0.0
+        self.states = {stage: np.empty((n, d)) for stage in STAGES}
         self.vectors = {stage: np.empty((n, n, d)) for stage in STAGES} if keep_vectors else {}
 
     def add(self, stage: str, targets: Array, parts: Array, bias: Array, state: Array) -> None:
@@ -167,6 +169,7 @@ class _Layer:
         self.bias_norm[stage][targets] = length(bias)
         error = length(parts.sum(axis=1) + bias - state) / length(state)
         self.completeness_error = max(self.completeness_error, float(error.max()))
+        self.states[stage][targets] = state
         if self.vectors:
             self.vectors[stage][targets] = parts
 
@@ -288,6 +291,7 @@ def decompose(
         mixing_ratio={stage: np.stack([layer.mixing_ratio[stage] for layer in collected]) for stage in STAGES},
         bias_norm={stage: np.stack([layer.bias_norm[stage] for layer in collected]) for stage in STAGES},
         completeness_error=np.array([layer.completeness_error for layer in collected]),
+        states={stage: np.stack([layer.states[stage] for layer in collected]) for stage in STAGES},
         vectors={stage: np.stack([collected[layer].vectors[stage] for layer in vector_layers]) for stage in STAGES} if len(vector_layers) else {},
     )
 
