@@ -7,7 +7,8 @@
  *     weights [columns, 64]   ratios [64, 64]   sources [2 warpgroups, 16 steps, 64]        for 64 of f
  *     norms [2 warpgroups, 16 norm_steps, columns]                                          after the last of f, in one stage or two
  *
- * In a cluster (fused_clusters.cu) the stages of all blocks are in step, so that a tile that all of them need is loaded once, a part by each, to all of them at the same time:
+ * In a cluster (fused_clusters.cu) the stages of all blocks are in step, so that a tile that all of them need is loaded once, a part by each, to all of them at
+ * the same time:
  *
  *     full [stage]    of each block: its own loader expects all bytes of the stage, whoever of the cluster sends them
  *     empty [stage]   of each block: all warps of the cluster that multiply have done with this stage, since it is written in all blocks
