@@ -11,8 +11,8 @@
  *     wgmma           sm_90 alone, whose instructions these are: no later device has them
  *     wgmma-cluster   the same in clusters of two blocks, which read W2c once for both; with the same bytes. It reads less of L2 (DESIGN.md), but has run on
  *                     no GPU yet, so it stands behind wgmma: taken where it is asked for by name
- *     mma             every other device (sm_80, 86, 89, 100 and later, the latter until there is a kernel with their own instructions); half of wgmma's peak
- * on sm_90
+ *     mma             every other device (sm_80, 86, 89, 100 and later, the latter until there is a kernel with their own instructions); half of wgmma's
+ *                     peak on sm_90
  *
  * All take the same shapes: heads and the residual are at most two steps of 16 of the first product, and the copies are of 64 numbers of d or f. Neither a
  * sequence's length nor causality is a column, since every kernel takes all of them and none is better at some: tiles of short sequences hold several sources,
