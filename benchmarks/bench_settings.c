@@ -19,7 +19,7 @@ bool is_listed(const char *list, const char *name) {
 static void usage(void) {
     printf(
         "usage: bench_ops [--shape minilm|bert-base|bert-large] [--n LENGTH|short [--batch TOKENS]] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
-        "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-kernel auto|chunked|wgmma|mma] [--pair-chunk PAIRS]\n"
+        "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-kernel auto|chunked|wgmma|wgmma-cluster|mma] [--pair-chunk PAIRS]\n"
         "                 [--forward-precision f32|tf32|f16] [--reference ROWS] [--causal]\n"
         "Without --shape and --n: all shapes, n = 32, 64, 128, 256, 512, a batch of short sentences of 512 tokens, and on a GPU 1024.\n");
 }
@@ -44,8 +44,11 @@ static bool parse_forward_precision(const char *name, enum cx_forward_precision 
 }
 
 static bool parse_kernel(const char *name, enum cx_pair_kernel *kernel) {
-    static const char *const names[] = {
-        [CX_PAIR_KERNEL_AUTO] = "auto", [CX_PAIR_KERNEL_CHUNKED] = "chunked", [CX_PAIR_KERNEL_WGMMA] = "wgmma", [CX_PAIR_KERNEL_MMA] = "mma"};
+    static const char *const names[] = {[CX_PAIR_KERNEL_AUTO] = "auto",
+                                        [CX_PAIR_KERNEL_CHUNKED] = "chunked",
+                                        [CX_PAIR_KERNEL_WGMMA] = "wgmma",
+                                        [CX_PAIR_KERNEL_WGMMA_CLUSTER] = "wgmma-cluster",
+                                        [CX_PAIR_KERNEL_MMA] = "mma"};
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         *kernel = (enum cx_pair_kernel)k;
         if (strcmp(name, names[k]) == 0)

@@ -26,8 +26,10 @@ static __device__ float check_of_pair(const struct fused_problem &problem, size_
     return cx_check_excess(found, static_cast<double>(expected.x), static_cast<double>(expected.y), scale, problem.pairs.depth);
 }
 
-/* The three norms of a pair, before they are written in the maps' order. */
+/* The three norms of a pair, before they are written in the maps' order; 0 where a causal model has no pair. */
 static __device__ __forceinline__ float3 norms_of(const struct fused_problem &problem, const struct cuda_tile &tile, unsigned target, unsigned source) {
+    if (problem.causal && source > target)
+        return make_float3(0.0f, 0.0f, 0.0f);
     const size_t pair = tile.pairs + static_cast<size_t>(source) * tile.length + target;
     double squares[3] = {0.0, 0.0, 0.0};
     for (unsigned part = 0; part < problem.slices * problem.parts; part++) {
@@ -77,7 +79,8 @@ static __device__ void sum_means(const struct fused_problem &problem, const stru
     const unsigned target = threadIdx.x % sum_rows, part = threadIdx.x / sum_rows, parts = sum_threads / sum_rows;
     double sum = 0.0;
     if (first + target < group.targets) {
-        for (unsigned source = part; source < group.length; source += parts)
+        const unsigned sources = group.causal ? group.target + first + target + 1 : group.length;
+        for (unsigned source = part; source < sources; source += parts)
             sum += static_cast<double>(problem.means[group.pairs + static_cast<size_t>(source) * group.length + group.target + first + target]);
     }
     partials[part * sum_rows + target] = sum;

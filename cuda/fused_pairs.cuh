@@ -16,7 +16,8 @@
  *     oc_ij = x ((coefficients_ij sources_j) ⊙ ratios_i) W16      m_ij = x 2^w ((coefficients_ij sources_j) ⊙ ratios_i) · w̄      tc_ij = y joiners_ij norms_j
  *
  * R = fused_rows(H) = H + 1 rounded up to 16, the depth of one tensor-core instruction; rows beyond H are zeros. Pairs are in fused order: pair (i, j) of a
- * sequence is pair_offset + j n + i, so that the targets of one source, which are the rows of a product's tile, are neighbours.
+ * sequence is pair_offset + j n + i, so that the targets of one source, which are the rows of a product's tile, are neighbours. Of a causal model pairs with
+ * j > i are none: nothing is written to their places or read from them, and fused_finish.cu makes zeros of them.
  *
  * The steps: fused_prepare.cu writes the operands, a fused kernel (fused_wgmma.cu for Hopper, fused_mma.cu for every device) writes sums over slices of d
  * columns, fused_finish.cu makes maps of them. Which kernel: fused_select.cu; what its blocks do: fused_work.cu.
@@ -31,6 +32,7 @@ enum {
     FUSED_DEPTH = 64,     /* numbers of z that are built at a time; f is a multiple */
     FUSED_STEP = 16,      /* depth of an instruction */
     FUSED_ROWS_MOST = 32, /* so H <= 31 */
+    FUSED_CLUSTER = 2,    /* blocks of a cluster, where a kernel has clusters: they share every tile of W2c */
 };
 
 static inline __host__ __device__ unsigned fused_rows(unsigned heads) {
@@ -45,6 +47,8 @@ struct fused_group {
     unsigned long long pairs; /* pair_offset of the sequence */
     unsigned first, length;   /* of the sequence: first token, tokens */
     unsigned target, targets; /* within the sequence */
+    unsigned sources;         /* that the tile has, from the sequence's first token on: all, or in a causal model those up to its last target */
+    bool causal;
     unsigned packed;
     unsigned column;      /* first of the slice */
     unsigned slice;       /* number of the slice */
@@ -58,10 +62,19 @@ struct fused_segment {
     unsigned slot;
 };
 
+/* What the blocks of a cluster do side by side: segments of one slice and of tiles with as many sources, so that all go through the same tiles of W2c. */
+struct fused_round {
+    unsigned segments[FUSED_CLUSTER]; /* FUSED_NOTHING: the block has none; the first has one always */
+    unsigned steps;                   /* of the longest */
+    unsigned shares_ratios;           /* whether all are of the same group, and so of the same targets */
+};
+constexpr unsigned FUSED_NOTHING = ~0u;
+
 /* Everything the steps read and write. */
 struct fused_problem {
     struct pair_problem pairs; /* the operation's arguments; its scratch is not used */
     unsigned tokens, rows;     /* T, R */
+    bool causal;
     unsigned long long pair_count;
 
     __half *sources, *norms, *ratios, *coefficients, *joiners;
@@ -87,9 +100,12 @@ struct fused_problem {
     const struct fused_segment *segments; /* block b does segments block_segments[b] .. block_segments[b + 1] - 1, in this order */
     const unsigned *block_segments;
     unsigned blocks;
+    const struct fused_round *rounds; /* of a kernel with clusters: cluster c does rounds cluster_rounds[c] .. cluster_rounds[c + 1] - 1, in this order */
+    const unsigned *cluster_rounds;
+    unsigned clusters; /* 0: the kernel has none */
 };
 
-/* What a kernel's blocks are like. Every number is at least 1. */
+/* What a kernel's blocks are like. Every number but the last is at least 1. */
 struct fused_plan {
     unsigned slice_columns; /* columns of d that a block has at a time */
     unsigned sources;       /* tiles, so sources times `packed`, that a block takes per step */
@@ -97,6 +113,7 @@ struct fused_plan {
     unsigned slots;         /* slots of a segment; the kernel writes all of them whole, zeros where it had no source */
     unsigned packed;        /* sources of a packed tile, at most: 1, 2, or 4 */
     unsigned blocks;        /* that run at the same time on the device */
+    unsigned clusters;      /* likewise, of FUSED_CLUSTER blocks; 0: the kernel has none */
 };
 
 /* A row of the table in fused_select.cu. */
@@ -114,11 +131,14 @@ struct fused_kernel {
 struct fused_state {
     const struct fused_kernel *kernel;
     struct fused_plan plan;
-    struct cuda_list memory[CUDA_BATCHES], pinned[CUDA_BATCHES]; /* groups, segments, block_segments; take turns as the batch's blocks do */
+    bool causal;
+    struct cuda_list memory[CUDA_BATCHES], pinned[CUDA_BATCHES]; /* groups, segments, rounds and whose they are; take turns as the batch's blocks do */
     const struct fused_group *groups;
     const struct fused_segment *segments;
     const unsigned *block_segments;
-    unsigned group_count, blocks, slices, packed;
+    const struct fused_round *rounds;
+    const unsigned *cluster_rounds;
+    unsigned group_count, blocks, clusters, slices, packed;
     size_t slots;
 };
 
@@ -127,12 +147,19 @@ struct fused_state {
 /* Makes the work list and sends it to the device; the caller waits before and marks afterwards that the pinned memory is being read. */
 CX_MUST_USE enum cx_status fused_work_begin(struct cuda_backend *, const struct cx_batch *, struct cx_error *);
 
+/* --- fused_clusters.cu --- */
+
+/* The segments as rounds, at most as many as they are, dealt out to up to `*clusters` clusters; *clusters becomes the number of those that have any.
+   cluster_rounds: one more than clusters. */
+CX_MUST_USE enum cx_status fused_clusters_deal(const struct fused_group *, const struct fused_segment *, size_t segments, unsigned sources,
+                                               struct fused_round *, unsigned *cluster_rounds, unsigned *clusters, struct cx_error *);
+
 /* --- fused_select.cu --- */
 
 /* Sets cuda->fused to the kernel that the options ask for or, for CX_PAIR_KERNEL_AUTO, to the fastest that fits; NULL: the chunked way. */
 CX_MUST_USE enum cx_status fused_open(struct cuda_backend *, enum cx_pair_kernel, struct cx_error *);
 void fused_close(struct cuda_backend *);
-/* Names of the kernels for devices of this compute capability, in the order in which they are tried: "wgmma, mma, chunked". */
+/* Names of the kernels for devices of this compute capability, in the order in which they are tried: "wgmma, wgmma-cluster, mma, chunked". */
 void fused_list(int capability, char *text, size_t size);
 CX_MUST_USE enum cx_status fused_pair_norms(struct cuda_backend *, const struct pair_problem *, const struct cx_pair_matrix *, struct cx_error *);
 
@@ -142,7 +169,9 @@ CX_MUST_USE enum cx_status fused_pair_norms(struct cuda_backend *, const struct 
 CX_MUST_USE enum cx_status fused_prepare(struct cuda_backend *, const struct fused_problem *, struct cx_error *);
 /* The kernels, and what the blocks of each are like: false, with the reason, which follows "because", where it does not fit the device. */
 bool fused_wgmma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
+bool fused_wgmma_cluster_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
 bool fused_mma_plan(const struct cuda_backend *, struct fused_plan *, char *reason, size_t size);
+/* In clusters where the plan has them. */
 CX_MUST_USE enum cx_status fused_wgmma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 CX_MUST_USE enum cx_status fused_mma(struct cuda_backend *, const struct fused_problem *, const struct cx_pair_matrix *, struct cx_error *);
 /* Maps, own, sum, and the count of pairs that were too small. */

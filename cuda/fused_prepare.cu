@@ -14,12 +14,16 @@
  *
  * and makes one of e_ij ‖W2c‖ in oc: more than 1e-3 of it if ‖oc‖ < 2^10 e_ij ‖W2c‖. Where neither ρ nor P was rounded so, a part of 0 is one: neurons that
  * ReLU switched off, or attention that is 0.
+ *
+ * Sources meet in a tile: a packed one multiplies all of its sources with each of its rows, those of other pairs with 0, and behind a sequence's last tokens
+ * lie the next one's. So that NaN and infinity spoil their own pairs alone, rows of P and F̂ that have any are stored as zeros, and their coefficients, which
+ * are one pair's, become infinite or NaN.
  */
 #include "cuda_reduce.cuh"
 #include "fused_pairs.cuh"
 
 constexpr unsigned row_threads = 128, row_warps = row_threads / CUDA_WARP, row_piece = 8;
-constexpr int top_exponent = 14, most_exponent = 100;
+constexpr int top_exponent = 14, most_exponent = 100, infinite_exponent = -128; /* power_of_two(-infinite_exponent) is infinite */
 constexpr unsigned pair_targets = CUDA_TILE_TARGETS, pair_sources = 8, pair_threads = pair_targets * pair_sources, weights_stride = pair_targets + 4;
 
 /* Rows to convert: of token j, `heads` rows of head_rows, then one of residual_rows, then zeros up to `rows`. */
@@ -30,6 +34,7 @@ struct vectors {
     int *exponents;                         /* [T, rows] */
     float2 *sizes;                          /* [T, rows]; NULL: not wanted */
     float *means;                           /* [T, rows]: what is subtracted; NULL: nothing is */
+    bool meet;                              /* a tile may multiply them with coefficients of 0 that are other sources' */
 };
 
 struct __align__(16) half8 {
@@ -109,17 +114,18 @@ static __global__ void __launch_bounds__(row_threads) convert_kernel(struct vect
             load_piece(from + k, values);
 #pragma unroll
             for (unsigned e = 0; e < row_piece; e++) {
-                /* A NaN is dropped here, and carried on by the row itself. */
-                largest = fmaxf(largest, fabsf(values[e] - mean));
+                const float size = fabsf(values[e] - mean);
+                largest = vectors.meet && !(size <= 3.4e38f) ? INFINITY : fmaxf(largest, size); /* else a NaN is carried on by the row itself */
             }
         }
     }
     largest = block_largest(largest, largests);
-    const int exponent = exponent_for(largest, 0);
+    const bool is_infinite = vectors.meet && largest > 3.4e38f;
+    const int exponent = is_infinite ? infinite_exponent : exponent_for(largest, 0);
     const float factor = power_of_two(exponent);
     for (unsigned k = row_piece * threadIdx.x; k < width; k += row_piece * row_threads) {
         struct half8 stored = {};
-        if (from) {
+        if (from && !is_infinite) {
             load_piece(from + k, values);
 #pragma unroll
             for (unsigned e = 0; e < row_piece; e++) {
@@ -174,11 +180,11 @@ static __global__ void __launch_bounds__(pair_threads) coefficients_kernel(struc
     const unsigned target = tile.target + threadIdx.x % pair_targets, source = blockIdx.y * pair_sources + threadIdx.x / pair_targets;
     const unsigned heads = problem.pairs.heads;
     float *weights = reinterpret_cast<float *>(shared);
-    if (blockIdx.y * pair_sources >= tile.length)
+    if (blockIdx.y * pair_sources >= (problem.causal ? tile.target + tile.targets : tile.length))
         return;
     load_weights(problem, tile, blockIdx.y * pair_sources, weights);
     __syncthreads();
-    if (target >= tile.target + tile.targets || source >= tile.length)
+    if (target >= tile.target + tile.targets || source >= (problem.causal ? target + 1 : tile.length))
         return;
 
     const size_t of_source = (static_cast<size_t>(tile.first) + source) * rows, of_target = static_cast<size_t>(tile.first) + target;
@@ -188,11 +194,11 @@ static __global__ void __launch_bounds__(pair_threads) coefficients_kernel(struc
     float coefficients[rows], joiners[rows], bound = 0.0f, joined_bound = 0.0f, mean = 0.0f, error = 0.0f;
 #pragma unroll
     for (unsigned row = 0; row < rows; row++) {
-        float weight = 0.0f;
-        if (row < heads)
-            weight = inverse * weights[(row * pair_sources + threadIdx.x / pair_targets) * weights_stride + threadIdx.x % pair_targets];
-        else if (row == heads && source == target)
-            weight = inverse;
+        coefficients[row] = joiners[row] = 0.0f;
+        if (row > heads || (row == heads && source != target))
+            continue;
+        const float share = row < heads ? weights[(row * pair_sources + threadIdx.x / pair_targets) * weights_stride + threadIdx.x % pair_targets] : 1.0f;
+        const float weight = inverse * share;
         const float2 size = problem.source_sizes[of_source + row];
         coefficients[row] = weight * power_of_two(-problem.source_exponents[of_source + row]);
         joiners[row] = weight * power_of_two(-problem.norm_exponents[of_source + row]);
@@ -225,10 +231,10 @@ enum cx_status fused_prepare(struct cuda_backend *cuda, const struct fused_probl
     const struct pair_problem *pairs = &problem->pairs;
     const struct vectors sources = {
         pairs->heads,          problem->rows, pairs->depth, pairs->inner.heads, pairs->inner.residual, problem->sources, problem->source_exponents,
-        problem->source_sizes, NULL};
-    const struct vectors norms = {pairs->heads,   problem->rows,           pairs->width, pairs->outer.heads, pairs->outer.residual,
-                                  problem->norms, problem->norm_exponents, NULL,         problem->norm_means};
-    const struct vectors ratios = {0, 1, pairs->depth, NULL, pairs->ratio, problem->ratios, problem->ratio_exponents, problem->ratio_sizes, NULL};
+        problem->source_sizes, NULL,          true};
+    const struct vectors norms = {pairs->heads,   problem->rows,           pairs->width, pairs->outer.heads,  pairs->outer.residual,
+                                  problem->norms, problem->norm_exponents, NULL,         problem->norm_means, true};
+    const struct vectors ratios = {0, 1, pairs->depth, NULL, pairs->ratio, problem->ratios, problem->ratio_exponents, problem->ratio_sizes, NULL, false};
     enum cx_status status = convert(cuda, sources, error);
     if (status == CX_OK)
         status = convert(cuda, norms, error);

@@ -8,20 +8,25 @@
 /*
  * Which kernel, by device and model: the first row that fits; where none does, the chunked way (cuda_feedforward.cu), which takes everything.
  *
- *     wgmma   sm_90 alone, whose instructions these are: no later device has them
- *     mma     every other device (sm_80, 86, 89, 100 and later, the latter until there is a kernel with their own instructions); half of wgmma's peak on sm_90
+ *     wgmma           sm_90 alone, whose instructions these are: no later device has them
+ *     wgmma-cluster   the same in clusters of two blocks, which read W2c once for both; with the same bytes. It reads less of L2 (DESIGN.md), but has run on
+ *                     no GPU yet, so it stands behind wgmma: taken where it is asked for by name
+ *     mma             every other device (sm_80, 86, 89, 100 and later, the latter until there is a kernel with their own instructions); half of wgmma's
+ *                     peak on sm_90
  *
- * Both take the same shapes: heads and the residual are at most two steps of 16 of the first product, and the copies are of 64 numbers of d or f. Neither a
- * sequence's length nor causality is a column: tiles of short sequences hold several sources, so both kernels do a whole batch, whatever lengths it mixes, and
- * no operation of the backend knows causality; attention above the diagonal that is 0 makes norms that are 0.
+ * All take the same shapes: heads and the residual are at most two steps of 16 of the first product, and the copies are of 64 numbers of d or f. Neither a
+ * sequence's length nor causality is a column, since every kernel takes all of them and none is better at some: tiles of short sequences hold several sources,
+ * so a kernel does a whole batch, whatever lengths it mixes; and what a causal model leaves out is left out of the work list (fused_work.cu), in whole tiles,
+ * and by the rows of a tile on the diagonal (fused_tile.cuh).
  */
 static const struct fused_kernel kernels[] = {
     {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
+    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_cluster_plan, fused_wgmma},
     {CX_PAIR_KERNEL_MMA, "mma", 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma},
 };
 
 static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "wgmma", "mma"};
+    static const char *const names[] = {"auto", "chunked", "wgmma", "wgmma-cluster", "mma"};
     return names[kind];
 }
 
@@ -72,6 +77,7 @@ enum cx_status fused_open(struct cuda_backend *cuda, enum cx_pair_kernel wanted,
         return status;
     cuda->fused->kernel = kernel;
     cuda->fused->plan = plan;
+    cuda->fused->causal = cuda->base.config.causal;
     cuda->fused->slices = cuda_blocks(cuda->base.config.hidden_size, plan.slice_columns);
     return CX_OK;
 }
@@ -128,6 +134,7 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
         problem.pairs.check = NULL;
     problem.tokens = static_cast<unsigned>(cuda->batch->tokens);
     problem.rows = fused_rows(pairs->heads);
+    problem.causal = fused->causal;
     problem.pair_count = cuda->batch->pairs;
     problem.slices = fused->slices;
     problem.slice_columns = fused->plan.slice_columns;
@@ -137,6 +144,9 @@ enum cx_status fused_pair_norms(struct cuda_backend *cuda, const struct pair_pro
     problem.segments = fused->segments;
     problem.block_segments = fused->block_segments;
     problem.blocks = fused->blocks;
+    problem.rounds = fused->rounds;
+    problem.cluster_rounds = fused->cluster_rounds;
+    problem.clusters = fused->clusters;
     problem.packed = fused->packed;
     enum cx_status status = cuda_list_fit(cuda, &cuda->scratch, lay_out(fused, &problem, NULL), "the operands of the feed-forward maps", error);
     if (status != CX_OK)

@@ -1,10 +1,11 @@
 /*
  * The work list of the fused kernels: what each block does, so that all of them end at the same time.
  *
- * The steps of a batch stand in one row: sequence by sequence, its target tiles, of each the slices of d, of each the sources in steps. Block b of B takes
- * steps b S / B .. (b + 1) S / B - 1. So every block has the same number of steps but for one, whatever the lengths, and blocks that run at the same time read
- * the same sequence's sources from the L2 cache. Where a block's share begins or ends inside a group, the group's sum over the sources falls into several
- * slots.
+ * The steps of a batch stand in one row: sequence by sequence, its target tiles, of each the slices of d, of each the sources in steps. In a causal model a
+ * tile has the sources up to its last target, so tiles above the diagonal are no work. Block b of B takes steps b S / B .. (b + 1) S / B - 1. So every block
+ * has the same number of steps but for one, whatever the lengths, and blocks that run at the same time read the same sequence's sources from the L2 cache.
+ * Where a block's share begins or ends inside a group, the group's sum over the sources falls into several slots. A kernel with clusters does the same
+ * segments in another order (fused_clusters.cu), and so leaves the same bytes.
  *
  * A sequence of up to 32 tokens would leave half of a tile's rows empty, one of up to 16 three quarters: their tiles hold two or four sources.
  */
@@ -27,26 +28,48 @@ static size_t blocks_of(size_t whole, size_t part) {
     return (whole + part - 1) / part;
 }
 
-/* Target tiles of a sequence, and steps of one of its groups. */
-static size_t tiles_of(size_t length, const struct fused_plan *plan) {
-    return blocks_of(length, FUSED_TARGETS / packed_of(length, plan->packed));
+/* Calls visit(group) for every group of a batch, in the order of the steps; its slots are not known yet. */
+template <typename Visit> static void for_each_group(const struct fused_state *fused, const struct cx_batch *batch, Visit visit) {
+    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
+        struct fused_group group = {};
+        group.pairs = batch->pair_offset[sequence];
+        group.first = static_cast<unsigned>(batch->token_offset[sequence]);
+        group.length = static_cast<unsigned>(length_of(batch, sequence));
+        group.causal = fused->causal;
+        group.packed = packed_of(group.length, fused->plan.packed);
+        const unsigned rows = FUSED_TARGETS / group.packed;
+        for (group.target = 0; group.target < group.length; group.target += rows) {
+            group.targets = group.length - group.target < rows ? group.length - group.target : rows;
+            group.sources = group.causal ? group.target + group.targets : group.length;
+            for (group.slice = 0; group.slice < fused->slices; group.slice++) {
+                group.column = group.slice * fused->plan.slice_columns;
+                visit(group);
+            }
+        }
+    }
 }
 
-static size_t steps_of(size_t length, const struct fused_plan *plan) {
-    return blocks_of(length, static_cast<size_t>(plan->sources) * packed_of(length, plan->packed));
+/* Sources that a group's steps take at a time, and its steps. */
+static unsigned stride_of(const struct fused_state *fused, const struct fused_group &group) {
+    return fused->plan.sources * group.packed;
+}
+
+static size_t steps_of(const struct fused_state *fused, const struct fused_group &group) {
+    return blocks_of(group.sources, stride_of(fused, group));
 }
 
 struct totals {
     size_t groups, steps, blocks;
+    unsigned packed; /* largest */
 };
 
 static struct totals count_work(const struct fused_state *fused, const struct cx_batch *batch) {
     struct totals totals = {};
-    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        const size_t n = length_of(batch, sequence), groups = tiles_of(n, &fused->plan) * fused->slices;
-        totals.groups += groups;
-        totals.steps += groups * steps_of(n, &fused->plan);
-    }
+    for_each_group(fused, batch, [&](const struct fused_group &group) {
+        totals.groups++;
+        totals.steps += steps_of(fused, group);
+        totals.packed = group.packed > totals.packed ? group.packed : totals.packed;
+    });
     totals.blocks = totals.steps < fused->plan.blocks ? totals.steps : fused->plan.blocks;
     return totals;
 }
@@ -59,7 +82,6 @@ struct dealer {
     struct fused_segment *segments;
     unsigned *block_segments;
     size_t group_count, segment_count, slot_count, step, block;
-    unsigned packed; /* largest so far */
 };
 
 static size_t first_step(const struct dealer *dealer, size_t block) {
@@ -68,41 +90,21 @@ static size_t first_step(const struct dealer *dealer, size_t block) {
 
 /* A group's steps, to the blocks whose turn it is. */
 static void deal_group(struct dealer *dealer, struct fused_group group) {
-    const unsigned stride = dealer->fused->plan.sources * group.packed;
-    const size_t steps = steps_of(group.length, &dealer->fused->plan), end = dealer->step + steps, begin = dealer->step;
+    const unsigned stride = stride_of(dealer->fused, group);
+    const size_t end = dealer->step + steps_of(dealer->fused, group), begin = dealer->step;
     group.slot = static_cast<unsigned>(dealer->slot_count);
     while (dealer->step < end) {
         if (dealer->step == first_step(dealer, dealer->block))
             dealer->block_segments[dealer->block++] = static_cast<unsigned>(dealer->segment_count);
         const size_t stop = first_step(dealer, dealer->block) < end ? first_step(dealer, dealer->block) : end;
         const unsigned source = static_cast<unsigned>(dealer->step - begin) * stride, after = static_cast<unsigned>(stop - begin) * stride;
-        dealer->segments[dealer->segment_count++] = {static_cast<unsigned>(dealer->group_count), source, (after < group.length ? after : group.length) - source,
-                                                     static_cast<unsigned>(dealer->slot_count)};
+        dealer->segments[dealer->segment_count++] = {static_cast<unsigned>(dealer->group_count), source,
+                                                     (after < group.sources ? after : group.sources) - source, static_cast<unsigned>(dealer->slot_count)};
         dealer->slot_count += dealer->fused->plan.slots;
         dealer->step = stop;
     }
     group.slots = static_cast<unsigned>(dealer->slot_count) - group.slot;
     dealer->groups[dealer->group_count++] = group;
-}
-
-static void deal(struct dealer *dealer, const struct cx_batch *batch) {
-    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        struct fused_group group = {};
-        group.pairs = batch->pair_offset[sequence];
-        group.first = static_cast<unsigned>(batch->token_offset[sequence]);
-        group.length = static_cast<unsigned>(length_of(batch, sequence));
-        group.packed = packed_of(group.length, dealer->fused->plan.packed);
-        dealer->packed = group.packed > dealer->packed ? group.packed : dealer->packed;
-        const unsigned rows = FUSED_TARGETS / group.packed;
-        for (group.target = 0; group.target < group.length; group.target += rows) {
-            group.targets = group.length - group.target < rows ? group.length - group.target : rows;
-            for (group.slice = 0; group.slice < dealer->fused->slices; group.slice++) {
-                group.column = group.slice * dealer->fused->plan.slice_columns;
-                deal_group(dealer, group);
-            }
-        }
-    }
-    dealer->block_segments[dealer->totals.blocks] = static_cast<unsigned>(dealer->segment_count);
 }
 
 static size_t place(size_t *bytes, size_t count, size_t size) {
@@ -126,6 +128,8 @@ enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch
     size_t bytes = 0;
     const size_t groups = place(&bytes, totals.groups, sizeof(struct fused_group)), segments = place(&bytes, most_segments, sizeof(struct fused_segment));
     const size_t block_segments = place(&bytes, totals.blocks + 1, sizeof(unsigned));
+    const size_t rounds = place(&bytes, fused->plan.clusters > 0 ? most_segments : 0, sizeof(struct fused_round));
+    const size_t cluster_rounds = place(&bytes, fused->plan.clusters + 1, sizeof(unsigned));
     enum cx_status status = cuda_pinned_fit(cuda, pinned, bytes, "a batch's work list", error);
     if (status == CX_OK)
         status = cuda_list_fit(cuda, memory, bytes, "a batch's work list", error);
@@ -140,14 +144,22 @@ enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch
     dealer.groups = reinterpret_cast<struct fused_group *>(host + groups);
     dealer.segments = reinterpret_cast<struct fused_segment *>(host + segments);
     dealer.block_segments = reinterpret_cast<unsigned *>(host + block_segments);
-    deal(&dealer, batch);
+    for_each_group(fused, batch, [&](const struct fused_group &group) { deal_group(&dealer, group); });
+    dealer.block_segments[totals.blocks] = static_cast<unsigned>(dealer.segment_count);
+    fused->clusters = fused->plan.clusters;
+    if (fused->clusters > 0 && (status = fused_clusters_deal(dealer.groups, dealer.segments, dealer.segment_count, fused->plan.sources,
+                                                             reinterpret_cast<struct fused_round *>(host + rounds),
+                                                             reinterpret_cast<unsigned *>(host + cluster_rounds), &fused->clusters, error)) != CX_OK)
+        return status;
     fused->groups = reinterpret_cast<const struct fused_group *>(device + groups);
     fused->segments = reinterpret_cast<const struct fused_segment *>(device + segments);
     fused->block_segments = reinterpret_cast<const unsigned *>(device + block_segments);
+    fused->rounds = reinterpret_cast<const struct fused_round *>(device + rounds);
+    fused->cluster_rounds = reinterpret_cast<const unsigned *>(device + cluster_rounds);
     fused->group_count = static_cast<unsigned>(totals.groups);
     fused->blocks = static_cast<unsigned>(totals.blocks);
     fused->slots = dealer.slot_count;
-    fused->packed = dealer.packed;
-    return cuda_result(cuda, "batch_begin", "copying a batch's work list",
-                       cudaMemcpyAsync(memory->memory, host, bytes, cudaMemcpyHostToDevice, cuda->stream), error);
+    fused->packed = totals.packed;
+    return cuda_result(cuda, "batch_begin", "copying a batch's work list", cudaMemcpyAsync(memory->memory, host, bytes, cudaMemcpyHostToDevice, cuda->stream),
+                       error);
 }

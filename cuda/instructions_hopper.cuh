@@ -1,6 +1,6 @@
 /*
- * Hopper's own instructions (sm_90a): transaction barriers, the bulk tensor copy engine, warpgroup products, register reallocation. As in instructions.cuh
- * each has two bodies of the same meaning: inline PTX below, plain C++ in tests/cuda_emulation/emulated_hopper.h.
+ * Hopper's own instructions (sm_90a): transaction barriers, clusters, the bulk tensor copy engine, warpgroup products, register reallocation. As in
+ * instructions.cuh each has two bodies of the same meaning: inline PTX below, plain C++ in tests/cuda_emulation/emulated_hopper.h.
  *
  *     barrier_initialise(barrier, arrivals)               mbarrier.init: a phase is over after so many arrivals and all the bytes expected in it
  *     barrier_initialise_fence()                          the initialised barriers are seen by the copy engine
@@ -8,8 +8,16 @@
  *     barrier_expect(barrier, bytes)                      one arrival, and so many bytes more are expected in this phase
  *     barrier_wait(barrier, parity)                       until the phase of this parity (0 first) is over; what was copied is then seen by this thread
  *
+ *     cluster_rank()                                      %cluster_ctarank: this block's number in its cluster
+ *     cluster_arrive(), cluster_wait()                    barrier.cluster: all threads of the cluster; what was done before the arrival is seen after the wait
+ *     barrier_arrive_at(barrier, rank)                    one arrival at the barrier in the same place of that block of the cluster (mapa)
+ *     barrier_wait_cluster(barrier, parity)               barrier_wait where other blocks arrive
+ *         A block must not end while others may still arrive at its barriers or write to its shared memory, nor may they before it has begun.
+ *
  *     tensor_load_2d(shared, map, x, y, barrier)          cp.async.bulk.tensor: the box of the map whose first element is column x of row y; its bytes are
  *                                                         counted at `barrier`. Elements outside of the tensor arrive as zeros, and are counted
+ *     tensor_load_2d_multicast(…, blocks)                 the same into the same place of all these blocks of the cluster (a bit each), counted in each at its
+ * own barrier in the place of `barrier`
  *
  *     matrix_descriptor(shared, swizzled rows)            what a product has to know of an operand in shared memory, see below
  *     products_fence()                                    before the first product, and whenever registers it uses were written by other instructions

@@ -15,3 +15,9 @@ endif()
 foreach(name ${python_tests})
   contexture_python_test(python_${name} python/test_${name}.py 600 ${environment})
 endforeach()
+
+# Some hundred megabytes of tables.
+if(NOT CX_SANITIZE)
+  contexture_python_test(python_pairs_beyond_memory python/test_pairs_beyond_memory.py 1200 ${environment})
+  set_tests_properties(python_pairs_beyond_memory PROPERTIES LABELS thorough)
+endif()

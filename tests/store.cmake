@@ -23,4 +23,6 @@ endif()
 
 contexture_python_test(python_store_readback python/test_store_readback.py 600 ${store_environment})
 contexture_python_test(store_faults faults/test_store_faults.py 600 ${store_environment})
+contexture_python_test(store_faults_all faults/test_store_faults.py 1800 ${store_environment} CONTEXTURE_EVERY=1)
+set_tests_properties(store_faults_all PROPERTIES LABELS thorough)
 contexture_python_test(store_full_disk "faults/full_disk.py;$<TARGET_FILE:store_driver>" 600 ${store_environment})

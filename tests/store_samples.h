@@ -244,7 +244,7 @@ static inline enum cx_status sample_write_run(const struct cx_store_options *opt
             status = cx_manifest_add(manifest, &summary, &skipped, summary.skipped, error);
     }
     if (status == CX_OK)
-        status = cx_store_join(options->directory, error);
+        status = cx_store_join(options->directory, NULL, error);
     if (status == CX_OK)
         status = cx_manifest_complete(manifest, shards, error);
     cx_manifest_close(manifest);

@@ -185,6 +185,33 @@ static void which_corpora_may_be_annotated(void **state) {
     }
 }
 
+/* What is said of a document's length without parsing its line. */
+static void annotations_are_no_text(void **state) {
+    static const struct {
+        const char *line, *text; /* the line's beginning that counts */
+    } cases[] = {
+        {"{\"text\": \"one two\"}", "{\"text\": \"one two\"}"},
+        {"{\"text\": \"one two\", \"words\": [{\"start\": 0, \"end\": 3}]}", "{\"text\": \"one two\", "},
+        {"{\"text\": \"words \\\"words\\\", sword\", \"wordy\": 1}", "{\"text\": \"words \\\"words\\\", sword\", \"wordy\": 1}"},
+        {"{\"text\": \"a \\\"words\\\" b\",\"words\":[]}", "{\"text\": \"a \\\"words\\\" b\","},
+    };
+    for (size_t k = 0; k < COUNT(cases); k++) {
+        char text[256];
+        (void)snprintf(text, sizeof text, "%s\n", cases[k].line);
+        const char *paths[] = {fixture_text(*state, "lengths.jsonl", text), fixture_text(*state, "lengths.txt", text)};
+        for (size_t format = 0; format < COUNT(paths); format++) {
+            struct cx_corpus_options options = fixture_options(&paths[format]);
+            struct cx_corpus *corpus;
+            struct cx_document document;
+            struct cx_error error = {0};
+            assert_int_equal(cx_corpus_open(&options, &corpus, &error), CX_OK);
+            assert_int_equal(cx_corpus_next_line(corpus, &document, &error), CX_OK);
+            assert_int_equal(document.text_bytes, strlen(format == 0 ? cases[k].text : cases[k].line));
+            cx_corpus_close(corpus);
+        }
+    }
+}
+
 static void entity_tags(void **state) {
     static const struct {
         const char *text, *label;
@@ -238,6 +265,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(bad_annotations_of_other_documents, fixture_create, fixture_remove),
         cmocka_unit_test_setup_teardown(good_annotations, fixture_create, fixture_remove),
         cmocka_unit_test_setup_teardown(which_corpora_may_be_annotated, fixture_create, fixture_remove),
+        cmocka_unit_test_setup_teardown(annotations_are_no_text, fixture_create, fixture_remove),
         cmocka_unit_test(entity_tags),
         cmocka_unit_test(labels_are_numbered),
     };

@@ -2,13 +2,14 @@
  * The kernels that keep the feed-forward product on chip, against the float64 definitions: every kernel that this device has, each on lengths that fill tiles,
  * leave them half empty, and are packed several sources to a tile. Runs on a GPU, or on the emulation; skipped where there is neither.
  *
- *     test_cuda_fused [small|large] [KERNEL]     small: what is quick enough for many schedules of the emulation; KERNEL: wgmma, mma
+ *     test_cuda_fused [small|large] [KERNEL]     small: what is quick enough for many schedules of the emulation; KERNEL: wgmma, wgmma-cluster, mma
  */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,7 @@ static const struct {
     size_t small_cases, large_cases; /* so many of them; the other tests: where it has all */
 } kernels[] = {
     {CX_PAIR_KERNEL_WGMMA, "wgmma", "wgmma", "90", small_count, large_count},
+    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", "wgmma-cluster", "90", 2, large_count}, /* its bytes are those of wgmma, which is a test */
     {CX_PAIR_KERNEL_MMA, "mma", "mma", "100", small_count, large_count},
     {CX_PAIR_KERNEL_MMA, "mma, little shared memory", "mma", "86", 2, 1},
 };
@@ -54,6 +56,13 @@ static bool is_here[kernel_count];
 
 static bool tests_all(size_t kernel) {
     return is_here[kernel] && kernels[kernel].small_cases == small_count;
+}
+
+static size_t kernel_of(enum cx_pair_kernel kind) {
+    size_t kernel = 0;
+    while (kernels[kernel].kind != kind)
+        kernel++;
+    return kernel;
 }
 
 static bool is_emulated(void) {
@@ -266,7 +275,20 @@ static void each_device_gets_its_kernel(void **state) {
     }
 }
 
-/* A tile's empty rows may come upon another sequence's numbers, and must keep nothing of them. (wgmma's packed tiles multiply them with 0.) */
+/* What tokens give becomes NaN, or in part infinite, that of odd ones. */
+static void spoil_tokens(struct op_data *data, size_t first, size_t end) {
+    const size_t f = data->config.intermediate_size, d = data->config.hidden_size, heads = data->config.heads;
+    const struct {
+        float *values;
+        size_t stride;
+    } rows[] = {{data->head_ff_sources, heads * f}, {data->residual_ff_sources, f}, {data->head_sources, heads * d}, {data->residual, d}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        for (size_t e = first * rows[k].stride; e < end * rows[k].stride; e++)
+            rows[k].values[e] = e / rows[k].stride % 2 == 0 ? NAN : e % 3 == 0 ? -INFINITY : rows[k].values[e];
+    }
+}
+
+/* A tile's empty rows may come upon another sequence's numbers, and packed tiles multiply them with 0: nothing must be kept of them, NaN or not. */
 static void sequences_do_not_touch(void **state) {
     static const struct op_case shape = {"two sequences", OP_RANDOM, 4, 16, 64, CX_GELU, {5, 7}};
     (void)state;
@@ -274,15 +296,14 @@ static void sequences_do_not_touch(void **state) {
         const size_t first = shape.lengths[0], pairs = first * first;
         struct op_data data;
         struct pair_result clean, spoiled;
-        if (!is_here[kernel] || kernels[kernel].kind == CX_PAIR_KERNEL_WGMMA)
+        if (!is_here[kernel])
             continue;
         op_data_create(&shape, &data);
         const size_t f = data.config.intermediate_size, d = data.config.hidden_size;
         expect_ok(run(&data, kernel, 1, &clean));
         for (size_t e = first * f; e < data.ratio_count; e++)
             data.ratio[e] = NAN;
-        for (size_t e = first * shape.heads * f; e < data.head_ff_sources_count; e++)
-            data.head_ff_sources[e] = NAN;
+        spoil_tokens(&data, first, data.batch.tokens);
         expect_ok(run(&data, kernel, 1, &spoiled));
         for (size_t k = 0; k < PAIR_OUTPUTS; k++) {
             if (memcmp(clean.values[k], spoiled.values[k], (k < PAIR_MAPS ? pairs : first * d) * sizeof *clean.values[k]) != 0)
@@ -294,11 +315,81 @@ static void sequences_do_not_touch(void **state) {
     }
 }
 
+/* A source that is not finite makes its own pairs NaN, in whatever tile it lies, and leaves the others alone. */
+static void sources_do_not_touch(void **state) {
+    static const struct op_case shape = {"one sequence", OP_RANDOM, 4, 16, 64, CX_GELU, {13}};
+    const size_t n = shape.lengths[0], spoiled_source = 6;
+    (void)state;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++) {
+        struct op_data data;
+        struct pair_result clean, spoiled;
+        if (!is_here[kernel])
+            continue;
+        op_data_create(&shape, &data);
+        expect_ok(run(&data, kernel, 1, &clean));
+        spoil_tokens(&data, spoiled_source, spoiled_source + 1);
+        expect_ok(run(&data, kernel, 1, &spoiled));
+        for (size_t k = 0; k < PAIR_MAPS * n * n; k++) {
+            const double before = clean.values[k / (n * n)][k % (n * n)], after = spoiled.values[k / (n * n)][k % (n * n)];
+            const bool is_spoiled = k % n == spoiled_source;
+            if (is_spoiled ? isfinite(after) : memcmp(&before, &after, sizeof before) != 0)
+                fail_msg("%s, map %zu, target %zu, source %zu: %g became %g", kernels[kernel].name, k / (n * n), k / n % n, k % n, before, after);
+        }
+        pair_result_free(&clean);
+        pair_result_free(&spoiled);
+        op_data_free(&data);
+    }
+}
+
+/* Blocks of a cluster do what one of them did alone, in another order: of as many shares as there are multiprocessors, an odd number among them. */
+static void clusters_change_no_bytes(void **state) {
+    static const struct op_case shapes[] = {
+        {"packed", OP_RANDOM, 4, 16, 128, CX_GELU, {5, 16, 12, 17, 31, 40}},
+        {"two slices", OP_RANDOM, 5, 64, 64, CX_GELU, {34, 3}},
+        {"16 heads, two tiles, causal", OP_RANDOM | OP_CAUSAL, 16, 8, 64, CX_GELU, {70, 13, 20}},
+    };
+    static const char *const multiprocessors[] = {"3", "5"};
+    const size_t counts = is_emulated() ? sizeof multiprocessors / sizeof *multiprocessors : 1;
+    const size_t alone = kernel_of(CX_PAIR_KERNEL_WGMMA), together = kernel_of(CX_PAIR_KERNEL_WGMMA_CLUSTER);
+    const char *before = getenv("EMULATION_MULTIPROCESSORS");
+    char kept[16];
+    (void)state;
+    if (!is_here[together])
+        skip();
+    snprintf(kept, sizeof kept, "%s", before ? before : "");
+    for (size_t k = 0; k < counts * (sizeof shapes / sizeof *shapes); k++) {
+        const struct op_case *shape = &shapes[k / counts];
+        struct op_data data;
+        struct pair_result results[2];
+        if (is_emulated())
+            assert_int_equal(setenv("EMULATION_MULTIPROCESSORS", multiprocessors[k % counts], 1), 0);
+        op_data_create(shape, &data);
+        expect_ok(run(&data, alone, 1, &results[0]));
+        expect_ok(run(&data, together, 1, &results[1]));
+        for (size_t output = 0; output < PAIR_OUTPUTS; output++) {
+            if (memcmp(results[0].values[output], results[1].values[output], results[0].counts[output] * sizeof *results[0].values[output]) != 0)
+                fail_msg("%s, output %zu: other bytes in clusters, on %s multiprocessors", shape->name, output, multiprocessors[k % counts]);
+        }
+        pair_result_free(&results[0]);
+        pair_result_free(&results[1]);
+        op_data_free(&data);
+    }
+    assert_int_equal(before ? setenv("EMULATION_MULTIPROCESSORS", kept, 1) : unsetenv("EMULATION_MULTIPROCESSORS"), 0);
+}
+
+static bool is_known(const char *name) {
+    bool known = false;
+    for (size_t kernel = 0; kernel < kernel_count; kernel++)
+        known = known || strcmp(name, kernels[kernel].argument) == 0;
+    return known;
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest small[] = {
         cmocka_unit_test(maps_keep_their_bounds),         cmocka_unit_test(large_and_small_numbers_fit),    cmocka_unit_test(calls_give_the_same_bytes),
         cmocka_unit_test(too_small_numbers_are_reported), cmocka_unit_test(parts_without_a_cause_are_zero), cmocka_unit_test(what_does_not_fit_is_refused),
-        cmocka_unit_test(each_device_gets_its_kernel),    cmocka_unit_test(sequences_do_not_touch),
+        cmocka_unit_test(each_device_gets_its_kernel),    cmocka_unit_test(sequences_do_not_touch),         cmocka_unit_test(sources_do_not_touch),
+        cmocka_unit_test(clusters_change_no_bytes),
     };
     const struct CMUnitTest large[] = {cmocka_unit_test(maps_keep_their_bounds)};
     const struct cx_model_config config = {.layers = 1, .heads = 1, .head_size = 64, .hidden_size = 64, .intermediate_size = 64};
@@ -313,8 +404,8 @@ int main(int argc, char **argv) {
         else
             name = argv[k];
     }
-    if (name && strcmp(name, "wgmma") != 0 && strcmp(name, "mma") != 0) {
-        print_error("usage: test_cuda_fused [small|large] [wgmma|mma]\n");
+    if (name && !is_known(name)) {
+        print_error("usage: test_cuda_fused [small|large] [wgmma|wgmma-cluster|mma]\n");
         return 2;
     }
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {

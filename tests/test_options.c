@@ -51,7 +51,7 @@ static void defaults_are_set(void **state) {
     struct options options;
     struct cx_error error = {0};
     assert_int_equal(read_options(no_environment, &options, &error, "run", "--dump-config", NULL), CX_OK);
-    assert_int_equal(options.run.shard_size, 1000);
+    assert_int_equal(options.run.shard_size, 0);
     assert_int_equal(options.run.maps, CX_ALL_MAPS);
     assert_int_equal(options.run.vector_stages, CX_ALL_MAPS & ~CX_STAGE_BIT(CX_MAP_ATTN_WEIGHT));
     assert_int_equal(options.run.window_memory, 16 << 20);

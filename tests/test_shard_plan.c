@@ -92,7 +92,7 @@ static void expect_shard(struct cx_shard_plan *plan, struct cx_corpus *corpus, u
         assert_int_equal(document.number, expected->number);
         assert_int_equal(document.source, expected->source);
         assert_int_equal(document.line, expected->line);
-        assert_int_equal(document.line_bytes, expected->line_bytes);
+        assert_int_equal(document.text_bytes, expected->text_bytes);
         assert_true(document.content_hash == expected->content_hash);
         bool ends = cx_shard_cut_add(&cut, rule, &document);
         assert_true(!ends || k + 1 == range->documents);

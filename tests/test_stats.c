@@ -1,4 +1,5 @@
-/* Ranks against their definition, tables that are merged in any grouping, the bootstrap's draws, and the counting of pairs. */
+/* Ranks against their definition, tables that are merged in any grouping, pairs that are more than memory holds, the bootstrap's draws, and the counting of
+ * pairs. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -264,7 +265,6 @@ static void merging_is_addition(void **unused) {
     assert_int_equal(cx_stats_derive(&whole, &derived_whole, &error), CX_OK);
     /* Quotients and roots of these sums, none of them of almost equal ones: ten times their bound. */
     assert_same_set(&derived, &derived_whole, 1e-12);
-    assert_int_equal(derived.tables[TABLE_TOP].rows, layers * SINGLE_COMPONENTS * 2 * 5);
     assert_int_equal(cx_stats_set_check(&derived, "derived", &error), CX_OK);
     for (size_t k = 0; k < 3; k++) {
         cx_stats_set_free(&left[k]);
@@ -333,6 +333,156 @@ static void draws_are_poisson(void **unused) {
     assert_memory_equal(again, begin, 4);
 }
 
+/* --- more pairs than memory holds --- */
+
+enum { most_pieces = 64 };
+
+/* A shard's table of pairs as its sink was given it. */
+struct pieces {
+    struct cx_stats_set items[most_pieces];
+    size_t count;
+};
+
+static enum cx_status keep_piece(void *context, const struct cx_stats_table *rows, struct cx_error *error) {
+    struct pieces *pieces = context;
+    struct cx_stats_set *set = &pieces->items[pieces->count++];
+    assert_in_range(pieces->count, 1, most_pieces);
+    assert_int_equal(cx_stats_set_create(&all_options, CX_STATS_IN_PART, set, error), CX_OK);
+    assert_int_equal(cx_stats_table_resize(&set->tables[TABLE_PAIR], rows->rows, error), CX_OK);
+    for (size_t k = 0; k < rows->kind->column_count; k++)
+        memcpy(set->tables[TABLE_PAIR].columns[k].values, rows->columns[k].values,
+               rows->rows * rows->columns[k].width * cx_stats_type_size(rows->kind->columns[k].type));
+    return CX_OK;
+}
+
+/* A shard of all sequences, given `at_once` at a time, that holds few pairs in memory. */
+static void take_pieces(const struct corpus *corpus, size_t at_once, int threads, struct pieces *pieces) {
+    struct cx_stats_options options = all_options;
+    struct cx_stats *stats = NULL;
+    struct cx_stats_set set = {0};
+    struct cx_error error = {0};
+    options.pair_sink = (struct cx_pair_sink){.context = pieces, .write = keep_piece};
+    options.pair_bytes = 10 * layers * 2 * SINGLE_COMPONENTS * sizeof(double);
+    pieces->count = 0;
+    assert_int_equal(cx_stats_create(&options, corpus->labels, threads, &stats, &error), CX_OK);
+    for (size_t first = 0; first < sequence_count; first += at_once)
+        assert_int_equal(cx_stats_add(stats, corpus->sequences + first, corpus->results + first, at_once, &error), CX_OK);
+    assert_int_equal(cx_stats_take(stats, &set, &error), CX_OK);
+    assert_false(set.tables[TABLE_PAIR].present);
+    cx_stats_set_free(&set);
+    cx_stats_destroy(stats);
+}
+
+static void rank(const struct pieces *pieces, size_t bytes, struct cx_stats_set *merged, size_t *ranges) {
+    struct cx_pair_ranking *ranking = NULL;
+    struct cx_error error = {0};
+    bool more = true;
+    *ranges = 0;
+    assert_int_equal(cx_stats_set_create(&all_options, CX_STATS_IN_MERGED, merged, &error), CX_OK);
+    assert_int_equal(cx_pair_ranking_create(&all_options, bytes, &ranking, &error), CX_OK);
+    for (; more; ++*ranges) {
+        for (size_t k = 0; k < pieces->count; k++)
+            assert_int_equal(cx_pair_ranking_add(ranking, &pieces->items[k].tables[TABLE_PAIR], &error), CX_OK);
+        assert_int_equal(cx_pair_ranking_next(ranking, &more, &error), CX_OK);
+    }
+    assert_int_equal(cx_pair_ranking_end(ranking, merged, &error), CX_OK);
+    cx_pair_ranking_destroy(ranking);
+}
+
+static void free_pieces(struct pieces *pieces) {
+    for (size_t k = 0; k < pieces->count; k++)
+        cx_stats_set_free(&pieces->items[k]);
+}
+
+static int64_t pair_count(const struct cx_stats_table *table) {
+    int64_t sum = 0;
+    for (size_t row = 0; row < table->rows; row++)
+        sum += ((const int64_t *)column_values(table, "count"))[row];
+    return sum;
+}
+
+/* Mean of one pair, layer and component, added up from the maps, where it stands min_count times; NaN otherwise. */
+static double mean_by_definition(const struct corpus *corpus, int32_t target, int32_t source, size_t layer, enum component component) {
+    static const enum cx_stage before[] = {CX_STAGE_ATTN, CX_STAGE_ATTN_RES, CX_STAGE_ATTN_RES_LN, CX_STAGE_FF, CX_STAGE_FF_RES};
+    double sum = 0;
+    uint64_t count = 0;
+    for (size_t k = 0; k < sequence_count; k++) {
+        const struct cx_sequence *sequence = &corpus->sequences[k];
+        const size_t n = sequence->tokens;
+        for (size_t place = 0; place < n * n; place++) {
+            const size_t i = place / n, j = place % n;
+            if (i == j || sequence->special[i] || sequence->special[j] || sequence->input_ids[i] != target || sequence->input_ids[j] != source)
+                continue;
+            double value[2] = {0};
+            for (size_t side = 0; side < 2; side++) {
+                const float *row = corpus->maps[k][before[component] + side] + (layer * n + i) * n;
+                double total = 0;
+                for (size_t at = 0; at < n; at++)
+                    total += (double)row[at];
+                value[side] = (double)row[j] / total;
+            }
+            sum += value[1] - value[0];
+            count++;
+        }
+    }
+    return count >= all_options.min_count ? sum / (double)count : NAN;
+}
+
+/* Rows are in order, and only they have such means: for each list, as many pairs by the definition are at least as large as the last of the list as the list
+ * has. */
+static void assert_largest(const struct corpus *corpus, const struct cx_stats_table *top) {
+    const int32_t *component = column_values(top, "component"), *sign = column_values(top, "sign"), *rank_of = column_values(top, "rank");
+    const int32_t *target = column_values(top, "target"), *source = column_values(top, "source"), *layer = column_values(top, "layer");
+    const double *mean = column_values(top, "mean");
+    assert_int_equal(top->rows, layers * SINGLE_COMPONENTS * 2 * all_options.top_pairs);
+    for (size_t row = 0; row < top->rows; row++) {
+        const size_t at = layer[row] == (int32_t)layer_numbers[0] ? 0 : 1;
+        const double factor = sign[row] == 0 ? 1 : -1;
+        size_t larger = 0;
+        assert_true(fabs(mean[row] - mean_by_definition(corpus, target[row], source[row], at, (enum component)component[row])) < 1e-14);
+        for (int32_t pair = 0; pair < vocabulary * vocabulary; pair++) {
+            const double other = mean_by_definition(corpus, pair / vocabulary, pair % vocabulary, at, (enum component)component[row]);
+            larger += !isnan(other) && factor * other > factor * mean[row] + 1e-14;
+        }
+        assert_int_equal(rank_of[row], larger);
+    }
+}
+
+static void pairs_beyond_memory_are_exact(void **unused) {
+    (void)unused;
+    static const size_t few = 3 * layers * 2 * SINGLE_COMPONENTS * sizeof(double);
+    struct corpus *corpus = make_corpus(false);
+    struct pieces whole = {.count = 1}, pieces = {0}, again = {0};
+    struct cx_stats_set in_memory = {0}, in_ranges = {0}, in_runs = {0};
+    size_t ranges, runs = 0;
+    take_shard(corpus, 0, sequence_count, 1, &whole.items[0]);
+    take_pieces(corpus, sequence_count, 1, &pieces);
+    take_pieces(corpus, 1, 4, &again);
+    assert_int_equal(pieces.count, again.count);
+    for (size_t k = 0; k < pieces.count; k++) {
+        assert_same_set(&pieces.items[k], &again.items[k], 0);
+        assert_int_equal(cx_stats_set_check(&pieces.items[k], "a run", &(struct cx_error){0}), CX_OK);
+        runs += (size_t)pair_count(&pieces.items[k].tables[TABLE_PAIR]);
+    }
+    assert_true(pieces.count > 2);
+    assert_int_equal(runs, pair_count(&whole.items[0].tables[TABLE_PAIR]));
+    rank(&whole, 0, &in_memory, &ranges);
+    assert_int_equal(ranges, 1);
+    rank(&whole, few, &in_ranges, &ranges);
+    assert_true(ranges > 10);
+    assert_same_set(&in_memory, &in_ranges, 0);
+    assert_largest(corpus, &in_memory.tables[TABLE_TOP]);
+    rank(&pieces, few, &in_runs, &ranges);
+    assert_same_set(&in_memory, &in_runs, 1e-13);
+    free_pieces(&whole);
+    free_pieces(&pieces);
+    free_pieces(&again);
+    cx_stats_set_free(&in_memory);
+    cx_stats_set_free(&in_ranges);
+    cx_stats_set_free(&in_runs);
+    free_corpus(corpus);
+}
+
 static void pairs_that_stand_often_pass(void **unused) {
     (void)unused;
     enum { length = 100, repeats = 30 };
@@ -371,6 +521,7 @@ int main(void) {
         cmocka_unit_test(merging_is_addition),
         cmocka_unit_test(what_cannot_be_merged_is_refused),
         cmocka_unit_test(draws_are_poisson),
+        cmocka_unit_test(pairs_beyond_memory_are_exact),
         cmocka_unit_test(pairs_that_stand_often_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,7 +108,7 @@ static struct folder make_run(struct cx_label_table *labels) {
         summary.skipped = summary.stripped = shard == 0;
         must(cx_manifest_add(manifest, &summary, listed, shard == 0 ? 2 : 0, &error), &error);
     }
-    must(cx_store_join(folder.path, &error), &error);
+    must(cx_store_join(folder.path, NULL, &error), &error);
     must(cx_manifest_complete(manifest, 2, &error), &error);
     cx_manifest_close(manifest);
     return folder;
@@ -204,7 +204,7 @@ static void verify_looks_at_the_numbers(void **state) {
         must(cx_manifest_open(folder.path, sample_identity, &manifest, &error), &error);
         must(write_part(&options, 0, &cases[k].annotated, 1, &summary, &error), &error);
         must(cx_manifest_add(manifest, &summary, NULL, 0, &error), &error);
-        must(cx_store_join(folder.path, &error), &error);
+        must(cx_store_join(folder.path, NULL, &error), &error);
         cx_manifest_close(manifest);
         enum cx_status status = cx_store_verify(folder.path, 1e-5, hear, &heard, &report, &error);
         if (cases[k].words ? status != CX_ERROR_DAMAGED || !strstr(heard.first, cases[k].words) : status != CX_OK)

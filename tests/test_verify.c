@@ -158,7 +158,7 @@ static void a_stale_run_file_is_found(void **state) {
     must(cx_manifest_add(manifest, &summary, NULL, 0, &error), &error);
     cx_manifest_close(manifest);
     expect_verdict(&folder, "made of other parts");
-    must(cx_store_join(folder.path, &error), &error);
+    must(cx_store_join(folder.path, NULL, &error), &error);
     expect_verdict(&folder, NULL);
     folder_remove(&folder);
 }
@@ -188,7 +188,7 @@ static void forge(const struct folder *folder, const char *dataset_name, hsize_t
     must(cx_manifest_open(folder->path, sample_identity, &manifest, &error), &error);
     must(cx_manifest_add(manifest, &summary, NULL, 0, &error), &error);
     cx_manifest_close(manifest);
-    must(cx_store_join(folder->path, &error), &error);
+    must(cx_store_join(folder->path, NULL, &error), &error);
 }
 
 struct forgery {

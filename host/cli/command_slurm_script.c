@@ -150,6 +150,8 @@ static enum cx_status print_check_of_end(const char *output, struct cx_error *er
     return status;
 }
 
+enum { most_restarts = 8 };
+
 enum cx_status command_slurm_script(const struct options *options, struct outcome *outcome, struct cx_error *error) {
     const struct slurm_options *slurm = &options->slurm;
     char program[PATH_MAX] = "contexture", config[PATH_MAX];
@@ -173,10 +175,14 @@ enum cx_status command_slurm_script(const struct options *options, struct outcom
         status = print_check_of_end(options->run.output, error);
     if (status != CX_OK)
         return status;
-    return output_print(error, "# 75: stopped by a signal. 0: done; 3: done, but documents were left out; anything else is an error that would come again.\n"
-                               "if [ \"$code\" -eq 75 ]; then\n"
-                               "    echo \"contexture was stopped; job $SLURM_JOB_ID goes back into the queue\"\n"
-                               "    scontrol requeue \"$SLURM_JOB_ID\"\n"
-                               "fi\n"
-                               "exit \"$code\"\n");
+    return output_print(
+        error,
+        "# 75: stopped by a signal. 0: done; 3: done, but documents were left out. 137: a process was killed, which may happen once, or every time, for want\n"
+        "# of memory; so that is tried again as long as the job has not come back %d times. Anything else is an error that would come again.\n"
+        "if [ \"$code\" -eq 75 ] || { [ \"$code\" -eq 137 ] && [ \"${SLURM_RESTART_COUNT:-0}\" -lt %d ]; }; then\n"
+        "    echo \"contexture was stopped (exit code $code); job $SLURM_JOB_ID goes back into the queue\"\n"
+        "    scontrol requeue \"$SLURM_JOB_ID\"\n"
+        "fi\n"
+        "exit \"$code\"\n",
+        most_restarts, most_restarts);
 }

@@ -67,8 +67,8 @@ const struct option option_table[] = {
 
     {"out", 'o', OPTION_TEXT, MEMBER(run.output), NULL, 0, 0, NULL, "DIR", COMPUTERS | SLURM, COMMAND_RUN | SLURM, PLACE_ALL, false, output_group,
      "folder of the results; a second run on the same folder goes on where the first stopped"},
-    {"shard-size", 0, OPTION_COUNT, MEMBER(run.shard_size), "1000", 1, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
-     "documents a part file holds: the unit of resumption"},
+    {"shard-size", 0, OPTION_COUNT, MEMBER(run.shard_size), "0", 0, 1e9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
+     "documents a part file holds: the unit of resumption; 0: 1000, or 4000 where statistics alone are stored"},
     {"shard-work", 0, OPTION_COUNT, MEMBER(run.shard_work), "16000000", 0, most, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group,
      "pairs of tokens (squares of lengths, summed) at which a part ends before, so that parts are even in work; lengths are estimated from bytes; 0: no bound"},
     {"stages", 0, OPTION_STAGES, MEMBER(run.maps), "all", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, output_group,

@@ -16,6 +16,33 @@ static void end_process(int number) {
     _exit(75);
 }
 
+/* Only what a handler of signals may call. */
+static void end_start(int number) {
+    static const char sentence[] =
+        "contexture: MPI does not start: another rank has been lost before it did; the same command goes on from the finished shards\n";
+    const ssize_t written = write(STDERR_FILENO, sentence, sizeof sentence - 1);
+    (void)number, (void)written;
+    _exit(75);
+}
+
+static void set_alarm(void (*handler)(int), unsigned seconds) {
+    struct sigaction action = {.sa_handler = handler};
+    sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)alarm(seconds);
+}
+
+/* MPI waits for ever, and signs of life begin behind it. All processes are there when it begins; what it may take is an addition to the patience. */
+static enum cx_status start_peers(struct cx_ranks *ranks, struct cx_error *error) {
+    enum { start_seconds = 20 };
+    if (peers_launched() != 1)
+        set_alarm(end_start, (unsigned)ranks->patience + start_seconds);
+    enum cx_status status = peers_open(&ranks->peers, &ranks->place, error);
+    if (peers_launched() != 1)
+        set_alarm(end_process, 0);
+    return status;
+}
+
 enum cx_status cx_ranks_open(double patience, struct cx_ranks **ranks_pointer, struct cx_error *error) {
     struct cx_ranks *ranks = NULL;
     *ranks_pointer = NULL;
@@ -25,16 +52,13 @@ enum cx_status cx_ranks_open(double patience, struct cx_ranks **ranks_pointer, s
     ranks->patience = patience;
     pthread_mutex_init(&ranks->mutex, NULL);
     pthread_cond_init(&ranks->changed, NULL);
-    status = peers_open(&ranks->peers, &ranks->place, error);
+    status = start_peers(ranks, error);
     if (status == CX_OK)
         status = cx_allocate((size_t)ranks->place.size, sizeof *ranks->others, "the ranks of a job", &ranks->others, error);
     for (int rank = 0; status == CX_OK && rank < ranks->place.size; rank++)
         ranks->others[rank].heard = cx_monotonic_seconds();
     ranks->heard = cx_monotonic_seconds();
     if (status == CX_OK && ranks->place.size > 1) {
-        struct sigaction action = {.sa_handler = end_process};
-        sigemptyset(&action.sa_mask);
-        (void)sigaction(SIGALRM, &action, NULL);
         const int number = pthread_create(&ranks->office, NULL, post_office_run, ranks);
         ranks->office_runs = number == 0;
         if (number != 0)

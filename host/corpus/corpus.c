@@ -128,6 +128,18 @@ enum cx_status cx_corpus_pass_over(struct cx_corpus *corpus, uint64_t count, str
     return status == CX_OK && until - from < count ? CX_END : status;
 }
 
+/* The bytes before the annotations, if they come behind the text. A line is not parsed for that: it is an estimate's input. */
+static uint64_t text_bytes(const struct cx_corpus *corpus, const struct cx_line *line) {
+    const char *name = corpus->json.words_fields[0];
+    const size_t length = strlen(name);
+    if (line->too_long || corpus->sources.items[corpus->source].format != CX_CORPUS_JSONL)
+        return line->bytes;
+    for (const char *at = line->text, *end = at + line->length; (at = memmem(at, (size_t)(end - at), name, length)); at += length)
+        if (at > line->text && at[-1] == '"' && at + length < end && at[length] == '"')
+            return (uint64_t)(at - line->text) - 1;
+    return line->bytes;
+}
+
 static void describe(struct cx_corpus *corpus, const struct cx_line *line, struct cx_document *document) {
     int length = snprintf(corpus->id_digits, sizeof corpus->id_digits, "%" PRIu64, corpus->number);
     *document = (struct cx_document){
@@ -137,7 +149,7 @@ static void describe(struct cx_corpus *corpus, const struct cx_line *line, struc
         .id = corpus->id_digits,
         .id_length = length > 0 ? (size_t)length : 0,
         .content_hash = line->hash,
-        .line_bytes = line->bytes,
+        .text_bytes = text_bytes(corpus, line),
     };
 }
 

@@ -1,5 +1,6 @@
 #include "document_json.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +18,16 @@ struct place {
 /* jansson directly, not cx_json_parse(): a corpus may hold U+0000 in its texts, and a fault's place is the corpus line. */
 static enum cx_status parse_object(const char *text, size_t length, const struct place *at, json_t **object, struct cx_error *error) {
     json_error_t fault;
+    errno = 0;
     *object = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &fault);
-    if (!*object) {
-        if (json_error_code(&fault) == json_error_out_of_memory)
-            return cx_fail_memory(error, "a line of JSON", length);
+    if (errno == ENOMEM || (!*object && json_error_code(&fault) == json_error_out_of_memory)) { /* as in json.c */
+        json_decref(*object);
+        *object = NULL;
+        return cx_fail_memory(error, "a line of JSON", length);
+    }
+    if (!*object)
         return cx_fail(error, CX_ERROR_DOCUMENT, "%s:%" PRIu64 ": not a JSON object: %s, at byte %d of the line", at->path, at->line, fault.text,
                        fault.position);
-    }
     if (json_is_object(*object))
         return CX_OK;
     enum cx_status status = cx_fail(error, CX_ERROR_DOCUMENT, "%s:%" PRIu64 ": expected a JSON object, found %s", at->path, at->line, cx_json_type(*object));

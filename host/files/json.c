@@ -1,5 +1,6 @@
 #include "contexture/json.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +13,16 @@ enum cx_status cx_json_parse(const char *text, size_t length, const char *where,
     *value = NULL;
     if (length >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0)
         return cx_fail(error, CX_ERROR_INPUT, "%s: not valid JSON: it begins with a byte order mark; save it as UTF-8 without one", where);
+    errno = 0;
     *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &fault);
-    if (*value)
+    if (*value && errno != ENOMEM)
         return CX_OK;
-    if (json_error_code(&fault) == json_error_out_of_memory)
+    /* Where jansson gets no memory it may leave a byte out of a text, or call it a fault of the text (2.14). */
+    if (errno == ENOMEM || json_error_code(&fault) == json_error_out_of_memory) {
+        json_decref(*value);
+        *value = NULL;
         return cx_fail_memory(error, where, length);
+    }
     if (fault.line <= 0)
         return cx_fail(error, CX_ERROR_INPUT, "%s: not valid JSON: %s", where, fault.text);
     return cx_fail(error, CX_ERROR_INPUT, "%s: line %d, column %d: not valid JSON: %s", where, fault.line, fault.column, fault.text);

@@ -102,6 +102,7 @@ static enum cx_status open_statistics(struct run *run, struct cx_error *error) {
     if (status != CX_OK)
         return status;
     options.pair_filter = run->pair_filter;
+    options.pair_sink = (struct cx_pair_sink){.context = &run->writer, .write = writer_append_pairs};
     if (run->pair_filter && settings->min_count == 0)
         options.min_count = cx_pair_filter_min_count(run->pair_filter, usual_pairs);
     return cx_stats_create(&options, run->setup.labels, run->setup.threads, &run->writer.stats, error);

@@ -51,6 +51,18 @@ static json_t *analyses_of(const struct setup *setup) {
     return analyses;
 }
 
+json_t *identity_sources(const struct setup *setup) {
+    json_t *names = json_array();
+    for (size_t k = 0; k < cx_corpus_source_count(setup->corpus); k++) {
+        const char *name = cx_corpus_source(setup->corpus, k);
+        if (json_array_append_new(names, cx_utf8_json(name, strlen(name))) != 0) {
+            json_decref(names);
+            return NULL;
+        }
+    }
+    return names;
+}
+
 static json_t *numbers_of(const size_t *numbers, size_t count) {
     json_t *list = json_array();
     for (size_t k = 0; k < count; k++)
@@ -92,9 +104,10 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         {"per_head", json_boolean(settings->per_head)},
         {"program_version", json_string(CX_VERSION)},
         {"seed", masked ? json_integer((json_int_t)settings->seed) : json_null()},
-        {"shard_size", json_integer((json_int_t)settings->shard_size)},
+        {"shard_size", json_integer((json_int_t)setup->rule.documents)},
         {"shard_work", json_integer((json_int_t)settings->shard_work)},
         {"skip", json_integer((json_int_t)settings->corpus.skip)},
+        {CX_IDENTITY_SOURCES, identity_sources(setup)},
         {"stages", names_of(settings->maps)},
         {"text_field", json_string(settings->corpus.text_field)},
         {"too_long", json_string(too_long_names[settings->too_long])},

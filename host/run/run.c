@@ -224,7 +224,7 @@ static enum cx_status join_parts(struct run *run, struct cx_error *error) {
     if (status == CX_OK && run->share.plan)
         status = cx_manifest_merge(run->writer.manifest, report->shards, error);
     if (status == CX_OK && !run->share.plan)
-        status = cx_store_join(run->settings->output, error);
+        status = cx_store_join(run->settings->output, NULL, error);
     if (status == CX_OK && !run->share.plan)
         status = cx_manifest_complete(run->writer.manifest, report->shards, error);
     if (status != CX_OK)

@@ -113,6 +113,15 @@ unsigned setup_maps(const struct cx_run_settings *settings) {
     return settings->maps | cx_analyses_maps(settings->analyses);
 }
 
+/* A part's tables of statistics have the same size for many documents as for few, so where they are all there is, parts are few. */
+static uint64_t shard_size(const struct setup *setup) {
+    const struct cx_run_settings *settings = setup->settings;
+    const bool statistics_alone = settings->maps == 0 && setup->vector_stages == 0 && !settings->per_head && !settings->hidden_states;
+    if (settings->shard_size > 0)
+        return settings->shard_size;
+    return statistics_alone ? 4000 : 1000;
+}
+
 enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *settings, const struct cx_run_observer *observer, struct cx_error *error) {
     *setup = (struct setup){.settings = settings};
     enum cx_status status = check_granularity(settings, error);
@@ -139,7 +148,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
     }
     setup->sequence_options.labels = setup->labels;
     setup->vector_stages = setup->vector_layer_count > 0 ? settings->vector_stages : 0;
-    setup->rule = (struct cx_shard_rule){settings->shard_size, settings->shard_work, setup->sequence_options};
+    setup->rule = (struct cx_shard_rule){shard_size(setup), settings->shard_work, setup->sequence_options};
     setup->threads = settings->threads > 0 ? (int)settings->threads : usable_cores();
     setup->layout = (struct cx_result_layout){
         .model_layers = setup->config.layers,

@@ -20,14 +20,16 @@ enum { skipped_listed = 1000 }; /* the manifest has them all */
 /* Of documents left out, and of documents kept without their annotations. */
 struct document_lists {
     json_t *skipped, *stripped;
+    bool failed; /* one of them lacks a document: there was no memory for it */
 };
 
 static void list_document(void *context, const struct cx_skipped_document *skipped) {
-    const struct document_lists *lists = context;
+    struct document_lists *lists = context;
     json_t *list = skipped->stripped ? lists->stripped : lists->skipped;
     if (json_array_size(list) < skipped_listed)
-        json_array_append_new(list, json_pack("{s:I, s:o, s:I, s:o}", "document", (json_int_t)skipped->document, "source", text_of(skipped->source), "line",
-                                              (json_int_t)skipped->line, "reason", text_of(skipped->reason)));
+        lists->failed |=
+            json_array_append_new(list, json_pack("{s:I, s:o, s:I, s:o}", "document", (json_int_t)skipped->document, "source", text_of(skipped->source), "line",
+                                                  (json_int_t)skipped->line, "reason", text_of(skipped->reason))) != 0;
 }
 
 static double rate(uint64_t count, double seconds) {
@@ -35,18 +37,17 @@ static double rate(uint64_t count, double seconds) {
 }
 
 static json_t *paths_of(const struct setup *setup) {
-    json_t *corpus = json_array();
-    for (size_t k = 0; k < cx_corpus_source_count(setup->corpus); k++)
-        json_array_append_new(corpus, text_of(cx_corpus_source(setup->corpus, k)));
-    return json_pack("{s:o, s:o}", "model", text_of(setup->settings->model), "corpus", corpus);
+    return json_pack("{s:o, s:o}", "model", text_of(setup->settings->model), "corpus", identity_sources(setup));
 }
 
 enum cx_status summary_write(const struct setup *setup, json_t *configuration, const char *backend_description, struct cx_run_report *report,
                              struct cx_error *error) {
     json_t *libraries = NULL, *summary = NULL;
-    struct document_lists lists = {json_array(), json_array()};
+    struct document_lists lists = {json_array(), json_array(), false};
     char *path = NULL, *text = NULL;
     enum cx_status status = cx_store_skipped(setup->settings->output, list_document, &lists, error);
+    if (status == CX_OK && lists.failed)
+        status = cx_fail_memory(error, "summary.json", 0);
     if (status == CX_OK)
         status = libraries_create(&libraries, error);
     if (status != CX_OK) {
@@ -71,7 +72,7 @@ enum cx_status summary_write(const struct setup *setup, json_t *configuration, c
         isfinite(report->completeness_error) ? (double)report->completeness_error : -1.0, "skipped_documents", lists.skipped, "stripped_documents",
         lists.stripped, "libraries", libraries);
     if (!summary) {
-        status = cx_fail(error, CX_ERROR_INTERNAL, "summary.json cannot be put together");
+        status = cx_fail_memory(error, "summary.json", 0);
         goto cleanup;
     }
     text = json_dumps(summary, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

@@ -12,9 +12,11 @@ enum cx_status writer_open(struct writer *writer, const struct cx_store_options 
     writer->options = *options;
     writer->report = report;
     pthread_mutex_init(&writer->manifest_mutex, NULL);
-    if (options->worker)
-        return cx_manifest_open_shared(options->directory, identity, options->worker, &writer->manifest, error);
-    return cx_manifest_open(options->directory, identity, &writer->manifest, error);
+    enum cx_status status = options->worker ? cx_manifest_open_shared(options->directory, identity, options->worker, &writer->manifest, error)
+                                            : cx_manifest_open(options->directory, identity, &writer->manifest, error);
+    if (status == CX_OK)
+        writer->options.sources = cx_manifest_sources(writer->manifest, &writer->options.source_count);
+    return status;
 }
 
 enum cx_status writer_refresh(struct writer *writer, struct cx_error *error) {
@@ -135,6 +137,11 @@ enum cx_status writer_settle(struct writer *writer, struct cx_error *error) {
     if (finishing->status != CX_OK)
         *error = finishing->error;
     return finishing->status;
+}
+
+enum cx_status writer_append_pairs(void *context, const struct cx_stats_table *rows, struct cx_error *error) {
+    const struct writer *writer = context;
+    return cx_part_append_pairs(writer->part, rows, error);
 }
 
 static enum cx_status add_statistics(struct writer *writer, const struct window *window, struct cx_error *error) {

@@ -52,6 +52,8 @@ uint64_t writer_finished_count(struct writer *writer);
 /* The report's counts of the whole folder, from the manifest. */
 void writer_count_all(struct writer *writer, uint64_t shards);
 CX_MUST_USE enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error);
+/* The sink of the shard's pairs: context is the writer. */
+CX_MUST_USE enum cx_status writer_append_pairs(void *context, const struct cx_stats_table *rows, struct cx_error *error);
 struct finished_shards writer_finished_shards(struct writer *writer);
 
 /* Waits until the last part is finished and entered. */

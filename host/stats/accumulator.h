@@ -49,6 +49,9 @@ struct accumulator_kind {
     enum cx_status (*prepare)(void *state, struct view *view, struct cx_error *error);
     /* The sequence's sums of one layer. Layers are added by several threads; those of one layer in document order. */
     void (*add)(void *state, size_t layer, const struct view *view, struct workspace *workspace);
+    /* Asked behind every sequence's prepare(): there are more sums than fit, and before the next one's they are to be given away. NULL: never. */
+    bool (*full)(const void *state);
+    enum cx_status (*spill)(void *state, struct cx_error *error);
     /* Labels that the tables will name: `name` is called with their ids. NULL: none. */
     enum cx_status (*labels)(void *state, enum cx_status (*name)(void *context, uint32_t label), void *context);
     /* Fills the set's tables. `label` turns an id into the set's number. */

@@ -1,32 +1,22 @@
-/* The change that each component makes of the maps, by category of the pair of places, and by its parts of speech. */
+/* The change that each component makes of the maps, by category of the pair of places, by category and distance, and by its parts of speech. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "accumulator.h"
+#include "categories.h"
 #include "contexture/memory.h"
-#include "rows.h"
 
-/* Of one layer, component and category: over pairs, and over sequences with S a sequence's sum and n its pairs. */
-struct change_sums {
-    double sum, squares, sum_squares /* Σ S² */, sum_count /* Σ S n */;
-};
+static const enum category controlled[controlled_count] = {CATEGORY_SAME_WORD, CATEGORY_OTHER_WORD, CATEGORY_SAME_ENTITY};
 
-/* The same for every layer and component. */
-struct pair_counts {
-    double count, sequences, count_squares /* Σ n² */;
-};
-
-struct category_state {
-    struct cx_stats_options options;
-    struct change_sums (*sums)[COMPONENTS][CATEGORIES]; /* [layer_count] */
-    struct pair_counts counts[CATEGORIES];
-    double *replicates;        /* [layer_count][COMPONENTS][CATEGORIES][bootstrap] */
-    int64_t *replicate_counts; /* [CATEGORIES][bootstrap] */
-    struct slots pos;          /* key: target's label, source's label; sums: change_sums of the components, then sequences and Σ n² */
-};
-
-enum { sums_per_component = 4, pos_width = COMPONENTS * sums_per_component + 2 };
+int category_cell(size_t category, size_t group) {
+    if (group == ANY_DISTANCE)
+        return (int)category;
+    for (size_t k = 0; k < controlled_count; k++)
+        if (controlled[k] == category)
+            return (int)(CATEGORIES + k * DISTANCES + group);
+    return no_cell;
+}
 
 static void destroy(void *state) {
     struct category_state *self = state;
@@ -46,15 +36,14 @@ static enum cx_status create(const struct cx_stats_options *options, void **stat
         return status;
     self->options = *options;
     slots_begin(&self->pos, options->layer_count, pos_width);
-    if (!cx_multiply(options->layer_count * COMPONENTS * CATEGORIES, (size_t)options->bootstrap, &replicates))
+    if (!cx_multiply(options->layer_count * COMPONENTS * CELLS, (size_t)options->bootstrap, &replicates))
         status = cx_fail_memory(error, "the bootstrap's replicates", SIZE_MAX);
     if (status == CX_OK)
         status = cx_allocate(options->layer_count, sizeof *self->sums, "statistics", &self->sums, error);
     if (status == CX_OK)
         status = cx_allocate(replicates, sizeof *self->replicates, "the bootstrap's replicates", &self->replicates, error);
     if (status == CX_OK)
-        status =
-            cx_allocate(CATEGORIES * (size_t)options->bootstrap, sizeof *self->replicate_counts, "the bootstrap's replicates", &self->replicate_counts, error);
+        status = cx_allocate(CELLS * (size_t)options->bootstrap, sizeof *self->replicate_counts, "the bootstrap's replicates", &self->replicate_counts, error);
     if (status == CX_OK)
         *state = self;
     else
@@ -62,18 +51,24 @@ static enum cx_status create(const struct cx_stats_options *options, void **stat
     return status;
 }
 
+static uint64_t pairs_of(const struct view *view, size_t category, size_t group) {
+    return group == ANY_DISTANCE ? view->category_pairs[category] : view->distance_pairs[category][group];
+}
+
 static void count_categories(struct category_state *self, const struct view *view) {
     const size_t replicates = (size_t)self->options.bootstrap;
-    for (size_t category = 0; category < CATEGORIES; category++) {
-        const uint64_t pairs = view->category_pairs[category];
+    for (size_t place = 0; place < CATEGORIES * GROUPS; place++) {
+        const size_t category = place / GROUPS, group = place % GROUPS;
+        const uint64_t pairs = pairs_of(view, category, group);
+        const int cell = category_cell(category, group);
         if (pairs == 0)
             continue;
-        struct pair_counts *counts = &self->counts[category];
+        struct pair_counts *counts = &self->counts[category][group];
         counts->count += (double)pairs;
         counts->sequences += 1;
         counts->count_squares += (double)pairs * (double)pairs;
-        for (size_t k = 0; k < replicates; k++)
-            self->replicate_counts[category * replicates + k] += (int64_t)view->draws[k] * (int64_t)pairs;
+        for (size_t k = 0; k < replicates && cell != no_cell; k++)
+            self->replicate_counts[(size_t)cell * replicates + k] += (int64_t)view->draws[k] * (int64_t)pairs;
     }
 }
 
@@ -111,32 +106,44 @@ static enum cx_status prepare(void *state, struct view *view, struct cx_error *e
     return status;
 }
 
-static void add_categories(struct category_state *self, size_t layer, enum component component, const struct view *view, const double *change) {
-    double sums[most_buckets], squares[most_buckets];
-    const size_t replicates = (size_t)self->options.bootstrap;
-    memset(sums, 0, view->bucket_count * sizeof *sums);
-    memset(squares, 0, view->bucket_count * sizeof *squares);
+/* Sums of the change and of its squares by category and group: of few buckets, each in a few categories. */
+static void sum_categories(const struct view *view, const double *change, double sums[CATEGORIES][GROUPS], double squares[CATEGORIES][GROUPS]) {
+    double sum[most_buckets], square[most_buckets];
+    memset(sum, 0, view->bucket_count * sizeof *sum);
+    memset(square, 0, view->bucket_count * sizeof *square);
+    memset(sums, 0, CATEGORIES * sizeof *sums);
+    memset(squares, 0, CATEGORIES * sizeof *squares);
     for (size_t pair = 0; pair < view->pairs; pair++) {
-        sums[view->bucket[pair]] += change[pair];
-        squares[view->bucket[pair]] += change[pair] * change[pair];
+        sum[view->bucket[pair]] += change[pair];
+        square[view->bucket[pair]] += change[pair] * change[pair];
     }
-    for (size_t category = 0; category < CATEGORIES; category++) {
-        const uint64_t pairs = view->category_pairs[category];
-        double sum = 0, square = 0;
+    for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
+        for (size_t category = 0; category < CATEGORIES; category++)
+            if (view->bucket_categories[bucket] & IN(category)) {
+                sums[category][view->bucket_distance[bucket]] += sum[bucket];
+                squares[category][view->bucket_distance[bucket]] += square[bucket];
+                sums[category][ANY_DISTANCE] += sum[bucket];
+                squares[category][ANY_DISTANCE] += square[bucket];
+            }
+}
+
+static void add_categories(struct category_state *self, size_t layer, enum component component, const struct view *view, const double *change) {
+    double sums[CATEGORIES][GROUPS], squares[CATEGORIES][GROUPS];
+    const size_t replicates = (size_t)self->options.bootstrap;
+    sum_categories(view, change, sums, squares);
+    for (size_t place = 0; place < CATEGORIES * GROUPS; place++) {
+        const size_t category = place / GROUPS, group = place % GROUPS;
+        const double pairs = (double)pairs_of(view, category, group), sum = sums[category][group];
+        const int cell = category_cell(category, group);
         if (pairs == 0)
             continue;
-        for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
-            if (view->bucket_categories[bucket] & IN(category)) {
-                sum += sums[bucket];
-                square += squares[bucket];
-            }
-        struct change_sums *total = &self->sums[layer][component][category];
+        struct change_sums *total = &self->sums[layer][component][category][group];
         total->sum += sum;
-        total->squares += square;
+        total->squares += squares[category][group];
         total->sum_squares += sum * sum;
-        total->sum_count += sum * (double)pairs;
-        double *drawn = self->replicates + ((layer * COMPONENTS + component) * CATEGORIES + category) * replicates;
-        for (size_t k = 0; k < replicates; k++)
+        total->sum_count += sum * pairs;
+        double *drawn = self->replicates + ((layer * COMPONENTS + component) * CELLS + (size_t)(cell != no_cell ? cell : 0)) * replicates;
+        for (size_t k = 0; k < replicates && cell != no_cell; k++)
             drawn[k] += (double)view->draws[k] * sum;
     }
 }
@@ -194,74 +201,21 @@ static enum cx_status labels(void *state, enum cx_status (*name)(void *context, 
     return status;
 }
 
-static enum cx_status take_categories(const struct category_state *self, struct cx_stats_set *set, struct cx_error *error) {
-    const size_t replicates = (size_t)self->options.bootstrap;
-    enum cx_status status = CX_OK;
-    for (size_t k = 0; k < self->options.layer_count * COMPONENTS * CATEGORIES && status == CX_OK; k++) {
-        const size_t category = k % CATEGORIES, component = k / CATEGORIES % COMPONENTS, layer = k / CATEGORIES / COMPONENTS;
-        const struct change_sums *sums = &self->sums[layer][component][category];
-        const struct pair_counts *counts = &self->counts[category];
-        const double row[] = {(double)self->options.layers[layer],
-                              (double)component,
-                              (double)category,
-                              counts->count,
-                              counts->sequences,
-                              sums->sum,
-                              sums->squares,
-                              sums->sum_squares,
-                              sums->sum_count,
-                              counts->count_squares};
-        status = row_add(&set->tables[TABLE_CATEGORY], row, sizeof row / sizeof row[0], error);
-        struct cx_stats_table *drawn = &set->tables[TABLE_BOOTSTRAP];
-        if (status == CX_OK && replicates > 0)
-            status = row_add(drawn, row, 3, error);
-        if (status == CX_OK && replicates > 0)
-            memcpy((double *)column_values(drawn, "sum") + k * replicates, self->replicates + k * replicates, replicates * sizeof(double));
-    }
-    struct cx_stats_table *drawn = &set->tables[TABLE_BOOTSTRAP_COUNT];
-    for (size_t category = 0; category < CATEGORIES && status == CX_OK && replicates > 0; category++) {
-        const double row[] = {(double)category};
-        status = row_add(drawn, row, 1, error);
-        if (status == CX_OK)
-            memcpy((int64_t *)column_values(drawn, "count") + category * replicates, self->replicate_counts + category * replicates,
-                   replicates * sizeof(int64_t));
-    }
-    return status;
-}
-
-static enum cx_status take(void *state, struct cx_stats_set *set, int32_t (*label)(const void *context, uint32_t id), const void *context,
-                           struct cx_error *error) {
-    const struct category_state *self = state;
-    struct cx_stats_table *table = &set->tables[TABLE_POS];
-    enum cx_status status = take_categories(self, set, error);
-    for (size_t k = 0; k < self->options.layer_count * COMPONENTS * self->pos.count && status == CX_OK; k++) {
-        const size_t slot = k % self->pos.count, component = k / self->pos.count % COMPONENTS, layer = k / self->pos.count / COMPONENTS;
-        const double *sums = self->pos.sums + slots_place(&self->pos, slot, layer), *of = sums + component * sums_per_component;
-        const double row[] = {(double)self->options.layers[layer],
-                              (double)component,
-                              label(context, (uint32_t)(self->pos.keys[slot] >> 32)),
-                              label(context, (uint32_t)self->pos.keys[slot]),
-                              (double)self->pos.counts[slot],
-                              sums[pos_width - 2],
-                              of[0],
-                              of[1],
-                              of[2],
-                              of[3],
-                              sums[pos_width - 1]};
-        status = row_add(table, row, sizeof row / sizeof row[0], error);
-    }
-    return status == CX_OK ? rows_sort(table, error) : status;
-}
-
 static void clear(void *state) {
     struct category_state *self = state;
     const size_t replicates = (size_t)self->options.bootstrap;
     memset(self->sums, 0, self->options.layer_count * sizeof *self->sums);
     memset(self->counts, 0, sizeof self->counts);
-    memset(self->replicates, 0, self->options.layer_count * COMPONENTS * CATEGORIES * replicates * sizeof *self->replicates);
-    memset(self->replicate_counts, 0, CATEGORIES * replicates * sizeof *self->replicate_counts);
+    memset(self->replicates, 0, self->options.layer_count * COMPONENTS * CELLS * replicates * sizeof *self->replicates);
+    memset(self->replicate_counts, 0, CELLS * replicates * sizeof *self->replicate_counts);
     slots_clear(&self->pos);
 }
 
-const struct accumulator_kind category_accumulator = {
-    .analysis = CX_ANALYSIS_CATEGORIES, .create = create, .prepare = prepare, .add = add, .labels = labels, .take = take, .clear = clear, .destroy = destroy};
+const struct accumulator_kind category_accumulator = {.analysis = CX_ANALYSIS_CATEGORIES,
+                                                      .create = create,
+                                                      .prepare = prepare,
+                                                      .add = add,
+                                                      .labels = labels,
+                                                      .take = categories_take,
+                                                      .clear = clear,
+                                                      .destroy = destroy};

@@ -142,6 +142,7 @@ static enum cx_status derive_bootstrap(const struct cx_stats_set *parts, struct 
 static enum cx_status derive_categories(const struct cx_stats_set *parts, struct cx_stats_set *merged, struct cx_error *error) {
     derive_change_sums(&merged->tables[TABLE_CATEGORY]);
     derive_change_sums(&merged->tables[TABLE_POS]);
+    derive_change_sums(&merged->tables[TABLE_DISTANCE]);
     return derive_bootstrap(parts, merged, error);
 }
 
@@ -167,8 +168,6 @@ enum cx_status cx_stats_derive(const struct cx_stats_set *parts, struct cx_stats
         derive_mean(&merged->tables[TABLE_CLASS], "sum", "sum_squares", "mean", "std");
         status = derive_frequency(&parts->tables[TABLE_TOKEN], merged, error);
     }
-    if (status == CX_OK && analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS))
-        status = derive_top_pairs(&parts->tables[TABLE_PAIR], merged, error);
     if (status == CX_OK && analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_CATEGORIES))
         status = derive_categories(parts, merged, error);
     if (status == CX_OK && analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_CANCELLATION))

@@ -7,7 +7,4 @@
 /* mixing_ratio/frequency and mixing_ratio/correlation from the merged table of tokens. */
 CX_MUST_USE enum cx_status derive_frequency(const struct cx_stats_table *tokens, struct cx_stats_set *merged, struct cx_error *error);
 
-/* pair_amplification/top from the merged table of pairs. */
-CX_MUST_USE enum cx_status derive_top_pairs(const struct cx_stats_table *pairs, struct cx_stats_set *merged, struct cx_error *error);
-
 #endif

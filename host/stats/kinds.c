@@ -16,6 +16,7 @@ static const char *const dimensions_names[] = {DIMENSIONS_LIST(CODE_NAME) NULL};
 static const char *const class_names[] = {CLASS_LIST(CODE_NAME) NULL};
 static const char *const category_names[] = {CATEGORY_LIST(CODE_NAME) NULL};
 static const char *const side_names[] = {"before", "after", NULL};
+static const char *const distance_names[] = {DISTANCE_LIST(CODE_NAME) NULL};
 static const char *const sign_names[] = {"positive", "negative", NULL};
 
 #define KEY(name, names, meaning)                                                                                                                              \
@@ -141,6 +142,27 @@ static const struct cx_stats_column_kind bootstrap_count_columns[] = {
     COUNT("count", "[replicates]: pairs, each sequence as often as the replicate draws it"),
 };
 
+static const struct cx_stats_column_kind distance_columns[] = {
+    LAYER,
+    KEY("component", component_names, "component that changes the map"),
+    KEY("category", category_names, "of the pair; a pair is in several"),
+    KEY("distance", distance_names, "tokens from one place to the other"),
+    CHANGE_SUMS,
+};
+
+static const struct cx_stats_column_kind distance_bootstrap_columns[] = {
+    KEY("component", component_names, "component that changes the map"),
+    KEY("category", category_names, "of the pair: same_word, other_word and same_entity"),
+    KEY("distance", distance_names, "tokens from one place to the other"),
+    SUM("sum", "[replicates]: of the change of the map, over the stored layers, each sequence as often as the replicate draws it"),
+};
+
+static const struct cx_stats_column_kind distance_bootstrap_count_columns[] = {
+    KEY("category", category_names, "of the pair"),
+    KEY("distance", distance_names, "tokens from one place to the other"),
+    COUNT("count", "[replicates]: pairs, each sequence as often as the replicate draws it"),
+};
+
 #define COMPONENT_PAIR                                                                                                                                         \
     LAYER, KEY("earlier", component_names, "component whose change comes first"), KEY("later", component_names, "component whose change comes later")
 
@@ -220,12 +242,15 @@ const struct cx_stats_table_kind cx_stats_table_kinds[] = {
     [TABLE_TOKEN] = TABLE("mixing_ratio/token", CX_ANALYSIS_MIXING, CX_STATS_IN_PART, token_columns),
     [TABLE_FREQUENCY] = TABLE("mixing_ratio/frequency", CX_ANALYSIS_MIXING, CX_STATS_IN_MERGED, frequency_columns),
     [TABLE_CORRELATION] = TABLE("mixing_ratio/correlation", CX_ANALYSIS_MIXING, CX_STATS_IN_MERGED, correlation_columns),
-    [TABLE_PAIR] = TABLE("pair_amplification/pair", CX_ANALYSIS_PAIRS, CX_STATS_IN_PART, pair_columns),
+    [TABLE_PAIR] = TABLE("pair_amplification/pair", CX_ANALYSIS_PAIRS, CX_STATS_IN_PART | CX_STATS_IN_RUNS, pair_columns),
     [TABLE_TOP] = TABLE("pair_amplification/top", CX_ANALYSIS_PAIRS, CX_STATS_IN_MERGED, top_columns),
     [TABLE_CATEGORY] = TABLE("categories/category", CX_ANALYSIS_CATEGORIES, BOTH, category_columns),
     [TABLE_POS] = TABLE("categories/pos", CX_ANALYSIS_CATEGORIES, BOTH, pos_columns),
     [TABLE_BOOTSTRAP] = TABLE("categories/bootstrap", CX_ANALYSIS_CATEGORIES, CX_STATS_IN_PART, bootstrap_columns),
     [TABLE_BOOTSTRAP_COUNT] = TABLE("categories/bootstrap_count", CX_ANALYSIS_CATEGORIES, CX_STATS_IN_PART, bootstrap_count_columns),
+    [TABLE_DISTANCE] = TABLE("categories/distance", CX_ANALYSIS_CATEGORIES, BOTH, distance_columns),
+    [TABLE_DISTANCE_BOOTSTRAP] = TABLE("categories/distance_bootstrap", CX_ANALYSIS_CATEGORIES, CX_STATS_IN_PART, distance_bootstrap_columns),
+    [TABLE_DISTANCE_BOOTSTRAP_COUNT] = TABLE("categories/distance_bootstrap_count", CX_ANALYSIS_CATEGORIES, CX_STATS_IN_PART, distance_bootstrap_count_columns),
     [TABLE_CANCELLATION] = TABLE("cancellation/sequence", CX_ANALYSIS_CANCELLATION, BOTH, cancellation_columns),
     [TABLE_CANCELLED_CATEGORY] = TABLE("cancellation/category", CX_ANALYSIS_CANCELLATION, BOTH, cancelled_category_columns),
     [TABLE_NORM_CHANGE] = TABLE("norm_dimensions/change", CX_ANALYSIS_NORMS, BOTH, norm_change_columns),
@@ -235,13 +260,15 @@ const struct cx_stats_table_kind cx_stats_table_kinds[] = {
 const size_t cx_stats_table_count = sizeof cx_stats_table_kinds / sizeof cx_stats_table_kinds[0];
 
 size_t cx_stats_column_width(const struct cx_stats_table_kind *kind, size_t column, const struct cx_stats_options *options) {
+    const size_t table = (size_t)(kind - cx_stats_table_kinds);
     const char *name = kind->columns[column].name;
-    if (kind == &cx_stats_table_kinds[TABLE_TOKEN] && strcmp(name, "sum") == 0)
+    if (table == TABLE_TOKEN && strcmp(name, "sum") == 0)
         return options->layer_count * CX_STAGES;
-    if (kind == &cx_stats_table_kinds[TABLE_PAIR] && strncmp(name, "sum", 3) == 0)
+    if (table == TABLE_PAIR && strncmp(name, "sum", 3) == 0)
         return options->layer_count * SINGLE_COMPONENTS;
-    if ((kind == &cx_stats_table_kinds[TABLE_BOOTSTRAP] && strcmp(name, "sum") == 0) ||
-        (kind == &cx_stats_table_kinds[TABLE_BOOTSTRAP_COUNT] && strcmp(name, "count") == 0))
+    if ((table == TABLE_BOOTSTRAP || table == TABLE_DISTANCE_BOOTSTRAP) && strcmp(name, "sum") == 0)
+        return (size_t)options->bootstrap;
+    if ((table == TABLE_BOOTSTRAP_COUNT || table == TABLE_DISTANCE_BOOTSTRAP_COUNT) && strcmp(name, "count") == 0)
         return (size_t)options->bootstrap;
     return 1;
 }

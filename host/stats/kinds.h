@@ -66,12 +66,23 @@ enum component { COMPONENT_LIST(COMPONENT_ENUMERATOR) COMPONENTS, SINGLE_COMPONE
     X(CATEGORY_TO_SPECIAL, "to_special", "target special, source not")                                                                                         \
     X(CATEGORY_SPECIAL, "special", "both special, i ≠ j")
 
+/* How far apart the two places of a pair are, |i - j|. */
+#define DISTANCE_LIST(X)                                                                                                                                       \
+    X(DISTANCE_0, "0", "one place")                                                                                                                            \
+    X(DISTANCE_1, "1", "neighbours")                                                                                                                           \
+    X(DISTANCE_2, "2", "one token between them")                                                                                                               \
+    X(DISTANCE_4, "3-4", "")                                                                                                                                   \
+    X(DISTANCE_8, "5-8", "")                                                                                                                                   \
+    X(DISTANCE_16, "9-16", "")                                                                                                                                 \
+    X(DISTANCE_MORE, "17+", "")
+
 #define CODE_ENUMERATOR(enumerator, name, meaning) enumerator,
 enum variant { VARIANT_LIST(CODE_ENUMERATOR) VARIANTS };
 enum norm { NORM_LIST(CODE_ENUMERATOR) NORMS };
 enum dimensions { DIMENSIONS_LIST(CODE_ENUMERATOR) DIMENSIONS };
 enum token_class { CLASS_LIST(CODE_ENUMERATOR) CLASSES };
 enum category { CATEGORY_LIST(CODE_ENUMERATOR) CATEGORIES };
+enum distance { DISTANCE_LIST(CODE_ENUMERATOR) DISTANCES };
 #undef CODE_ENUMERATOR
 
 enum stats_table {
@@ -86,6 +97,9 @@ enum stats_table {
     TABLE_POS,
     TABLE_BOOTSTRAP,
     TABLE_BOOTSTRAP_COUNT,
+    TABLE_DISTANCE,
+    TABLE_DISTANCE_BOOTSTRAP,
+    TABLE_DISTANCE_BOOTSTRAP_COUNT,
     TABLE_CANCELLATION,
     TABLE_CANCELLED_CATEGORY,
     TABLE_NORM_CHANGE,

@@ -8,12 +8,13 @@
 /* A slot's sums for a layer: of the five components' changes, then of their squares. */
 enum { sums_width = 2 * SINGLE_COMPONENTS };
 
-/* Bytes of a shard's table. What the filter lets through is little; where it is not, the option is to raise the bound, not to fill the memory. */
-static const size_t largest_table = (size_t)1 << 29;
+/* Rows that the sink is given at once. */
+enum { piece_rows = 2048 };
 
 struct pair_state {
     struct cx_stats_options options;
     struct slots pairs; /* key: target, source */
+    bool spilled;       /* the sink has rows of this shard */
 };
 
 static enum cx_status create(const struct cx_stats_options *options, void **state, struct cx_error *error) {
@@ -45,11 +46,36 @@ static enum cx_status prepare(void *state, struct view *view, struct cx_error *e
             view->pair_slot[pair] = (int32_t)slot;
             self->pairs.counts[slot]++;
         }
-    if (status == CX_OK && self->pairs.count * self->pairs.layers * sums_width > largest_table / sizeof(double))
-        return cx_fail(error, CX_ERROR_UNSUPPORTED,
-                       "pair_amplification: more than %zu pairs of tokens of one shard may stand in the corpus %llu times; give a larger --min-count, or a "
-                       "smaller --shard-size in another folder",
-                       self->pairs.count - 1, (unsigned long long)self->options.min_count);
+    return status;
+}
+
+static bool full(const void *state) {
+    const struct pair_state *self = state;
+    const size_t bytes = self->options.pair_bytes > 0 ? self->options.pair_bytes : CX_PAIR_BYTES;
+    return self->options.pair_sink.write && self->pairs.count >= bytes / (self->pairs.layers * sums_width * sizeof(double));
+}
+
+/* Gives the pairs so far to the sink, as a run of rising keys, and begins anew. */
+static enum cx_status spill(void *state, struct cx_error *error) {
+    struct pair_state *self = state;
+    const struct cx_pair_sink *sink = &self->options.pair_sink;
+    struct cx_stats_options options = self->options;
+    struct cx_stats_set piece = {0};
+    size_t *order = NULL;
+    options.analyses = CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS);
+    enum cx_status status = cx_stats_set_create(&options, CX_STATS_IN_PART, &piece, error);
+    if (status == CX_OK)
+        status = slots_order(&self->pairs, &order, error);
+    for (size_t first = 0, count; first < self->pairs.count && status == CX_OK; first += count) {
+        count = self->pairs.count - first < piece_rows ? self->pairs.count - first : piece_rows;
+        status = slots_to_rows(&self->pairs, order + first, count, &piece.tables[TABLE_PAIR], error);
+        if (status == CX_OK)
+            status = sink->write(sink->context, &piece.tables[TABLE_PAIR], error);
+    }
+    slots_clear(&self->pairs);
+    self->spilled = true;
+    free(order);
+    cx_stats_set_free(&piece);
     return status;
 }
 
@@ -71,14 +97,19 @@ static void add(void *state, size_t layer, const struct view *view, struct works
 
 static enum cx_status take(void *state, struct cx_stats_set *set, int32_t (*label)(const void *context, uint32_t id), const void *context,
                            struct cx_error *error) {
-    const struct pair_state *self = state;
+    struct pair_state *self = state;
     (void)label, (void)context;
+    if (self->spilled) {
+        set->tables[TABLE_PAIR].present = false; /* it is where the sink put it */
+        return spill(self, error);
+    }
     return slots_to_table(&self->pairs, &set->tables[TABLE_PAIR], error);
 }
 
 static void clear(void *state) {
     struct pair_state *self = state;
     slots_clear(&self->pairs);
+    self->spilled = false;
 }
 
 static void destroy(void *state) {
@@ -87,5 +118,12 @@ static void destroy(void *state) {
     free(self);
 }
 
-const struct accumulator_kind pair_accumulator = {
-    .analysis = CX_ANALYSIS_PAIRS, .create = create, .prepare = prepare, .add = add, .take = take, .clear = clear, .destroy = destroy};
+const struct accumulator_kind pair_accumulator = {.analysis = CX_ANALYSIS_PAIRS,
+                                                  .create = create,
+                                                  .prepare = prepare,
+                                                  .add = add,
+                                                  .full = full,
+                                                  .spill = spill,
+                                                  .take = take,
+                                                  .clear = clear,
+                                                  .destroy = destroy};

@@ -87,15 +87,13 @@ enum cx_status rows_sort(struct cx_stats_table *table, struct cx_error *error) {
     return status;
 }
 
-enum cx_status slots_to_table(const struct slots *slots, struct cx_stats_table *table, struct cx_error *error) {
-    size_t *order = NULL, keys = 0;
-    enum cx_status status = slots_order(slots, &order, error);
-    if (status == CX_OK)
-        status = cx_stats_table_resize(table, slots->count, error);
+enum cx_status slots_to_rows(const struct slots *slots, const size_t *order, size_t count, struct cx_stats_table *table, struct cx_error *error) {
+    size_t keys = 0;
+    enum cx_status status = cx_stats_table_resize(table, count, error);
     while (table->kind->columns[keys].role == CX_STATS_KEY)
         keys++;
     const size_t parts = table->kind->column_count - keys - 1, part = slots->width / parts;
-    for (size_t row = 0; row < slots->count && status == CX_OK; row++) {
+    for (size_t row = 0; row < count && status == CX_OK; row++) {
         const size_t slot = order[row];
         for (size_t key = 0; key < keys; key++)
             ((int32_t *)table->columns[key].values)[row] = (int32_t)(slots->keys[slot] >> (32 * (keys - 1 - key)));
@@ -105,6 +103,14 @@ enum cx_status slots_to_table(const struct slots *slots, struct cx_stats_table *
                 memcpy((double *)table->columns[keys + 1 + k].values + (row * slots->layers + layer) * part,
                        slots->sums + slots_place(slots, slot, layer) + k * part, part * sizeof(double));
     }
+    return status;
+}
+
+enum cx_status slots_to_table(const struct slots *slots, struct cx_stats_table *table, struct cx_error *error) {
+    size_t *order = NULL;
+    enum cx_status status = slots_order(slots, &order, error);
+    if (status == CX_OK)
+        status = slots_to_rows(slots, order, slots->count, table, error);
     free(order);
     return status;
 }

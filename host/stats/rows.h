@@ -33,6 +33,9 @@ CX_MUST_USE enum cx_status rows_sort(struct cx_stats_table *table, struct cx_err
  */
 CX_MUST_USE enum cx_status slots_to_table(const struct slots *slots, struct cx_stats_table *table, struct cx_error *error);
 
+/* The same of the slots order[0 .. count) alone. */
+CX_MUST_USE enum cx_status slots_to_rows(const struct slots *slots, const size_t *order, size_t count, struct cx_stats_table *table, struct cx_error *error);
+
 /* sqrt((sum_squares - sum²/count) / (count - 1)), NaN for less than two, and never below 0. */
 double sample_deviation(double count, double sum, double sum_squares);
 

@@ -27,6 +27,7 @@ static enum cx_status copy_options(const struct cx_stats_options *options, struc
     set->options.layers = NULL;
     set->options.masked = NULL;
     set->options.pair_filter = NULL;
+    set->options.pair_sink = (struct cx_pair_sink){0};
     enum cx_status status = cx_allocate(options->layer_count, sizeof *layers, "statistics", &layers, error);
     if (status != CX_OK)
         return status;

@@ -82,6 +82,21 @@ enum cx_status slots_find(struct slots *slots, uint64_t key, size_t *slot, struc
     return CX_OK;
 }
 
+void slots_keep_below(struct slots *slots, uint64_t end) {
+    size_t kept = 0;
+    for (size_t slot = 0; slot < slots->count; slot++) {
+        if (slots->keys[slot] >= end)
+            continue;
+        slots->keys[kept] = slots->keys[slot];
+        slots->counts[kept] = slots->counts[slot];
+        memmove(slots->sums + slots_place(slots, kept, 0), slots->sums + slots_place(slots, slot, 0), slots->layers * slots->width * sizeof *slots->sums);
+        kept++;
+    }
+    slots_clear(slots);
+    for (; slots->count < kept; slots->count++)
+        slots->places[place_of(slots, slots->keys[slots->count])] = (uint32_t)(slots->count + 1);
+}
+
 size_t slots_place(const struct slots *slots, size_t slot, size_t layer) {
     return (slot * slots->layers + layer) * slots->width;
 }

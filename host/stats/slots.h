@@ -29,6 +29,9 @@ CX_MUST_USE enum cx_status slots_find(struct slots *slots, uint64_t key, size_t 
 /* sums + slots_place() is where a slot's sums for a layer begin. */
 size_t slots_place(const struct slots *slots, size_t slot, size_t layer);
 
+/* Forgets the slots whose keys are not below `end`. */
+void slots_keep_below(struct slots *slots, uint64_t end);
+
 /* order[0 .. count) = the slots by rising keys. Release with free(). */
 CX_MUST_USE enum cx_status slots_order(const struct slots *slots, size_t **order, struct cx_error *error);
 

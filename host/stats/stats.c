@@ -84,15 +84,32 @@ static enum cx_status make_room(struct cx_stats *stats, const struct cx_sequence
     return status;
 }
 
+static bool is_full(const struct cx_stats *stats, size_t kind) {
+    return stats->states[kind] && kinds[kind]->full && kinds[kind]->full(stats->states[kind]);
+}
+
+/* Views of the first sequences: of all, or up to the one that fills an accumulator, which depends on the sequences alone and not on how many come at once. */
 static enum cx_status make_views(struct cx_stats *stats, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
-                                 struct cx_error *error) {
+                                 size_t *made, struct cx_error *error) {
     enum cx_status status = CX_OK;
-    for (size_t k = 0; k < count && status == CX_OK; k++)
-        status = view_make(&stats->views[k], &stats->options, &sequences[k], &results[k], error);
-    for (size_t k = 0; k < count && status == CX_OK; k++)
-        for (size_t kind = 0; kind < kind_count && status == CX_OK; kind++)
+    bool full = false;
+    for (*made = 0; *made < count && !full && status == CX_OK; ++*made) {
+        struct view *view = &stats->views[*made];
+        status = view_make(view, &stats->options, &sequences[*made], &results[*made], error);
+        for (size_t kind = 0; kind < kind_count && status == CX_OK; kind++) {
             if (stats->states[kind] && kinds[kind]->prepare)
-                status = kinds[kind]->prepare(stats->states[kind], &stats->views[k], error);
+                status = kinds[kind]->prepare(stats->states[kind], view, error);
+            full = full || is_full(stats, kind);
+        }
+    }
+    return status;
+}
+
+static enum cx_status spill(struct cx_stats *stats, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t kind = 0; kind < kind_count && status == CX_OK; kind++)
+        if (is_full(stats, kind))
+            status = kinds[kind]->spill(stats->states[kind], error);
     return status;
 }
 
@@ -112,9 +129,11 @@ enum cx_status cx_stats_add(struct cx_stats *stats, const struct cx_sequence *se
     enum cx_status status = make_room(stats, sequences, count, error);
     for (size_t done = 0, taken; done < count && status == CX_OK; done += taken) {
         taken = count - done < most_views ? count - done : most_views;
-        status = make_views(stats, sequences + done, results + done, taken, error);
-        if (status == CX_OK)
+        status = make_views(stats, sequences + done, results + done, taken, &taken, error);
+        if (status == CX_OK) {
             add_views(stats, taken);
+            status = spill(stats, error);
+        }
     }
     return status;
 }

@@ -68,15 +68,28 @@ static uint32_t pair_categories(const struct view *view, size_t row, size_t colu
     return IN(CATEGORY_ALL) | (source_is_special ? IN(CATEGORY_FROM_SPECIAL) : IN(CATEGORY_TO_SPECIAL));
 }
 
-/* Sets of categories repeat, and mostly from one pair to the next. */
-static uint8_t bucket_of(struct view *view, uint32_t categories, size_t last) {
-    if (last < view->bucket_count && view->bucket_categories[last] == categories)
+static enum distance distance_of(size_t target, size_t source) {
+    const size_t apart = target > source ? target - source : source - target;
+    enum distance distance = apart < 2 ? (enum distance)apart : DISTANCE_2;
+    for (size_t most = 2; most < apart && distance < DISTANCE_MORE; most *= 2)
+        distance++;
+    return distance;
+}
+
+static bool is_bucket(const struct view *view, size_t bucket, uint32_t categories, enum distance distance) {
+    return view->bucket_categories[bucket] == categories && view->bucket_distance[bucket] == distance;
+}
+
+/* Buckets repeat, and mostly from one pair to the next. */
+static uint8_t bucket_of(struct view *view, uint32_t categories, enum distance distance, size_t last) {
+    if (last < view->bucket_count && is_bucket(view, last, categories, distance))
         return (uint8_t)last;
     size_t bucket = 0;
-    while (bucket < view->bucket_count && view->bucket_categories[bucket] != categories)
+    while (bucket < view->bucket_count && !is_bucket(view, bucket, categories, distance))
         bucket++;
     if (bucket == view->bucket_count && bucket < most_buckets - 1) {
         view->bucket_categories[bucket] = categories;
+        view->bucket_distance[bucket] = (uint8_t)distance;
         view->bucket_pairs[bucket] = 0;
         view->bucket_count++;
     }
@@ -94,19 +107,21 @@ static void sort_pairs(struct view *view) {
             view->taken[VARIANT_NO_DIAGONAL][pair] = i != j;
             for (size_t variant = VARIANT_ALL + 1; variant < VARIANTS; variant++)
                 view->taken_count[variant] += view->taken[variant][pair];
-            view->bucket[pair] = bucket_of(view, pair_categories(view, i, j), last);
+            view->bucket[pair] = bucket_of(view, pair_categories(view, i, j), distance_of(i, j), last);
             last = view->bucket[pair];
             view->bucket_pairs[last]++;
         }
 }
 
 static void count_categories(struct view *view) {
-    for (size_t category = 0; category < CATEGORIES; category++) {
-        view->category_pairs[category] = 0;
-        for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
-            if (view->bucket_categories[bucket] & IN(category))
+    memset(view->category_pairs, 0, sizeof view->category_pairs);
+    memset(view->distance_pairs, 0, sizeof view->distance_pairs);
+    for (size_t bucket = 0; bucket < view->bucket_count; bucket++)
+        for (size_t category = 0; category < CATEGORIES; category++)
+            if (view->bucket_categories[bucket] & IN(category)) {
                 view->category_pairs[category] += view->bucket_pairs[bucket];
-    }
+                view->distance_pairs[category][view->bucket_distance[bucket]] += view->bucket_pairs[bucket];
+            }
 }
 
 static void find_pos_kinds(struct view *view) {

@@ -15,7 +15,11 @@
 #define NEITHER_IS_SPECIAL (1u << 31)
 _Static_assert((int)CATEGORIES <= 31, "a set of categories has 31 bits");
 
-/* Pairs of places that are in the same categories share a bucket, so that a sum over a category is one over a few buckets. */
+/*
+ * Pairs of places that are in the same categories and at the same distance share a bucket, so that a sum over a category is one over a few buckets. There are
+ * fewer than 150: two ordinary tokens are pieces of one word (5 kinds, by entities) or not (5, by entities, times 3, by part of speech), each at 6 distances,
+ * and others are 20.
+ */
 enum { most_buckets = 256, no_slot = -1, most_classes = 5 };
 
 struct view {
@@ -28,8 +32,9 @@ struct view {
     uint8_t *bucket; /* [n²] */
     size_t bucket_count;
     uint32_t bucket_categories[most_buckets]; /* a set of categories, and the bit NEITHER_IS_SPECIAL */
+    uint8_t bucket_distance[most_buckets];
     uint64_t bucket_pairs[most_buckets];
-    uint64_t category_pairs[CATEGORIES];
+    uint64_t category_pairs[CATEGORIES], distance_pairs[CATEGORIES][DISTANCES];
     uint8_t *draws;       /* [replicates] how often each draws the sequence */
     int32_t *class_slot;  /* [tokens][most_classes] in the table of classes; no_slot: no more of them */
     int32_t *token_slot;  /* [tokens] of ordinary tokens, in the table of tokens; no_slot: none */

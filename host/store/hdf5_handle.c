@@ -63,12 +63,12 @@ void cx_hdf5_release(hid_t id) {
  * No file locks: a part is private until it is renamed and never changes afterwards, and many cluster file systems refuse locks.
  * The latest format, because only its metadata has checksums.
  */
-hid_t cx_hdf5_access_properties(void) {
+static hid_t access_properties(bool forgets) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0)
         return access;
     bool done = H5Pset_libver_bounds(access, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST) >= 0 && H5Pset_file_locking(access, false, true) >= 0 &&
-                H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0;
+                H5Pset_fclose_degree(access, H5F_CLOSE_STRONG) >= 0 && H5Pset_evict_on_close(access, forgets) >= 0;
     if (done)
         return access;
     cx_hdf5_release(access);
@@ -85,27 +85,21 @@ static bool group_properties(hid_t properties) {
            H5Pset_link_phase_change(properties, most, 0) >= 0;
 }
 
-enum cx_status cx_hdf5_create(const char *path, hid_t *file, struct cx_error *error) {
+enum cx_status cx_hdf5_create(const char *path, bool forgets, hid_t *file, struct cx_error *error) {
     cx_hdf5_silence();
-    hid_t access = cx_hdf5_access_properties();
-    enum cx_status status = cx_hdf5_create_with(access, path, file, error);
-    cx_hdf5_release(access);
-    return status;
-}
-
-enum cx_status cx_hdf5_create_with(hid_t access, const char *path, hid_t *file, struct cx_error *error) {
-    hid_t creation = H5Pcreate(H5P_FILE_CREATE);
+    hid_t access = access_properties(forgets), creation = H5Pcreate(H5P_FILE_CREATE);
     *file = -1;
     if (access >= 0 && group_properties(creation))
         *file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     enum cx_status status = *file >= 0 ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "create", path);
     cx_hdf5_release(creation);
+    cx_hdf5_release(access);
     return status;
 }
 
 enum cx_status cx_hdf5_open(const char *path, hid_t *file, struct cx_error *error) {
     cx_hdf5_silence();
-    hid_t access = cx_hdf5_access_properties();
+    hid_t access = access_properties(false);
     *file = access >= 0 ? H5Fopen(path, H5F_ACC_RDONLY, access) : -1;
     enum cx_status status = *file >= 0 ? CX_OK : cx_hdf5_fail(error, CX_ERROR_DAMAGED, "open", path);
     cx_hdf5_release(access);

@@ -26,12 +26,11 @@ void cx_hdf5_silence(void);
 /* Releases any identifier but a file's; a negative one is passed over. */
 void cx_hdf5_release(hid_t id);
 
-/* How files are opened: latest format, no file locks. Negative after a failure. */
-hid_t cx_hdf5_access_properties(void);
-
-/* A new file without times, by those properties or others. Replaces an old one. */
-CX_MUST_USE enum cx_status cx_hdf5_create(const char *path, hid_t *file, struct cx_error *error);
-CX_MUST_USE enum cx_status cx_hdf5_create_with(hid_t access, const char *path, hid_t *file, struct cx_error *error);
+/*
+ * A new file without times. Replaces an old one. `forgets`: what HDF5 keeps of a dataset goes when it is closed, not when the file is; of a virtual one that is
+ * 4 KB a part. Closing a dataset then writes, and crashes if it cannot (1.10.8): flush before, and close nothing after a failure.
+ */
+CX_MUST_USE enum cx_status cx_hdf5_create(const char *path, bool forgets, hid_t *file, struct cx_error *error);
 CX_MUST_USE enum cx_status cx_hdf5_open(const char *path, hid_t *file, struct cx_error *error);
 
 /* Writes what is buffered, so that errors show (H5Fclose returns success after ENOSPC), and closes. The identifier is gone, whatever happens. */

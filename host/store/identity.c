@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The smallest key that one of the objects lacks, or whose values differ; NULL if they are equal. */
+#include "contexture/store.h"
+
+/* The smallest key, but that of the files' names, that one of the objects lacks, or whose values differ; NULL if they are equal. */
 static const char *first_difference(const json_t *left, const json_t *right) {
     const char *first = NULL;
     const json_t *const sides[2][2] = {{left, right}, {right, left}};
@@ -12,7 +14,7 @@ static const char *first_difference(const json_t *left, const json_t *right) {
         const char *key;
         json_t *value;
         json_object_foreach((json_t *)sides[side][0], key, value) {
-            if (!json_equal(value, json_object_get(sides[side][1], key)) && (!first || strcmp(key, first) < 0))
+            if (strcmp(key, CX_IDENTITY_SOURCES) != 0 && !json_equal(value, json_object_get(sides[side][1], key)) && (!first || strcmp(key, first) < 0))
                 first = key;
         }
     }

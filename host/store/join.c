@@ -1,11 +1,14 @@
 /*
- * Making run.h5. Two passes over the parts: the first rebases the offsets, which are stored, and notes how many rows every dataset
- * has in every part; the second makes a virtual dataset of each. Parts are named relative to run.h5, so the folder can be moved.
+ * Making run.h5. Two passes over the parts for each of its two copies (run_file.h says why there are two): the first rebases the offsets, which are stored, and
+ * notes how many rows every dataset has in every part; the second makes a virtual dataset of each. Parts are named relative to run.h5, so the folder can be
+ * moved.
  */
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "contexture/file.h"
 #include "contexture/memory.h"
@@ -131,6 +134,8 @@ static enum cx_status write_statistics(struct cx_join *join, struct cx_error *er
     if (!join->statistics.tables)
         return CX_OK;
     enum cx_status status = cx_stats_derive(&join->statistics, &merged, error);
+    if (status == CX_OK && merged.options.analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS))
+        status = cx_join_rank_pairs(join, &merged, error);
     if (status == CX_OK)
         status = cx_table_datasets_write(join->queue, join->file, join->path, &merged, true, &join->tables, error);
     cx_stats_set_free(&merged);
@@ -138,7 +143,7 @@ static enum cx_status write_statistics(struct cx_join *join, struct cx_error *er
 }
 
 static enum cx_status add_part(struct cx_join *join, size_t part, struct cx_error *error) {
-    const struct cx_part_summary *summary = &join->manifest.parts[part];
+    const struct cx_part_summary *summary = &join->manifest->parts[part];
     const int64_t about[] = {(int64_t)summary->shard, (int64_t)summary->file_crc32, join->sequence_offset + (int64_t)summary->sequences};
     struct cx_store_shapes shapes;
     char *path = NULL;
@@ -166,8 +171,37 @@ static enum cx_status add_part(struct cx_join *join, size_t part, struct cx_erro
     return status;
 }
 
-/* Ends the stored datasets, takes the file's bytes and publishes them. */
-static enum cx_status publish(struct cx_join *join, struct cx_error *error) {
+static enum cx_status add_parts(struct cx_join *join, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t part = 0; status == CX_OK && part < join->manifest->count; part++)
+        status = add_part(join, part, error);
+    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
+        const struct cx_store_row *row = &cx_store_rows[i];
+        if (cx_store_row_wanted(row, &join->shapes) && row->shape != CX_SHAPE_OFFSET && row->shape != CX_SHAPE_SOURCE)
+            status = cx_join_add_virtual(join, i, error);
+    }
+    return status == CX_OK ? write_statistics(join, error) : status;
+}
+
+static void release_datasets(struct cx_join *join) {
+    for (size_t i = 0; join->flats && i < cx_store_row_count; i++)
+        cx_flat_release(&join->flats[i]);
+    for (size_t i = 0; i < 3; i++)
+        cx_flat_release(&join->about[i]);
+    cx_table_datasets_release(&join->tables);
+}
+
+/* After a failure HDF5 is asked nothing more of the file, which stays open inside it: see cx_hdf5_create(). */
+static void forget_datasets(struct cx_join *join) {
+    for (size_t i = 0; join->flats && i < cx_store_row_count; i++)
+        join->flats[i].dataset = -1;
+    for (size_t i = 0; i < 3; i++)
+        join->about[i].dataset = -1;
+    for (size_t i = 0; i < join->tables.count; i++)
+        join->tables.items[i].flat.dataset = -1;
+}
+
+static enum cx_status end_file(struct cx_join *join, struct cx_error *error) {
     enum cx_status status = CX_OK;
     for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++)
         if (join->flats[i].created)
@@ -178,29 +212,19 @@ static enum cx_status publish(struct cx_join *join, struct cx_error *error) {
         status = cx_flat_end(join->queue, &join->tables.items[i].flat, error);
     if (status == CX_OK)
         status = cx_chunk_queue_flush(join->queue, error);
+    if (status == CX_OK && H5Fflush(join->file, H5F_SCOPE_GLOBAL) < 0)
+        status = cx_hdf5_fail(error, CX_ERROR_IO, "write", join->path);
     if (status != CX_OK)
         return status;
-    status = cx_hdf5_image_close(join->path, &join->image, join->file, error);
-    join->file = -1;
-    if (status != CX_OK)
-        return status;
-    size_t size = join->image.size;
-    unsigned char *grown = realloc(join->image.bytes, size + CX_RUN_LINE_BYTES);
-    if (!grown)
-        return cx_fail_memory(error, "run.h5", size);
-    join->image.bytes = grown;
-    return cx_file_replace(join->path, grown, size + cx_run_line(grown, size), error);
+    release_datasets(join);
+    return cx_hdf5_close(join->file, join->path, error);
 }
 
 static enum cx_status prepare(struct cx_join *join, struct cx_error *error) {
     enum { threads = 1, compression_level = 1 };
     size_t places = 0;
-    enum cx_status status = cx_path_join(join->directory, CX_RUN_NAME, &join->path, error);
-    if (status == CX_OK)
-        status = cx_manifest_folder_read(join->directory, NULL, NULL, &join->manifest, error);
-    if (status == CX_OK && join->manifest.count == 0)
-        status = cx_fail(error, CX_ERROR_INPUT, "%s/%s: there is no finished shard to join into %s", join->directory, CX_MANIFEST_NAME, CX_RUN_NAME);
-    if (status == CX_OK && !cx_multiply(join->manifest.count, cx_store_row_count, &places))
+    enum cx_status status = CX_OK;
+    if (!cx_multiply(join->manifest->count, cx_store_row_count, &places))
         status = cx_fail_memory(error, "joining the parts", SIZE_MAX);
     if (status == CX_OK)
         status = cx_allocate(places, sizeof *join->rows, "joining the parts", &join->rows, error);
@@ -210,44 +234,73 @@ static enum cx_status prepare(struct cx_join *join, struct cx_error *error) {
         status = cx_allocate(cx_store_row_count, sizeof *join->text_width, "joining the parts", &join->text_width, error);
     if (status == CX_OK)
         status = cx_allocate(cx_store_row_count, sizeof *join->base, "joining the parts", &join->base, error);
+    return status == CX_OK ? cx_chunk_queue_create(join->path, threads, compression_level, &join->queue, error) : status;
+}
+
+static void release(struct cx_join *join) {
+    cx_chunk_queue_destroy(join->queue);
+    release_datasets(join);
+    cx_stats_set_free(&join->statistics);
+    free(join->flats);
+    free(join->rows);
+    free(join->text_width);
+    free(join->base);
+}
+
+/* Makes one of the two copies; not synced. */
+static enum cx_status make_copy(const char *directory, const struct cx_manifest_content *manifest, struct cx_run_copy *copy, struct cx_error *error) {
+    struct cx_join join = {.directory = directory, .path = copy->path, .manifest = manifest, .file = -1};
+    enum cx_status status = prepare(&join, error);
     if (status == CX_OK)
-        status = cx_chunk_queue_create(join->path, threads, compression_level, &join->queue, error);
+        status = cx_hdf5_create(copy->path, true, &join.file, error);
+    if (status == CX_OK && (copy->descriptor = open(copy->path, O_RDWR | O_CLOEXEC)) < 0)
+        status = cx_fail_errno(error, "open", copy->path);
     if (status == CX_OK)
-        status = cx_hdf5_image_create(join->path, &join->image, &join->file, error);
+        status = add_parts(&join, error);
+    if (status == CX_OK)
+        status = end_file(&join, error);
+    if (status != CX_OK)
+        forget_datasets(&join);
+    release(&join);
     return status;
 }
 
-enum cx_status cx_store_join(const char *directory, struct cx_error *error) {
-    struct cx_join join = {.directory = directory, .file = -1};
-    enum cx_status status = prepare(&join, error);
-    for (size_t part = 0; status == CX_OK && part < join.manifest.count; part++)
-        status = add_part(&join, part, error);
-    for (size_t i = 0; status == CX_OK && i < cx_store_row_count; i++) {
-        const struct cx_store_row *row = &cx_store_rows[i];
-        if (cx_store_row_wanted(row, &join.shapes) && row->shape != CX_SHAPE_OFFSET && row->shape != CX_SHAPE_SOURCE)
-            status = cx_join_add_virtual(&join, i, error);
-    }
+/* Two names beside `path`, of this process alone. */
+static enum cx_status name_copies(const char *path, const char *worker, struct cx_run_copy copies[2], struct cx_error *error) {
+    char *twin = NULL;
+    enum cx_status status = cx_temporary_path(path, worker, &copies[0].path, error);
     if (status == CX_OK)
-        status = write_statistics(&join, error);
+        status = cx_temporary_path(path, "twin", &twin, error);
     if (status == CX_OK)
-        status = publish(&join, error);
+        status = cx_temporary_path(twin, worker, &copies[1].path, error);
+    free(twin);
+    return status;
+}
 
-    cx_chunk_queue_destroy(join.queue);
-    for (size_t i = 0; join.flats && i < cx_store_row_count; i++)
-        cx_flat_release(&join.flats[i]);
-    for (size_t i = 0; i < 3; i++)
-        cx_flat_release(&join.about[i]);
-    cx_table_datasets_release(&join.tables);
-    cx_stats_set_free(&join.statistics);
-    if (join.file >= 0)
-        H5Fclose(join.file);
-    free(join.image.bytes);
-    free(join.flats);
-    free(join.rows);
-    free(join.text_width);
-    free(join.base);
-    cx_manifest_content_free(&join.manifest);
-    free(join.path);
+enum cx_status cx_store_join(const char *directory, const char *worker, struct cx_error *error) {
+    struct cx_manifest_content manifest = {0};
+    struct cx_run_copy copies[2] = {{.descriptor = -1}, {.descriptor = -1}};
+    char *path = NULL;
+    enum cx_status status = cx_path_join(directory, CX_RUN_NAME, &path, error);
+    if (status == CX_OK)
+        status = cx_manifest_folder_read(directory, NULL, NULL, &manifest, error);
+    if (status == CX_OK && manifest.count == 0)
+        status = cx_fail(error, CX_ERROR_INPUT, "%s/%s: there is no finished shard to join into %s", directory, CX_MANIFEST_NAME, CX_RUN_NAME);
+    if (status == CX_OK)
+        status = name_copies(path, worker, copies, error);
+    for (int k = 0; status == CX_OK && k < 2; k++)
+        status = make_copy(directory, &manifest, &copies[k], error);
+    if (status == CX_OK)
+        status = cx_run_publish(copies, path, error);
+    for (int k = 0; k < 2; k++) {
+        if (copies[k].path)
+            unlink(copies[k].path); /* once it is published, the first is not there */
+        if (copies[k].descriptor >= 0)
+            close(copies[k].descriptor);
+        free(copies[k].path);
+    }
+    cx_manifest_content_free(&manifest);
+    free(path);
     return status;
 }
 
@@ -259,7 +312,7 @@ enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx
     if (status == CX_OK)
         status = cx_lock_take(directory, &lock, error);
     if (status == CX_OK)
-        status = cx_store_join(directory, error);
+        status = cx_store_join(directory, NULL, error);
     if (status == CX_OK)
         *shards = manifest.count;
     cx_lock_release(lock);

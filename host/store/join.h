@@ -1,20 +1,18 @@
-/* Making run.h5: what join.c and join_virtual.c share. */
+/* Making a file of the parts: what join.c and join_virtual.c share. */
 #ifndef CONTEXTURE_JOIN_H
 #define CONTEXTURE_JOIN_H
 
 #include "chunk_writer.h"
-#include "hdf5_image.h"
 #include "manifest_lines.h"
 #include "run_file.h"
 #include "statistics.h"
 
 struct cx_join {
     const char *directory;
-    char *path; /* of run.h5 */
-    struct cx_manifest_content manifest;
+    const char *path; /* of the file that is made */
+    const struct cx_manifest_content *manifest;
     struct cx_store_shapes shapes;
-    struct cx_hdf5_image image;
-    hid_t file; /* of the image; negative: not open */
+    hid_t file; /* negative: not open */
     struct cx_chunk_queue *queue;
     struct cx_flat *flats;          /* [cx_store_row_count] the datasets with offsets, and /sources */
     uint64_t *rows;                 /* [parts][cx_store_row_count] */
@@ -28,5 +26,8 @@ struct cx_join {
 
 /* Makes one virtual dataset over all parts, or an empty one if none has any rows. */
 CX_MUST_USE enum cx_status cx_join_add_virtual(struct cx_join *join, size_t row, struct cx_error *error);
+
+/* Fills the table of the largest pairs from the parts' tables of pairs, in bounded memory. */
+CX_MUST_USE enum cx_status cx_join_rank_pairs(const struct cx_join *join, struct cx_stats_set *merged, struct cx_error *error);
 
 #endif

@@ -40,7 +40,7 @@ enum cx_status cx_join_add_virtual(struct cx_join *join, size_t index, struct cx
     const struct cx_store_row *row = &cx_store_rows[index];
     uint64_t total = 0, first = 0, width = cx_store_row_width(row, &join->shapes);
     int rank = row->shape == CX_SHAPE_SEQUENCE_LAYER || row->shape == CX_SHAPE_TOKEN_LAYER ? 2 : 1;
-    for (size_t part = 0; part < join->manifest.count; part++)
+    for (size_t part = 0; part < join->manifest->count; part++)
         if (__builtin_add_overflow(total, join->rows[part * cx_store_row_count + index], &total))
             return cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s would be too large", join->path, row->name);
     if (total == 0)
@@ -50,10 +50,10 @@ enum cx_status cx_join_add_virtual(struct cx_join *join, size_t index, struct cx
     hid_t type = cx_hdf5_type(row, &join->shapes, join->text_width[index]), space = H5Screate_simple(rank, extent, NULL);
     hid_t properties = cx_hdf5_dataset_properties(), dataset = -1;
     bool done = type >= 0 && space >= 0 && properties >= 0 && set_fill(properties, row) && cx_hdf5_create_groups(join->file, row->name);
-    for (size_t part = 0; done && part < join->manifest.count; part++) {
+    for (size_t part = 0; done && part < join->manifest->count; part++) {
         uint64_t rows = join->rows[part * cx_store_row_count + index];
         if (rows > 0)
-            done = map_part(properties, space, rank, row, join->manifest.parts[part].shard, first, rows, width);
+            done = map_part(properties, space, rank, row, join->manifest->parts[part].shard, first, rows, width);
         first += rows;
     }
     if (done)
@@ -61,7 +61,10 @@ enum cx_status cx_join_add_virtual(struct cx_join *join, size_t index, struct cx
     done =
         dataset >= 0 && cx_hdf5_write_text(dataset, "meaning", row->meaning) && cx_hdf5_write_text(dataset, "layout", cx_store_row_layout(row, &join->shapes));
     enum cx_status status = done ? CX_OK : cx_hdf5_fail(error, CX_ERROR_IO, "make a virtual dataset of", join->path);
-    cx_hdf5_release(dataset);
+    if (status == CX_OK && H5Fflush(join->file, H5F_SCOPE_GLOBAL) < 0)
+        status = cx_hdf5_fail(error, CX_ERROR_IO, "write", join->path);
+    if (status == CX_OK)
+        cx_hdf5_release(dataset);
     cx_hdf5_release(properties);
     cx_hdf5_release(space);
     cx_hdf5_release(type);

@@ -25,6 +25,7 @@ static const size_t largest_journal = (size_t)1 << 32;
 
 struct cx_manifest {
     char *directory;
+    char *worker; /* its name, if the folder is shared; or NULL */
     char *path;   /* of what is appended to */
     char *header; /* shared: the first line of the journal, which is not there before the first shard; NULL: it is, or this is the only process */
     struct journal *journals;
@@ -32,6 +33,8 @@ struct cx_manifest {
     struct cx_lock *lock;
     int descriptor; /* for appending */
     struct cx_manifest_content content;
+    const char **sources; /* [source_count] in the content's identity */
+    size_t source_count;
     bool failed; /* a line may stand half written at the end: nothing may come behind it */
 };
 
@@ -94,6 +97,21 @@ static enum cx_status fold_journals(struct cx_manifest *manifest, struct cx_erro
     return status;
 }
 
+/* Folders that were begun without the names have none in any part. */
+static enum cx_status list_sources(struct cx_manifest *manifest, struct cx_error *error) {
+    const json_t *names = json_object_get(manifest->content.identity, CX_IDENTITY_SOURCES);
+    const size_t count = json_array_size(names);
+    enum cx_status status = cx_allocate(count, sizeof *manifest->sources, "the names of the corpus' files", &manifest->sources, error);
+    for (; status == CX_OK && manifest->source_count < count; manifest->source_count++) {
+        const char *name = json_string_value(json_array_get(names, manifest->source_count));
+        if (!name)
+            return cx_fail(error, CX_ERROR_DAMAGED, "%s/%s: line 1: the corpus' file %zu has no name", manifest->directory, CX_MANIFEST_NAME,
+                           manifest->source_count);
+        manifest->sources[manifest->source_count] = name;
+    }
+    return status;
+}
+
 enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest_pointer, struct cx_error *error) {
     struct cx_manifest *manifest = NULL;
     json_t *identity = NULL;
@@ -129,6 +147,8 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
     }
     if ((status = cut_torn_line(manifest, error)) == CX_OK)
         status = forget_lost_parts(manifest, directory, error);
+    if (status == CX_OK)
+        status = list_sources(manifest, error);
 cleanup:
     json_decref(identity);
     if (status != CX_OK)
@@ -148,7 +168,9 @@ void cx_manifest_close(struct cx_manifest *manifest) {
     for (size_t k = 0; k < manifest->journal_count; k++)
         free(manifest->journals[k].path);
     free(manifest->journals);
+    free(manifest->sources);
     free(manifest->header);
+    free(manifest->worker);
     free(manifest->path);
     free(manifest->directory);
     free(manifest);
@@ -200,6 +222,8 @@ enum cx_status cx_manifest_open_shared(const char *directory, const char *identi
         goto cleanup;
     if ((status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error)) != CX_OK)
         goto cleanup;
+    if ((status = cx_copy_text(worker, strlen(worker), &manifest->worker, error)) != CX_OK)
+        goto cleanup;
     if ((status = journal_path(directory, worker, &manifest->path, error)) != CX_OK)
         goto cleanup;
     if ((status = cx_manifest_content_read(path, NULL, NULL, &manifest->content, error)) != CX_OK)
@@ -207,6 +231,8 @@ enum cx_status cx_manifest_open_shared(const char *directory, const char *identi
     if ((status = cx_identity_compare(path, manifest->content.identity, identity, error)) != CX_OK)
         goto cleanup;
     if ((status = forget_lost_parts(manifest, directory, error)) == CX_OK)
+        status = list_sources(manifest, error);
+    if (status == CX_OK)
         status = cx_manifest_refresh(manifest, error);
 cleanup:
     free(path);
@@ -261,7 +287,7 @@ enum cx_status cx_manifest_merge(struct cx_manifest *manifest, uint64_t shards, 
     if (manifest->content.count != shards)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: all %llu shards were to be merged, and %zu are finished", manifest->directory, (unsigned long long)shards,
                        manifest->content.count);
-    enum cx_status status = cx_store_join(manifest->directory, error);
+    enum cx_status status = cx_store_join(manifest->directory, manifest->worker, error);
     if (status == CX_OK)
         status = cx_manifest_fold(manifest->directory, shards, error);
     if (status == CX_OK)
@@ -286,6 +312,11 @@ const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manife
             end = middle;
     }
     return NULL;
+}
+
+const char *const *cx_manifest_sources(const struct cx_manifest *manifest, size_t *count) {
+    *count = manifest->source_count;
+    return manifest->sources;
 }
 
 size_t cx_manifest_count(const struct cx_manifest *manifest) {

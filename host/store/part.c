@@ -35,7 +35,7 @@ static enum cx_status copy_sources(struct cx_part *part, const struct cx_store_o
 static enum cx_status open_file(struct cx_part *part, const struct cx_store_options *options, struct cx_error *error) {
     part->begun = true;
     cx_hdf5_lock();
-    enum cx_status status = cx_hdf5_create(part->temporary, &part->file, error);
+    enum cx_status status = cx_hdf5_create(part->temporary, false, &part->file, error);
     if (status == CX_OK)
         status = cx_part_write_attributes(part->file, part->temporary, options, error);
     cx_hdf5_unlock();
@@ -92,11 +92,14 @@ cleanup:
 }
 
 size_t cx_part_flat_count(const struct cx_part *part) {
-    return cx_store_row_count + part->tables.count;
+    return cx_store_row_count + part->tables.count + part->pair_runs.count;
 }
 
 struct cx_flat *cx_part_flat(const struct cx_part *part, size_t index) {
-    return index < cx_store_row_count ? &part->flats[index] : &part->tables.items[index - cx_store_row_count].flat;
+    const size_t table = index - cx_store_row_count; /* of no account where it wraps around */
+    if (index < cx_store_row_count)
+        return &part->flats[index];
+    return table < part->tables.count ? &part->tables.items[table].flat : &part->pair_runs.items[table - part->tables.count].flat;
 }
 
 size_t cx_part_flat_index(const struct cx_part *part, const struct cx_flat *flat) {
@@ -115,6 +118,7 @@ void cx_part_free(struct cx_part *part) {
     if (part->descriptor >= 0)
         close(part->descriptor);
     cx_table_datasets_release(&part->tables);
+    cx_table_datasets_release(&part->pair_runs);
     free(part->sources);
     free(part->flats);
     free(part->next_offset);
@@ -136,6 +140,7 @@ void cx_part_abandon(struct cx_part *part) {
     for (size_t i = 0; part->flats && i < cx_store_row_count; i++)
         cx_flat_release(&part->flats[i]);
     cx_table_datasets_release(&part->tables);
+    cx_table_datasets_release(&part->pair_runs);
     struct cx_error ignored = {0};
     /* Removed before HDF5 closes it, and whatever HDF5 says: nobody will read it. Cut to nothing, in case HDF5 cannot close it and keeps it open. */
     if (part->begun && (truncate(part->temporary, 0) != 0 || unlink(part->temporary) != 0))

@@ -20,10 +20,10 @@ struct cx_part {
     int descriptor;              /* of the same file, to sync it and to watch over it; negative: not open */
     uint64_t bytes_on_their_way; /* to the disk: the system was asked to begin to write them */
     struct cx_chunk_queue *queue;
-    struct cx_flat *flats; /* [cx_store_row_count], in the order of cx_store_rows; those not wanted are not created */
-    struct cx_table_datasets tables;
-    int64_t *next_offset; /* [cx_store_row_count] of the rows that hold offsets */
-    char *ids;            /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
+    struct cx_flat *flats;                      /* [cx_store_row_count], in the order of cx_store_rows; those not wanted are not created */
+    struct cx_table_datasets tables, pair_runs; /* pair_runs: the table of pairs, if it was written before the others, in runs */
+    int64_t *next_offset;                       /* [cx_store_row_count] of the rows that hold offsets */
+    char *ids;                                  /* zero-terminated, one after the other: the width of /seq/id is that of the longest */
     size_t ids_used, ids_capacity, longest_id;
     struct cx_label_table *label_table; /* borrowed */
     struct cx_part_labels labels[CX_LABELS];

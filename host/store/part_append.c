@@ -227,6 +227,14 @@ static void begin_writing(struct cx_part *part) {
     part->bytes_on_their_way = bytes;
 }
 
+enum cx_status cx_part_append_pairs(struct cx_part *part, const struct cx_stats_table *rows, struct cx_error *error) {
+    if (part->failed)
+        return cx_fail(error, CX_ERROR_INTERNAL, "%s: a part that failed was appended to", part->path);
+    const enum cx_status status = cx_table_rows_write(part->queue, part->file, part->temporary, rows, &part->pair_runs, error);
+    part->failed = status != CX_OK;
+    return status;
+}
+
 enum cx_status cx_part_add_statistics(struct cx_part *part, const struct cx_stats_set *set, struct cx_error *error) {
     if (part->failed || part->tables.count > 0)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: statistics were added to a part that failed or has some", part->path);

@@ -1,9 +1,9 @@
 /* The frame around run.h5 that tells whether it is whole and up to date. */
+#include <fcntl.h>
 #include <hdf5.h>
-#include <libdeflate.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "contexture/file.h"
 #include "contexture/memory.h"
@@ -22,27 +22,25 @@ const struct cx_store_row cx_run_sequence_row = {"/parts/sequence_offset",
                                                  "[parts + 1], rising from 0",
                                                  "number, in the run, of the part's first sequence"};
 
-static int make_line(const unsigned char *file, size_t bytes, char line[CX_RUN_LINE_BYTES]) {
-    return snprintf(line, CX_RUN_LINE_BYTES, "\ncontexture run.h5: %zu bytes, CRC-32 %08x\n", bytes, (unsigned)libdeflate_crc32(0, file, bytes));
-}
-
-size_t cx_run_line(unsigned char *file, size_t bytes) {
-    char line[CX_RUN_LINE_BYTES];
-    int length = make_line(file, bytes, line);
-    memcpy(file + bytes, line, (size_t)length);
-    return (size_t)length;
-}
-
 /* The last line begins behind the last line feed but one; it must be the very line that the bytes before it would be given. */
-static bool line_fits(const unsigned char *file, size_t size) {
-    char line[CX_RUN_LINE_BYTES];
-    size_t lowest = size > sizeof line ? size - sizeof line : 0, bytes = size > 1 ? size - 2 : 0;
-    while (bytes > lowest && file[bytes] != '\n')
-        bytes--;
-    if (bytes == lowest)
-        return false;
-    int length = make_line(file, bytes, line);
-    return size - bytes == (size_t)length && memcmp(file + bytes, line, (size_t)length) == 0;
+static enum cx_status check_line(const struct cx_run_copy *copy, bool *whole, struct cx_error *error) {
+    char line[CX_RUN_LINE_BYTES], tail[CX_RUN_LINE_BYTES];
+    const off_t size = lseek(copy->descriptor, 0, SEEK_END);
+    const size_t tail_bytes = size < CX_RUN_LINE_BYTES ? (size_t)size : sizeof tail;
+    *whole = false;
+    if (size < 0 || pread(copy->descriptor, tail, tail_bytes, size - (off_t)tail_bytes) != (ssize_t)tail_bytes)
+        return cx_fail_errno(error, "read", copy->path);
+    size_t begin = tail_bytes > 1 ? tail_bytes - 2 : 0;
+    while (begin > 0 && tail[begin] != '\n')
+        begin--;
+    if (begin == 0)
+        return CX_OK;
+    const uint64_t bytes = (uint64_t)size - (tail_bytes - begin);
+    uint32_t crc32 = 0;
+    enum cx_status status = cx_run_checksum(copy, bytes, &crc32, error);
+    const int length = cx_run_line(bytes, crc32, line);
+    *whole = status == CX_OK && tail_bytes - begin == (size_t)length && memcmp(tail + begin, line, (size_t)length) == 0;
+    return status;
 }
 
 static bool read_numbers(hid_t file, const char *name, uint64_t count, int64_t *numbers) {
@@ -77,14 +75,16 @@ cleanup:
 }
 
 enum cx_status cx_run_check(const char *path, const struct cx_manifest_content *manifest, struct cx_error *error) {
-    struct cx_mapping mapping = {0};
-    enum cx_status status = cx_file_map(path, &mapping, error);
-    if (status != CX_OK)
-        return status;
-    bool whole = line_fits(mapping.data, mapping.size);
-    cx_file_unmap(&mapping);
-    if (!whole)
-        return cx_fail(error, CX_ERROR_DAMAGED,
-                       "%s is damaged: the CRC-32 in its last line does not fit; delete it and run the same command again, the parts are not touched", path);
-    return check_parts(path, manifest, error);
+    struct cx_run_copy copy = {.descriptor = open(path, O_RDONLY | O_CLOEXEC)};
+    bool whole = false;
+    enum cx_status status = copy.descriptor < 0 ? cx_fail_errno(error, "open", path) : cx_copy_text(path, strlen(path), &copy.path, error);
+    if (status == CX_OK)
+        status = check_line(&copy, &whole, error);
+    if (status == CX_OK && !whole)
+        status = cx_fail(error, CX_ERROR_DAMAGED,
+                         "%s is damaged: the CRC-32 in its last line does not fit; delete it and run the same command again, the parts are not touched", path);
+    if (copy.descriptor >= 0)
+        close(copy.descriptor);
+    free(copy.path);
+    return status == CX_OK ? check_parts(path, manifest, error) : status;
 }

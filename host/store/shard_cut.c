@@ -9,8 +9,8 @@ static uint64_t square(uint64_t n) {
     return n < UINT32_MAX ? n * n : UINT64_MAX / 2;
 }
 
-uint64_t cx_estimate_pairs(const struct cx_sequence_options *options, uint64_t line_bytes) {
-    const uint64_t tokens = special_tokens + line_bytes / bytes_per_token + (line_bytes % bytes_per_token != 0), longest = options->longest;
+uint64_t cx_estimate_pairs(const struct cx_sequence_options *options, uint64_t text_bytes) {
+    const uint64_t tokens = special_tokens + text_bytes / bytes_per_token + (text_bytes % bytes_per_token != 0), longest = options->longest;
     if (tokens <= longest || longest == 0)
         return square(tokens);
     if (options->too_long == CX_TOO_LONG_SKIP)
@@ -31,7 +31,7 @@ static uint64_t hash_line(uint64_t sum, uint64_t line_hash) {
 }
 
 bool cx_shard_cut_add(struct cx_shard_cut *cut, const struct cx_shard_rule *rule, const struct cx_document *document) {
-    const uint64_t pairs = cx_estimate_pairs(&rule->sequences, document->line_bytes);
+    const uint64_t pairs = cx_estimate_pairs(&rule->sequences, document->text_bytes);
     cut->documents++;
     cut->pairs = pairs < UINT64_MAX - cut->pairs ? cut->pairs + pairs : UINT64_MAX;
     cut->content_hash = hash_line(cut->content_hash, document->content_hash);

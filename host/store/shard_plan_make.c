@@ -68,11 +68,11 @@ static enum cx_status add_shard(struct plan_text *out, uint64_t shard, const str
 }
 
 enum cx_status cx_plan_rule_json(const struct cx_corpus_options *options, const struct cx_shard_rule *rule, json_t **json, struct cx_error *error) {
-    *json = json_pack("{s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:i, s:s*, s:s*, s:s*}", "documents", (json_int_t)rule->documents, "work",
+    *json = json_pack("{s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:i, s:s*, s:s*, s:s*, s:s*}", "documents", (json_int_t)rule->documents, "work",
                       (json_int_t)rule->work, "longest", (json_int_t)rule->sequences.longest, "too_long", (int)rule->sequences.too_long, "window_stride",
                       (json_int_t)rule->sequences.window_stride, "skip", (json_int_t)options->skip, "limit", (json_int_t)options->limit, "longest_line",
                       (json_int_t)options->longest_line, "corpus_format", (int)options->format, "text_field", options->text_field, "id_field",
-                      options->id_field, "pair_field", options->pair_field);
+                      options->id_field, "pair_field", options->pair_field, "words_field", options->words_field);
     return *json ? CX_OK : cx_fail_memory(error, "the plan of shards", 0);
 }
 

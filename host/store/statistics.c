@@ -73,8 +73,9 @@ static enum cx_status write_labels(struct cx_chunk_queue *queue, hid_t file, con
     return status;
 }
 
-static enum cx_status write_column(struct cx_chunk_queue *queue, hid_t file, const char *path, const struct cx_stats_table *table, size_t column,
-                                   struct cx_table_dataset *dataset, struct cx_error *error) {
+/* The dataset of a column of at most `rows` rows. */
+static enum cx_status create_column(struct cx_chunk_queue *queue, hid_t file, const char *path, const struct cx_stats_table *table, size_t column, size_t rows,
+                                    struct cx_table_dataset *dataset, struct cx_error *error) {
     const struct cx_stats_column_kind *kind = &table->kind->columns[column];
     const size_t width = table->columns[column].width;
     size_t name_count = 0;
@@ -85,16 +86,19 @@ static enum cx_status write_column(struct cx_chunk_queue *queue, hid_t file, con
         (void)snprintf(dataset->layout, sizeof dataset->layout, "[rows, %zu]", width);
     dataset->row =
         (struct cx_store_row){dataset->name, store_type(kind->type), CX_SHAPE_TABLE, CX_FIELD_STATISTIC, (unsigned)width, NULL, dataset->layout, kind->meaning};
-    enum cx_status status = cx_flat_create_small(queue, file, &dataset->row, NULL, 0, table->rows, &dataset->flat, error);
+    enum cx_status status = cx_flat_create_small(queue, file, &dataset->row, NULL, 0, rows, &dataset->flat, error);
     while (kind->names && kind->names[name_count])
         name_count++;
     cx_hdf5_lock();
     if (status == CX_OK && name_count > 0 && !cx_hdf5_write_texts(dataset->flat.dataset, "names", kind->names, name_count))
         status = cx_hdf5_fail(error, CX_ERROR_IO, "write the attributes of", path);
     cx_hdf5_unlock();
-    if (status == CX_OK && table->rows > 0)
-        status = cx_flat_append(queue, &dataset->flat, table->columns[column].values, table->rows, error);
     return status;
+}
+
+static enum cx_status append_column(struct cx_chunk_queue *queue, const struct cx_stats_table *table, size_t column, struct cx_table_dataset *dataset,
+                                    struct cx_error *error) {
+    return table->rows > 0 ? cx_flat_append(queue, &dataset->flat, table->columns[column].values, table->rows, error) : CX_OK;
 }
 
 enum cx_status cx_table_datasets_write(struct cx_chunk_queue *queue, hid_t file, const char *path, const struct cx_stats_set *set, bool merged,
@@ -114,9 +118,27 @@ enum cx_status cx_table_datasets_write(struct cx_chunk_queue *queue, hid_t file,
     struct cx_table_dataset *dataset = datasets->items;
     status = write_labels(queue, file, set, dataset++, error);
     for (size_t k = 0; k < cx_stats_table_count; k++)
-        for (size_t column = 0; column < set->tables[k].kind->column_count && status == CX_OK; column++)
-            if (is_stored(&set->tables[k], column, merged))
-                status = write_column(queue, file, path, &set->tables[k], column, dataset++, error);
+        for (size_t column = 0; column < set->tables[k].kind->column_count && status == CX_OK; column++) {
+            if (!is_stored(&set->tables[k], column, merged))
+                continue;
+            status = create_column(queue, file, path, &set->tables[k], column, set->tables[k].rows, dataset, error);
+            if (status == CX_OK)
+                status = append_column(queue, &set->tables[k], column, dataset++, error);
+        }
+    return status;
+}
+
+enum cx_status cx_table_rows_write(struct cx_chunk_queue *queue, hid_t file, const char *path, const struct cx_stats_table *rows,
+                                   struct cx_table_datasets *datasets, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    if (datasets->count == 0) {
+        status = cx_allocate(rows->kind->column_count, sizeof *datasets->items, "the tables of statistics", &datasets->items, error);
+        datasets->count = status == CX_OK ? rows->kind->column_count : 0;
+        for (size_t column = 0; column < datasets->count && status == CX_OK; column++)
+            status = create_column(queue, file, path, rows, column, SIZE_MAX, &datasets->items[column], error);
+    }
+    for (size_t column = 0; column < datasets->count && status == CX_OK; column++)
+        status = append_column(queue, rows, column, &datasets->items[column], error);
     return status;
 }
 
@@ -213,24 +235,49 @@ static enum cx_status read_labels(hid_t file, const char *path, struct cx_stats_
     return status;
 }
 
-static enum cx_status read_column(hid_t file, const char *path, struct cx_stats_table *table, size_t column, struct cx_error *error) {
+enum cx_status cx_table_column_open(hid_t file, const char *path, const struct cx_stats_table *table, size_t column, hid_t *dataset, uint64_t *rows,
+                                    struct cx_error *error) {
     char name[CX_TABLE_NAME_BYTES];
-    uint64_t rows = 0, width = 0;
+    uint64_t width = 0;
     write_name(table->kind, column, name);
-    hid_t dataset = H5Dopen2(file, name, H5P_DEFAULT), type = dataset >= 0 ? H5Dget_type(dataset) : -1;
+    *dataset = H5Dopen2(file, name, H5P_DEFAULT);
+    hid_t type = *dataset >= 0 ? H5Dget_type(*dataset) : -1;
     const enum cx_stats_type wanted = table->kind->columns[column].type;
     enum cx_status status = CX_OK;
     if (type < 0 || H5Tget_size(type) != cx_stats_type_size(wanted) || H5Tget_class(type) != (wanted == CX_STATS_FLOAT64 ? H5T_FLOAT : H5T_INTEGER) ||
-        !cx_hdf5_extent(dataset, &rows, &width) || width != table->columns[column].width || rows > SIZE_MAX)
+        !cx_hdf5_extent(*dataset, rows, &width) || width != table->columns[column].width || *rows > SIZE_MAX)
         status = fail_reading(path, name, error);
+    cx_hdf5_release(type);
+    return status;
+}
+
+enum cx_status cx_table_column_read(hid_t dataset, const char *path, struct cx_stats_table *table, size_t column, uint64_t first, uint64_t count,
+                                    struct cx_error *error) {
+    char name[CX_TABLE_NAME_BYTES];
+    if (count == 0 || cx_hdf5_read_rows(dataset, first, count, table->columns[column].values))
+        return CX_OK;
+    write_name(table->kind, column, name);
+    return fail_reading(path, name, error);
+}
+
+enum cx_status cx_table_fail_rows(const char *path, const struct cx_stats_table *table, size_t column, uint64_t rows, uint64_t expected,
+                                  struct cx_error *error) {
+    char name[CX_TABLE_NAME_BYTES];
+    write_name(table->kind, column, name);
+    return cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s has %" PRIu64 " rows; expected %" PRIu64 ", as its table's first column", path, name, rows,
+                   expected);
+}
+
+static enum cx_status read_column(hid_t file, const char *path, struct cx_stats_table *table, size_t column, struct cx_error *error) {
+    uint64_t rows = 0;
+    hid_t dataset = -1;
+    enum cx_status status = cx_table_column_open(file, path, table, column, &dataset, &rows, error);
     if (status == CX_OK && column == 0)
         status = cx_stats_table_resize(table, (size_t)rows, error);
     if (status == CX_OK && rows != table->rows)
-        status =
-            cx_fail(error, CX_ERROR_DAMAGED, "%s: dataset %s has %" PRIu64 " rows; expected %zu, as its table's first column", path, name, rows, table->rows);
-    if (status == CX_OK && rows > 0 && !cx_hdf5_read_rows(dataset, 0, rows, table->columns[column].values))
-        status = fail_reading(path, name, error);
-    cx_hdf5_release(type);
+        status = cx_table_fail_rows(path, table, column, rows, table->rows, error);
+    if (status == CX_OK)
+        status = cx_table_column_read(dataset, path, table, column, 0, rows, error);
     cx_hdf5_release(dataset);
     return status;
 }
@@ -251,7 +298,7 @@ enum cx_status cx_statistics_read(hid_t file, const char *path, struct cx_stats_
         status = read_labels(file, path, set, error);
     for (size_t k = 0; k < cx_stats_table_count && status == CX_OK; k++)
         for (size_t column = 0; column < set->tables[k].kind->column_count && status == CX_OK; column++)
-            if (is_stored(&set->tables[k], column, false))
+            if (is_stored(&set->tables[k], column, false) && !(set->tables[k].kind->places & CX_STATS_IN_RUNS))
                 status = read_column(file, path, &set->tables[k], column, error);
     if (status == CX_OK)
         status = cx_stats_set_check(set, path, error);

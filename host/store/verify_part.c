@@ -11,6 +11,7 @@
 #include "hdf5_handle.h"
 #include "output_folder.h"
 #include "part.h"
+#include "table_rows.h"
 #include "verify.h"
 
 struct part_check {
@@ -241,11 +242,23 @@ cleanup:
     return status;
 }
 
+static enum cx_status read_pairs(const struct part_check *check, const struct cx_stats_options *options, struct cx_error *fault) {
+    struct cx_table_rows pairs = {0};
+    enum cx_status status = cx_table_rows_open(check->file, check->path, options, &pairs, fault);
+    for (uint64_t row = 0; status == CX_OK && row < pairs.rows; row += pairs.table->rows)
+        status = cx_table_rows_read(&pairs, row, pairs.rows, fault);
+    cx_table_rows_close(&pairs);
+    return status;
+}
+
 /* Reads every table, so that its checksums are compared. */
 static void check_statistics(const struct part_check *check) {
     struct cx_error fault = {0};
     struct cx_stats_set set = {0};
-    if (cx_statistics_read(check->file, check->path, &set, &fault) != CX_OK)
+    enum cx_status status = cx_statistics_read(check->file, check->path, &set, &fault);
+    if (status == CX_OK && set.options.analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS))
+        status = read_pairs(check, &set.options, &fault);
+    if (status != CX_OK)
         cx_complain(check->complaints, "%s", fault.message);
     cx_stats_set_free(&set);
 }

@@ -73,7 +73,7 @@ struct cx_document {
     size_t input_count;
     struct cx_annotation annotations[2]; /* of text and pair */
     const char *annotation_fault;        /* NULL, or a sentence on what is wrong with the annotations; no text of the document is annotated then */
-    uint64_t line_bytes;                 /* of that line, without LF */
+    uint64_t text_bytes;                 /* of that line, without LF, and up to the annotations: what tells how many tokens to expect */
     uint64_t content_hash;               /* XXH3-64 of the line as it stands in the (decompressed) file, without LF and byte order mark */
 };
 

@@ -37,7 +37,7 @@ struct cx_run_settings {
     enum cx_bad_annotations bad_annotations;
     double mask_rate;    /* share of ordinary tokens that are masked */
     uint64_t seed;       /* of the masking */
-    uint64_t shard_size; /* documents, at most */
+    uint64_t shard_size; /* documents, at most; 0: by what is stored of each */
     uint64_t shard_work; /* estimated pairs of tokens at which a shard ends before; 0: no bound */
     unsigned maps;       /* a set of maps, see stage.h */
     const char *layers;  /* "all", "0,3,5-7", "-1" */

@@ -84,8 +84,11 @@ struct cx_stats_column_kind {
     const char *meaning;
 };
 
-/* Where a table is kept: in parts, in the merged set, or both. */
-enum { CX_STATS_IN_PART = 1, CX_STATS_IN_MERGED = 2 };
+/*
+ * Where a table is kept: in parts, in the merged set, or both. One that is kept in runs may be larger than memory: a part's rows are sorted inside of runs that
+ * stand one behind the other, so that a key may stand in several rows; a new run begins where the keys do not rise.
+ */
+enum { CX_STATS_IN_PART = 1, CX_STATS_IN_MERGED = 2, CX_STATS_IN_RUNS = 4 };
 
 struct cx_stats_table_kind {
     const char *name; /* "mixing_ratio/class"; its columns are the datasets /stats/mixing_ratio/class/<column> */
@@ -112,6 +115,12 @@ struct cx_stats_table {
 
 struct cx_pair_filter;
 
+/* Takes a run of a shard's table of pairs, in pieces. */
+struct cx_pair_sink {
+    void *context;
+    enum cx_status (*write)(void *context, const struct cx_stats_table *rows, struct cx_error *error); /* NULL: there is no sink */
+};
+
 /* What decides the values of the statistics, beside maps and sequences. */
 struct cx_stats_options {
     unsigned analyses;
@@ -126,6 +135,8 @@ struct cx_stats_options {
     size_t masked_count;                      /* dimensions masked of each layer norm */
     const size_t *masked;                     /* borrowed: [L, CX_NORMS, masked_count] rising; for cx_stats_create() alone, the tables hold them */
     const struct cx_pair_filter *pair_filter; /* borrowed; NULL: all pairs are kept. Of no account in merging: it only leaves out what would not be told. */
+    struct cx_pair_sink pair_sink;            /* is given all pairs of a shard once they are more than pair_bytes; without it they stay in memory */
+    size_t pair_bytes;                        /* of the pairs' sums; 0: CX_PAIR_BYTES */
 };
 
 /* The tables of a shard, or of several merged ones; start zeroed, end with cx_stats_set_free(). */
@@ -156,8 +167,41 @@ CX_MUST_USE enum cx_status cx_stats_set_check(const struct cx_stats_set *set, co
  * options: CX_ERROR_DAMAGED if not. */
 CX_MUST_USE enum cx_status cx_stats_merge(struct cx_stats_set *into, struct cx_stats_set *from, struct cx_error *error);
 
-/* Makes what run.h5 holds of a merged set of parts. */
+/* Makes what run.h5 holds of a merged set of parts, but for the largest pairs, which a ranking gives. */
 CX_MUST_USE enum cx_status cx_stats_derive(const struct cx_stats_set *parts, struct cx_stats_set *merged, struct cx_error *error);
+
+/* --- the largest pairs --- */
+
+/* Bytes of sums by pair that are in memory at once, of a shard as of a ranking. */
+#define CX_PAIR_BYTES ((size_t)128 << 20)
+
+/*
+ * The largest and smallest means over all pairs of token types of all parts, in bounded memory: the pairs' keys are taken in rising ranges, each with as many
+ * pairs as memory holds, and each adds up the parts' rows in the order of the shards, exactly. How many ranges it takes, never shows.
+ *
+ * For each range: cx_pair_ranking_add() with all rows of all parts whose keys are in it, the shards in order, then cx_pair_ranking_next().
+ */
+struct cx_pair_ranking;
+
+/* bytes: 0: CX_PAIR_BYTES */
+CX_MUST_USE enum cx_status cx_pair_ranking_create(const struct cx_stats_options *options, size_t bytes, struct cx_pair_ranking **ranking,
+                                                  struct cx_error *error);
+void cx_pair_ranking_destroy(struct cx_pair_ranking *ranking); /* NULL is allowed */
+
+/* The key of a pair, target first: they have the order of a table's rows. */
+uint64_t cx_pair_key(int32_t target, int32_t source);
+
+/* The range of keys that is wanted, low <= key < high. While rows are added, `high` may fall. */
+void cx_pair_ranking_wants(const struct cx_pair_ranking *ranking, uint64_t *low, uint64_t *high);
+
+/* Adds a table of pairs, of which it takes those that it wants. */
+CX_MUST_USE enum cx_status cx_pair_ranking_add(struct cx_pair_ranking *ranking, const struct cx_stats_table *pairs, struct cx_error *error);
+
+/* Ends a range and begins the next one; *more: false: there was none left. */
+CX_MUST_USE enum cx_status cx_pair_ranking_next(struct cx_pair_ranking *ranking, bool *more, struct cx_error *error);
+
+/* Fills the table of the largest pairs of a derived set. */
+CX_MUST_USE enum cx_status cx_pair_ranking_end(struct cx_pair_ranking *ranking, struct cx_stats_set *merged, struct cx_error *error);
 
 /* --- accumulating a shard --- */
 

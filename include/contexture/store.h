@@ -60,6 +60,9 @@ CX_MUST_USE enum cx_status cx_part_create(const struct cx_store_options *options
 CX_MUST_USE enum cx_status cx_part_append(struct cx_part *part, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                                           struct cx_error *error);
 
+/* Stores rows of a run of the shard's table of pairs, behind those before. */
+CX_MUST_USE enum cx_status cx_part_append_pairs(struct cx_part *part, const struct cx_stats_table *rows, struct cx_error *error);
+
 /* Stores the shard's statistics; once, and before the part is finished. */
 CX_MUST_USE enum cx_status cx_part_add_statistics(struct cx_part *part, const struct cx_stats_set *set, struct cx_error *error);
 
@@ -114,8 +117,10 @@ struct cx_manifest;
  * fingerprints; every further line one finished shard; each line is a JSON object that ends in its CRC-32 (see host/store/manifest_lines.h), and a torn last
  * line is ignored and cut off.
  * `identity_json` is a canonical JSON object (sorted keys) of everything that decides the datasets' values; if the folder was begun with another,
- * CX_ERROR_CONFLICT names the first key that differs, with both values. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
+ * CX_ERROR_CONFLICT names the first key that differs, with both values. CX_IDENTITY_SOURCES may differ: the same files may be reached by other paths, and what
+ * the folder was begun with counts. Takes a lock file against a second process: CX_ERROR_CONFLICT says who holds it.
  */
+#define CX_IDENTITY_SOURCES "sources"
 CX_MUST_USE enum cx_status cx_manifest_open(const char *directory, const char *identity_json, struct cx_manifest **manifest, struct cx_error *error);
 void cx_manifest_close(struct cx_manifest *manifest);
 
@@ -143,6 +148,9 @@ CX_MUST_USE enum cx_status cx_store_is_complete(const char *directory, bool *com
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard);
 size_t cx_manifest_count(const struct cx_manifest *manifest);
 
+/* The corpus' files as whoever began the folder named them, for cx_store_options; the manifest's own. */
+const char *const *cx_manifest_sources(const struct cx_manifest *manifest, size_t *count);
+
 /*
  * Appends the line of a finished part and of the documents it left out, and fsyncs. It replaces an earlier line of the same shard, and the run is not
  * complete any more. After a failure nothing more can be added.
@@ -156,11 +164,12 @@ CX_MUST_USE enum cx_status cx_manifest_complete(struct cx_manifest *manifest, ui
 /* --- the whole run --- */
 
 /*
- * Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names), as tmp, fsync, rename. Its last line, behind what HDF5 reads, is its
- * CRC-32. CX_ERROR_INPUT if no shard is finished. Takes memory of about 10 bytes a sequence and 1 KiB a part.
+ * Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names): twice, under temporary names with `worker` in them if it is not NULL;
+ * synced, compared, and one renamed. Its last line, behind what HDF5 reads, is its CRC-32. CX_ERROR_INPUT if no shard is finished. Takes 16 KB of memory a
+ * part, most of it HDF5's, and none that grows with sequences.
  * Statistics are folded in the order of the shards, and what follows from them is derived: twice the memory of the tables.
  */
-CX_MUST_USE enum cx_status cx_store_join(const char *directory, struct cx_error *error);
+CX_MUST_USE enum cx_status cx_store_join(const char *directory, const char *worker, struct cx_error *error);
 
 /* cx_store_join() under the folder's lock, for a folder that no run has open: CX_ERROR_CONFLICT says who has it. *shards: those that are joined. */
 CX_MUST_USE enum cx_status cx_store_merge(const char *directory, uint64_t *shards, struct cx_error *error);

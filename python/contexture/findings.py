@@ -122,18 +122,29 @@ def word_and_entity_pairs(run: Run) -> Finding:
             )
             if component == "ff":
                 outcomes.append(_outcome(len(more) + len(less), len(part)))
-        near = statistics.category_difference(first, "adjacent", by_layer=False) if _pairs(table, "adjacent") else by_layer[:0]
-        for _, row in near[near["component"] == "ff"].iterrows():
-            sentences.append(
-                "Such pairs stand close together, so part of this may be nearness: against all neighbouring tokens, FF's difference is "
-                f"{interval(row['difference'] * factor, row['low'] * factor, row['high'] * factor)}."
-            )
+        sentences += _at_distance(statistics, first, what, factor, unit)
     tested = [outcome for outcome in outcomes if outcome != UNTESTED]
     if not tested:
         return Finding(statement, UNTESTED, sentences)
     verdict = tested[0] if len(set(outcomes)) == 1 else PARTLY if {CONFIRMED, PARTLY} & set(tested) else NOT_CONFIRMED
     rows = "the change is of the norms themselves" if statistics.raw_maps else "the change is that of the source's share of the target's row"
     return Finding(statement, verdict, sentences, f"Judged by FF, layer by layer; {rows}. Intervals: {_method(statistics)}.")
+
+
+def _at_distance(statistics: Statistics, category: str, what: str, factor: float, unit: str) -> list[str]:
+    """FF's difference from other pairs of words as far apart."""
+    table = statistics.difference_at_distance(category, by_layer=False)
+    table = table[table["component"] == "ff"].dropna(subset=["low"]).set_index("distance")
+    if "all" not in table.index:
+        return []
+    shown = {distance: interval(*(row[name] * factor for name in ("difference", "low", "high"))) for distance, row in table.iterrows()}
+    whole = table.loc["all"]
+    verb = "more than" if whole["low"] > 0 else "less than" if whole["high"] < 0 else "not clearly more or less than"
+    apart = "; ".join(f"{distance}: {text}" for distance, text in shown.items() if distance != "all")
+    return [
+        f"Such pairs stand close together, which alone may change them. At the same distance, FF gives {what} {verb} other pairs of words: "
+        f"{shown['all']}{unit} (mean over layers). By distance in tokens, {apart}."
+    ]
 
 
 def _pairs(table: pandas.DataFrame, category: str) -> int:

@@ -196,6 +196,28 @@ def categories(run: Run, component: str = "ff", panels: AbstractSequence[Abstrac
     return figure
 
 
+def categories_by_distance(run: Run, component: str = "ff", names: AbstractSequence[str] = ("same_word", "same_entity", "other_word")) -> Figure:
+    """Mean change of the map by distance, mean over layers, a line a category of pairs; those without pairs are left out."""
+    table, _ = _of_layers(_of(run.categories("distance"), "component", component), None)
+    table = table[table["category"].isin(names)]
+    order = run.statistics.distances
+    unit = _unit(run)
+    figure, (axis,) = _panels(1)
+    axis.axhline(0, color="#222222", linewidth=0.8)
+    for place, name in enumerate(name for name in names if (table["category"] == name).any()):
+        part = table[table["category"] == name].groupby("distance")[["mean", "low", "high", "count"]].mean()
+        shown = [distance for distance in order if distance in part.index]
+        part = part.loc[shown]
+        values = [part[column] * unit.factor for column in ("mean", "low", "high")]
+        label = f"{CATEGORY_LABELS.get(name, name)} ({int(part['count'].sum()):,})"
+        _line(axis, [order.index(distance) for distance in shown], *values, label, CYCLE[place % len(CYCLE)], place)
+    axis.set_xticks(range(1, len(order)), order[1:])
+    axis.set_xlabel("distance, tokens")
+    axis.set_ylabel(f"change by {COMPONENT_LABELS[component]},\n{unit.name}")
+    _legend(axis)
+    return figure
+
+
 def cancellation(run: Run, earlier: str = "ff", later: AbstractSequence[str] | None = None, variant: str = "all") -> Figure:
     """By layer: the share of an earlier component's change that later ones add (above 0) or undo (below), and Spearman's ρ of the changes."""
     table, numbers = _of_layers(_of(_of(run.cancellation(), "variant", variant), "earlier", earlier), None)

@@ -20,7 +20,7 @@ import pandas
 from matplotlib.figure import Figure
 
 import contexture
-from contexture import plot_statistics
+from contexture import distances, plot_statistics
 from contexture.errors import RunError, UnknownName
 from contexture.findings import as_sentence, findings, masks_dimensions, number
 from contexture.heatmap import Heatmap, example_heatmaps
@@ -150,11 +150,38 @@ def fill_categories(run: Run, section: Section) -> None:
                 f"Change by {label}. In brackets: pairs. Whiskers: 95 % interval over sequences.",
             )
         )
+    near = run.categories("distance")
+    near = near[(near["component"] == "ff") & near["category"].isin(("same_word", "same_entity", "other_word"))]
+    section.pictures.append(
+        picture(
+            plot_statistics.categories_by_distance(run),
+            f"Change by FF by the distance of the two tokens. {_largest(near, 'mean', 'category', CATEGORY_LABELS)}",
+            "Change by FF, mean over layers, by the distance of the two tokens. In brackets: pairs. Whiskers: 95 % interval over sequences.",
+        )
+    )
     factor = 1 if run.statistics.raw_maps else 100
+    _add_differences_at_distance(run, section, factor)
     for component in ("ff", "ff_block", "ln2"):
         part = table[(table["component"] == component) & (table["count"] > 0)].copy()
         part[["mean", "low", "high"]] *= factor
         section.tables.append(_by_layer(part, "category", ("mean", "low", "high"), CATEGORY_LABELS, f"{COMPONENT_LABELS[component]}: mean and interval"))
+
+
+def _add_differences_at_distance(run: Run, section: Section, factor: float) -> None:
+    known = set(run.categories("distance")["category"])
+    parts = [
+        run.statistics.difference_at_distance(name).assign(category=name)
+        for name in distances.COMPARED
+        if name in known
+    ]
+    if not parts:
+        return
+    table = pandas.concat(parts)
+    table[["difference", "low", "high"]] *= factor
+    for component in ("ff", "ff_block"):
+        part = table[(table["component"] == component) & (table["distance"] == "all")]
+        caption = f"{COMPONENT_LABELS[component]}: difference from other pairs of words at the same distance, and interval"
+        section.tables.append(_by_layer(part, "category", ("difference", "low", "high"), CATEGORY_LABELS, caption))
 
 
 def fill_top_pairs(run: Run, section: Section) -> None:

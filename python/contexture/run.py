@@ -223,7 +223,8 @@ class Run:
         return self.statistics.top_pairs(component, layer, k, sign)
 
     def categories(self, by: str = "category") -> pandas.DataFrame:
-        """Mean change of the map by component and category of the pair: same word, same entity, …; by="pos": by two parts of speech."""
+        """Mean change of the map by component and category of the pair: same word, same entity, …; by="pos": by two parts of speech;
+        by="distance": by category and distance."""
         return self.statistics.categories(by)
 
     def cancellation(self, by: str = "sequence") -> pandas.DataFrame:

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pandas
 
+from contexture import distances
 from contexture.errors import RunError, UnknownName
 from contexture.hdf5_file import HDF5File
 
@@ -167,11 +168,13 @@ class Statistics:
         """Mean change of the map over pairs of a category, by layer and component: the source's share of the target's row, after less before.
 
         by="category": columns layer, component, category, count, sequences, mean, std, low, high, bootstrap_low, bootstrap_high;
-        by="pos": target_pos and source_pos in the place of category, and no bootstrap. std is over pairs.
+        by="pos": target_pos and source_pos in the place of category, and no bootstrap; by="distance": category and distance, "0", "1", "2",
+        "3-4" and so on, tokens from one place to the other, and no bootstrap. std is over pairs.
         """
-        if by not in ("category", "pos"):
-            raise UnknownName("way to divide pairs", by, ["category", "pos"])
-        keys = ["category"] if by == "category" else ["target_pos", "source_pos"]
+        ways = {"category": ["category"], "pos": ["target_pos", "source_pos"], "distance": ["category", "distance"]}
+        if by not in ways:
+            raise UnknownName("way to divide pairs", by, list(ways))
+        keys = ways[by]
         ends = ["bootstrap_low", "bootstrap_high"] if by == "category" else []
         return self.table(f"categories/{by}")[["layer", "component", *keys, "count", "sequences", "mean", "std", "low", "high", *ends]]
 
@@ -207,22 +210,52 @@ class Statistics:
             result.loc[usable, "low"], result.loc[usable, "high"], result.loc[usable, "method"] = ends[0], ends[1], "bootstrap"
         return result.reset_index()
 
+    def difference_at_distance(self, category: str, by_layer: bool = True) -> pandas.DataFrame:
+        """Mean change of a category's pairs less that of other pairs of words as far apart: what of its change is not nearness.
+
+        The others are ordinary pairs of two words that are not in the category. Columns layer, component, distance, count (of the category's
+        pairs), difference, low, high, method. distance "all": all distances at which there is an interval, weighted by the category's pairs.
+        by_layer=False: of the mean over layers, without the column layer; for same_word and same_entity by the bootstrap's replicates.
+        """
+        if category not in distances.COMPARED:
+            raise UnknownName("category to compare at a distance", category, list(distances.COMPARED))
+        result = distances.difference(self.table("categories/distance"), category)
+        result = pandas.concat([result, distances.matched(result)])
+        if not by_layer:
+            result = distances.over_layers(result)
+            replicates = self._distance_replicates if category in distances.DRAWN else None
+            if replicates is not None and len(result):
+                result = distances.add_drawn(result, *replicates, category, len(self.layers))
+        return result.reset_index()
+
     @cached_property
     def _replicates(self) -> tuple[pandas.DataFrame, pandas.DataFrame] | None:
         """Sums of the changes by (layer, component, category) and counts by category, a column a replicate; of all parts."""
-        name, count_name = "/stats/categories/bootstrap", "/stats/categories/bootstrap_count"
+        return self._sum_parts("/stats/categories/bootstrap", ["layer", "component", "category"])
+
+    @cached_property
+    def _distance_replicates(self) -> tuple[pandas.DataFrame, pandas.DataFrame] | None:
+        """Sums over layers by (component, category, distance) and counts by (category, distance), a column a replicate; of all parts."""
+        return self._sum_parts("/stats/categories/distance_bootstrap", ["component", "category", "distance"])
+
+    def _sum_parts(self, name: str, keys: list[str]) -> tuple[pandas.DataFrame, pandas.DataFrame] | None:
+        count_name = f"{name}_count"
         totals: list[pandas.DataFrame] = []
         for path in self._run._paths:
             file = self._run._cache.get(path)
             if f"{name}/sum" not in file or f"{count_name}/count" not in file:
                 return None
-            keys = [self._column(file, name, column) for column in ("layer", "component", "category")]
-            sums = pandas.DataFrame(_two_dimensional(file.rows(f"{name}/sum")), pandas.MultiIndex.from_arrays(keys, names=["layer", "component", "category"]))
-            counts = pandas.DataFrame(_two_dimensional(file.rows(f"{count_name}/count")), self._column(file, count_name, "category"))
+            sums = pandas.DataFrame(_two_dimensional(file.rows(f"{name}/sum")), self._index(file, name, keys))
+            count_keys = [column for column in keys if column in file.names(count_name)]
+            counts = pandas.DataFrame(_two_dimensional(file.rows(f"{count_name}/count")), self._index(file, count_name, count_keys))
             if not sums.shape[1]:
                 return None
             totals = [total.add(part, fill_value=0) for total, part in zip(totals, (sums, counts), strict=True)] if totals else [sums, counts]
         return (totals[0], totals[1]) if totals else None
+
+    def _index(self, file: HDF5File, group: str, columns: list[str]) -> pandas.Index:
+        values = [self._column(file, group, column) for column in columns]
+        return pandas.MultiIndex.from_arrays(values, names=columns) if len(columns) > 1 else pandas.Index(values[0])
 
     def _drawn_differences(self, first: str, others: tuple[str, ...]) -> pandas.DataFrame | None:
         if self._replicates is None:
@@ -281,6 +314,12 @@ class Statistics:
         """Numbers of the layers that there are statistics of."""
         layers = self.options.get("layers", ())
         return [] if isinstance(layers, h5py.Empty) else [int(layer) for layer in np.atleast_1d(layers)]
+
+    @property
+    def distances(self) -> list[str]:
+        """The bins of distances, from near to far."""
+        names = self._file.dataset_attributes("/stats/categories/distance/distance").get("names", ())
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in np.atleast_1d(names)]
 
     @property
     def annotated(self) -> bool:

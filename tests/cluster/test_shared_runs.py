@@ -23,6 +23,8 @@ once = pytest.mark.skipif(SANITIZED, reason="a sanitizer learns nothing new from
 SHIM = os.environ.get("FAULT_SHIM", "")
 FAULTS = int(os.environ.get("CONTEXTURE_FAULTS", "6"))
 KILLS = int(os.environ.get("CONTEXTURE_KILLS", "40"))
+ARRAY_KILLS = int(os.environ.get("CONTEXTURE_ARRAY_KILLS", "10"))
+RANK_KILLS = int(os.environ.get("CONTEXTURE_RANK_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -318,3 +320,58 @@ def test_killed_at_random_moments(bench):
         shutil.rmtree(out)
         folders += 1
     print(f"{kills} processes killed, {folders} folders came out whole and equal")
+
+
+@once
+def test_array_tasks_killed_at_random_moments(bench, out):
+    """Every task may be killed at any moment, and is started again, as a job is requeued, until the last one has joined the parts."""
+    tasks, kills = 3, 0
+
+    def start(task: int) -> subprocess.Popen[str]:
+        return bench.start(out, "--cluster", "array", SLURM_ARRAY_TASK_ID=str(task), SLURM_ARRAY_TASK_MIN="0", SLURM_ARRAY_TASK_COUNT=str(tasks))
+
+    while kills < ARRAY_KILLS:
+        shutil.rmtree(out, ignore_errors=True)
+        running = {task: start(task) for task in range(tasks)}
+        while running:
+            time.sleep(bench.random.uniform(0, 0.15))
+            task = bench.random.choice(sorted(running))
+            process = running[task]
+            if process.poll() is None and kills < ARRAY_KILLS:
+                process.kill()
+                process.communicate()
+                kills += process.returncode == -signal.SIGKILL
+                running[task] = start(task)
+            elif process.poll() is not None:
+                _, complained = process.communicate()
+                assert process.returncode in (0, SKIPPED_DOCUMENTS), complained
+                del running[task]
+        bench.finish(bench.start(out))  # the joiner may have been killed last
+        bench.check(out, f"{kills} array tasks killed so far")
+
+
+@needs_mpi
+@once
+def test_ranks_killed_at_random_moments(bench, out):
+    """A random one of three ranks is killed or stopped at a random moment, from the start of MPI to the joining; all others go; at last a job ends well."""
+    patience, lost = 2, 0
+    for turn in range(RANK_KILLS):
+        job = bench.start_ranks(out, 3, "--patience", str(patience))
+        wait_for(lambda: len(ranks_of(job)) == 3 or job.poll() is not None)
+        time.sleep(bench.random.uniform(0, 1.2))
+        ranks, begin = ranks_of(job), time.monotonic()
+        if len(ranks) == 3:
+            os.kill(bench.random.choice(ranks), bench.random.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]))
+        _, complained = job.communicate(timeout=60)
+        assert not any(Path(f"/proc/{rank}/exe").exists() for rank in ranks), complained
+        lost += job.returncode != SKIPPED_DOCUMENTS
+        assert time.monotonic() - begin < 60, complained
+        whole = contents(bench.whole)
+        found = contents(out) if out.exists() else {}
+        assert all(whole[name] == data for name, data in found.items() if name.startswith("parts/") and name.endswith(".h5")), f"turn {turn}"
+        if job.returncode == SKIPPED_DOCUMENTS:
+            bench.check(out, f"turn {turn}")
+            shutil.rmtree(out)
+    bench.finish(bench.start_ranks(out, 3))
+    bench.check(out, f"{lost} jobs lost a rank")
+    print(f"{lost} of {RANK_KILLS} jobs lost a rank, and all their processes ended")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -126,13 +127,16 @@ class Slurm:
 
     def wait(self, job: str, folder: Path, seconds: float = 90) -> list[dict[str, str]]:
         end = time.monotonic() + seconds
+        waits_since = None
         while time.monotonic() < end:
             facts = self.facts(job)
             if facts and all(fact["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT", "OUT_OF_MEMORY") for fact in facts):
                 return facts
-            # A requeued job is held back for two minutes, unless it is asked for. Its first life has ended when its steps have left the nodes' sockets.
+            # A requeued job is held back for two minutes, unless it is asked for. Its first life has ended when its steps have left the nodes' sockets, and a
+            # batch script that begins in the same second as it ended is not started.
             waits = any(fact["JobState"] == "PENDING" and fact.get("Reason") == "BeginTime" for fact in facts)
-            if waits and not list(self.place.glob(f"spool/*/*[._]{job}.*")):
+            waits_since = (waits_since or time.monotonic()) if waits else None
+            if waits and time.monotonic() > waits_since + 3 and not list(self.place.glob(f"spool/*/*[._]{job}.*")):
                 self.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
             time.sleep(0.2)
         logs = "".join(path.read_text() for path in folder.glob("contexture-*.log"))
@@ -216,3 +220,36 @@ def test_a_signalled_job_comes_back_and_finishes(bench, slurm):
     assert len(list(out.glob("parts/*.h5"))) == 72 and not list(out.glob("**/*.tmp"))
     done = subprocess.run([PROGRAM, "verify", str(out)], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "the run has ended" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not PROGRAM or not has_mpi(), reason="MPI is not installed, or the program was built without it")
+def test_a_killed_rank_brings_the_job_back(bench, slurm):
+    """One rank is killed with -9: the job ends, goes back into the queue by its own script, and finishes. After eight lives it would not."""
+    script = write_script(bench, "killed", "--mpi", "--nodes", "2", "--tasks-per-node", "1", "--time", "5", shard_size=1)
+    out = bench.folder / "killed"
+    job = slurm.submit(script, bench.folder)
+    end = time.monotonic() + 60
+    while len(list(out.glob("parts/*.h5"))) < 3:
+        assert time.monotonic() < end, log_of(bench, job)
+        time.sleep(0.02)
+    running = [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if f"--out\0{out.name}\0".encode() in read(path)]
+    ranks = [path for path in running if f"SLURM_JOB_ID={job}\0".encode() in read(path / "environ") and b"SLURM_PROCID=1\0" in read(path / "environ")]
+    assert len(ranks) == 1, running
+    os.kill(int(ranks[0].name), signal.SIGKILL)
+    fact = slurm.wait(job, bench.folder)[0]
+    log = log_of(bench, job)
+    assert fact["ExitCode"] == f"{SKIPPED_DOCUMENTS}:0" and fact["Restarts"] == "1", f"{fact}\n{log}"
+    assert "goes back into the queue" in log, log
+    assert len(list(out.glob("parts/*.h5"))) == 72 and not list(out.glob("**/*.tmp"))
+    last_lines = script.read_text()[script.read_text().index('if [ "$code" -eq 75 ]') :]
+    for restarts in (7, 8):
+        ended = subprocess.run(["sh", "-c", f"scontrol() {{ :; }}\ncode=137\n{last_lines}"], env={**os.environ, "SLURM_RESTART_COUNT": str(restarts)},
+                               capture_output=True, text=True, check=False)
+        assert ended.returncode == 137 and ("goes back" in ended.stdout) == (restarts < 8), ended
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

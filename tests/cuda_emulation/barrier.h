@@ -4,12 +4,12 @@
 
 namespace emulation {
 
-void barriers_begin(unsigned threads);
+void barriers_begin(unsigned blocks, unsigned threads);
 /* Fails when threads are still counted at a barrier. */
 void barriers_end();
-/* Fails when all `live` threads wait at __syncthreads and the others have ended. Devices since Volta would go on, but whether all
+/* Fails when all `live` threads of the block wait at __syncthreads and the others have ended. Devices since Volta would go on, but whether all
    threads of a block are meant to meet is then a guess. */
-void barrier_check_after_exit(unsigned live);
+void barrier_check_after_exit(unsigned block, unsigned live);
 
 } /* namespace emulation */
 

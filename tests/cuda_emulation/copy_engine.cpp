@@ -9,7 +9,12 @@ namespace emulation {
 
 namespace {
 
-std::vector<std::function<void()>> &operations = *new std::vector<std::function<void()>>;
+struct Operation {
+    unsigned block;
+    std::function<void()> run;
+};
+
+std::vector<Operation> &operations = *new std::vector<Operation>;
 
 } /* namespace */
 
@@ -19,21 +24,23 @@ bool engine_run_one() {
         return false;
     }
     size_t index = seed > 3 ? random_number() % operations.size() : seed == 1 ? operations.size() - 1 : 0;
-    std::function<void()> operation = std::move(operations[index]);
+    Operation operation = std::move(operations[index]);
     operations.erase(operations.begin() + static_cast<long>(index));
-    operation();
+    operation.run();
     return true;
 }
 
-void engine_check_idle() {
-    if (!operations.empty()) {
-        fail("the block ended while the copy engine still writes to its shared memory");
+void engine_check_idle(unsigned block) {
+    for (const Operation &operation : operations) {
+        if (operation.block == block) {
+            fail("the block ended while the copy engine still writes to its shared memory");
+        }
     }
 }
 
-void engine_issue(std::function<void()> operation) {
+void engine_issue(unsigned block, std::function<void()> operation) {
     if (asynchronous_is_late()) {
-        operations.push_back(std::move(operation));
+        operations.push_back({block, std::move(operation)});
     } else {
         operation();
     }

@@ -6,12 +6,12 @@
 
 namespace emulation {
 
-/* Both run as the emulation's ThreadSanitizer fibre; operations announce nothing there. */
-void engine_issue(std::function<void()> operation);
+/* Both run as the emulation's ThreadSanitizer fibre; operations announce nothing there. `block`: of the cluster, whose shared memory is written. */
+void engine_issue(unsigned block, std::function<void()> operation);
 /* False: nothing is left to do. */
 bool engine_run_one();
-/* Fails when something is left to do, though the block has ended. */
-void engine_check_idle();
+/* Fails when something is left to do for the block, though it has ended. */
+void engine_check_idle(unsigned block);
 
 } /* namespace emulation */
 

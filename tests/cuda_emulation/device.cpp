@@ -21,12 +21,6 @@ int device_count() {
     return text ? atoi(text) : 0;
 }
 
-/* A real GPU's many multiprocessors would leave one step of a small case for each block. */
-int multiprocessor_count() {
-    const char *text = getenv("EMULATION_MULTIPROCESSORS");
-    return text && atoi(text) > 0 ? atoi(text) : device().multiprocessors;
-}
-
 } /* namespace */
 
 const Device &device() {
@@ -38,6 +32,12 @@ const Device &device() {
         }
     }
     fail("EMULATION_ARCHITECTURE=%d is not known", architecture);
+}
+
+/* A real GPU's many multiprocessors would leave one step of a small case for each block. */
+int multiprocessor_count() {
+    const char *text = getenv("EMULATION_MULTIPROCESSORS");
+    return text && atoi(text) > 0 ? atoi(text) : device().multiprocessors;
 }
 
 } /* namespace emulation */

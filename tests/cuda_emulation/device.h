@@ -15,6 +15,8 @@ struct Device {
    this architecture has; EMULATION_DEVICES=1: there is one; else
    none, so that programs that take a device where there is one do not take this slow one unasked. */
 const Device &device();
+/* EMULATION_MULTIPROCESSORS, or as many as such a device has. */
+int multiprocessor_count();
 
 } /* namespace emulation */
 

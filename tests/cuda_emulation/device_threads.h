@@ -12,7 +12,8 @@
 namespace emulation {
 
 struct Indices {
-    unsigned linear, lane, warp;
+    unsigned linear, lane; /* in the block, in the warp */
+    unsigned block, warp;  /* in the cluster, whose blocks' warps are counted on */
 };
 extern Indices *current; /* of the CUDA thread that runs now */
 

@@ -11,9 +11,15 @@ namespace emulation {
 void transaction_initialise(uint64_t *barrier, unsigned arrivals, int line);
 void transaction_initialise_fence();
 void transaction_arrive(uint64_t *barrier, unsigned bytes, int line);
+void transaction_arrive_at(uint64_t *barrier, unsigned block, int line);
 void transaction_wait(uint64_t *barrier, unsigned parity, int line);
 
+/* To the running thread's block, or to all `blocks` of its cluster, a bit each. */
 void tensor_load(void *shared, const void *map, int x, int y, uint64_t *barrier, int line);
+void tensor_load(void *shared, const void *map, int x, int y, uint64_t *barrier, unsigned blocks, int line);
+
+void cluster_barrier_arrive(int line);
+void cluster_barrier_wait(int line);
 
 /* What all four warps of a warpgroup must do in the same order with the same values. */
 enum class WarpgroupStep { product, fence, commit, wait, registers };
@@ -51,9 +57,30 @@ inline void barrier_wait(uint64_t *barrier, unsigned parity, int line = __builti
     emulation::transaction_wait(barrier, parity, line);
 }
 
+inline void barrier_wait_cluster(uint64_t *barrier, unsigned parity, int line = __builtin_LINE()) {
+    emulation::transaction_wait(barrier, parity, line);
+}
+inline void barrier_arrive_at(uint64_t *barrier, unsigned block, int line = __builtin_LINE()) {
+    emulation::transaction_arrive_at(barrier, block, line);
+}
+
+inline unsigned cluster_rank() {
+    return emulation::current->block;
+}
+inline void cluster_arrive(int line = __builtin_LINE()) {
+    emulation::cluster_barrier_arrive(line);
+}
+inline void cluster_wait(int line = __builtin_LINE()) {
+    emulation::cluster_barrier_wait(line);
+}
+
 inline void tensor_prefetch(const void *) {}
 inline void tensor_load_2d(void *shared, const void *map, int x, int y, uint64_t *barrier, int line = __builtin_LINE()) {
     emulation::tensor_load(shared, map, x, y, barrier, line);
+}
+
+inline void tensor_load_2d_multicast(void *shared, const void *map, int x, int y, uint64_t *barrier, uint16_t blocks, int line = __builtin_LINE()) {
+    emulation::tensor_load(shared, map, x, y, barrier, blocks, line);
 }
 
 /* Bits 0-13: address / 16; 16-29: distance between blocks of 64 columns / 16 (MN-major alone); 32-45: between groups of 8 rows / 16; 62-63: 1, 128-byte
@@ -86,8 +113,7 @@ void multiply_warpgroup_transposed(float (&d)[columns / 2], const uint32_t (&a)[
     static_assert(columns % 8 == 0 && columns >= 8 && columns <= 256, "wgmma takes a multiple of 8 columns up to 256");
     emulation::product_issue({b, columns, true, accumulate, line, d, a});
 }
-template <int columns>
-void start_warpgroup_transposed(float (&d)[columns / 2], const uint32_t (&a)[4], uint64_t b, int line = __builtin_LINE()) {
+template <int columns> void start_warpgroup_transposed(float (&d)[columns / 2], const uint32_t (&a)[4], uint64_t b, int line = __builtin_LINE()) {
     multiply_warpgroup_transposed<columns>(d, a, b, false, line);
 }
 

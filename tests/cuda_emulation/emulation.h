@@ -7,14 +7,16 @@ extern "C" {
 #endif
 
 struct emulation_statistics {
-    unsigned long kernels;               /* launched */
-    unsigned long matrix_loads;          /* 8x8 matrices that ldmatrix read */
-    unsigned long matrix_load_conflicts; /* of these with a bank conflict */
-    unsigned long pageable_copies;       /* asynchronous copies that were not, since the host memory was not pinned */
-    unsigned long allocations;           /* cudaMalloc, cudaMallocHost, cudaHostAlloc, cudaStreamCreate…, cudaEventCreate… */
-    unsigned long device_bytes;          /* allocated now */
-    unsigned long products;              /* cublasLtMatmul */
-    unsigned long heuristics;            /* cublasLtMatmulAlgoGetHeuristic */
+    unsigned long kernels;                /* launched */
+    unsigned long matrix_loads;           /* 8x8 matrices that ldmatrix read */
+    unsigned long matrix_load_conflicts;  /* of these with a bank conflict */
+    unsigned long product_loads;          /* groups of eight lines of 16 bytes that wgmma read */
+    unsigned long product_load_conflicts; /* likewise */
+    unsigned long pageable_copies;        /* asynchronous copies that were not, since the host memory was not pinned */
+    unsigned long allocations;            /* cudaMalloc, cudaMallocHost, cudaHostAlloc, cudaStreamCreate…, cudaEventCreate… */
+    unsigned long device_bytes;           /* allocated now */
+    unsigned long products;               /* cublasLtMatmul */
+    unsigned long heuristics;             /* cublasLtMatmulAlgoGetHeuristic */
 };
 
 /* Environment variable EMULATION_SEED; see scheduler.h. */

@@ -36,7 +36,7 @@ namespace emulation {
 
 namespace {
 
-constexpr size_t stack_bytes = 320 * 1024, guard_bytes = 64 * 1024;
+constexpr size_t stack_bytes = 320 * 1024, guard_bytes = 64 * 1024, last_frame_bytes = 4096;
 
 std::vector<unsigned char *> &stacks = *new std::vector<unsigned char *>; /* never freed: fibres are pooled */
 
@@ -72,8 +72,8 @@ void fibre_prepare(Fibre &fibre, void (*entry)()) {
         fibre.stack = static_cast<unsigned char *>(memory);
         stacks.push_back(fibre.stack);
     }
-    /* Frames of the previous user left it poisoned. */
-    ASAN_UNPOISON_MEMORY_REGION(fibre.stack + guard_bytes, stack_bytes - guard_bytes);
+    /* The frame that the previous user never left is poisoned; those it left are not. */
+    ASAN_UNPOISON_MEMORY_REGION(fibre.stack + stack_bytes - last_frame_bytes, last_frame_bytes);
     void **top = reinterpret_cast<void **>(fibre.stack + stack_bytes);
     *--top = nullptr; /* keeps the stack aligned as after a call */
     *--top = reinterpret_cast<void *>(entry);
@@ -87,9 +87,8 @@ void fibre_prepare(Fibre &fibre, void (*entry)()) {
 
 void fibre_switch(Fibre &from, Fibre &to) {
 #ifdef __SANITIZE_ADDRESS__
-    StackBounds host = host_stack_bounds();
-    __sanitizer_start_switch_fiber(from.finished ? nullptr : &from.fake_stack, to.stack ? to.stack + guard_bytes : host.bottom,
-                                   to.stack ? stack_bytes - guard_bytes : host.bytes);
+    const StackBounds bounds = to.stack ? StackBounds{to.stack + guard_bytes, stack_bytes - guard_bytes} : host_stack_bounds();
+    __sanitizer_start_switch_fiber(from.finished ? nullptr : &from.fake_stack, bounds.bottom, bounds.bytes);
 #endif
     cuda_emulation_switch(&from.stack_pointer, to.stack_pointer);
 #ifdef __SANITIZE_ADDRESS__

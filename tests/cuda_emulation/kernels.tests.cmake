@@ -16,6 +16,20 @@ if(CX_CUDA STREQUAL "EMULATED")
     endforeach()
   endif()
 
+  # Few tiles of every shape: under all schedules in every build, a kernel at a time.
+  add_executable(test_cuda_fused_schedules ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda_fused_schedules.c ${CMAKE_CURRENT_SOURCE_DIR}/../cuda_cases.c)
+  emulated_cuda_target(test_cuda_fused_schedules)
+  target_link_libraries(test_cuda_fused_schedules PRIVATE emulated_op_cases PkgConfig::CMOCKA)
+  foreach(kernel wgmma wgmma-cluster mma)
+    foreach(length short long)
+      foreach(seed 0 1 2 3 4 5 6 7)
+        set(test cuda_fused_${kernel}_${length}_seed${seed})
+        add_test(NAME ${test} COMMAND test_cuda_fused_schedules ${kernel} ${length})
+        emulated_cuda_test_properties(${test} ${seed})
+      endforeach()
+    endforeach()
+  endforeach()
+
   # Mistakes that this kind of build must notice.
   find_package(Python3 COMPONENTS Interpreter)
   if(Python3_FOUND AND CMAKE_GENERATOR STREQUAL "Ninja")

@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "barrier.h"
+#include "cluster_barrier.h"
 #include "copy_engine.h"
 #include "sanitizers.h"
 #include "shared_memory.h"
@@ -29,7 +30,7 @@ Thread &host = *new Thread(); /* whoever called the runtime */
 std::vector<Thread *> &pool = *new std::vector<Thread *>;
 std::vector<Thread *> &ready = *new std::vector<Thread *>;
 size_t ready_head;
-unsigned live;
+unsigned live[most_cluster_blocks], live_blocks, threads_started;
 [[maybe_unused]] constexpr unsigned race_sets = 3;
 [[maybe_unused]] unsigned race_set;
 const std::function<void()> *body;
@@ -49,8 +50,7 @@ Thread *pick() {
         engine_run_one();
     }
     size_t count = ready.size() - ready_head;
-    if (!count && !live) {
-        engine_check_idle();
+    if (!count && !live_blocks) {
         return &host;
     }
     for (; !count; count = ready.size() - ready_head) {
@@ -85,6 +85,7 @@ void switch_to(Thread *next) {
     }
     current = next;
     threadIdx = next->index;
+    blockIdx = next->block_index;
     fibre_switch(*previous, *next);
 }
 
@@ -96,13 +97,19 @@ void thread_main() {
     __tsan_release(&grid_end_sync);
     __tsan_switch_to_fiber(emulation_race_fibre, 1);
     self()->finished = true;
-    --live;
-    barrier_check_after_exit(live);
+    const unsigned block = self()->block;
+    --live[block];
+    barrier_check_after_exit(block, live[block]);
+    cluster_barrier_check_after_exit();
+    if (!live[block]) {
+        --live_blocks;
+        engine_check_idle(block);
+    }
     switch_to(pick());
     abort();
 }
 
-/* Three sets of race fibres are drawn from, so that hardly anything orders a thread of one block before the same thread of another. */
+/* Three sets of race fibres are drawn from, so that hardly anything orders a thread of one cluster before the same thread of another. */
 Thread *pooled_thread(size_t index) {
 #ifdef EMULATION_RACES
     index = race_sets * index + race_set;
@@ -117,11 +124,14 @@ Thread *pooled_thread(size_t index) {
     return pool[index];
 }
 
-void start_thread(unsigned linear) {
-    Thread *thread = pooled_thread(linear);
+void start_thread(unsigned block, uint3 block_index, unsigned linear) {
+    Thread *thread = pooled_thread(threads_started++);
     thread->linear = linear;
     thread->lane = linear % 32;
-    thread->warp = linear / 32;
+    thread->block = block;
+    thread->warp = block * warps_of_block() + linear / 32;
+    thread->block_index = block_index;
+    thread->has_arrived = false;
     thread->index = {linear % blockDim.x, linear / blockDim.x % blockDim.y, linear / blockDim.x / blockDim.y};
     thread->pending.copies.clear();
     thread->pending.group_ends.clear();
@@ -137,8 +147,12 @@ bool in_kernel() {
     return current && current != &host;
 }
 
-unsigned live_threads() {
-    return live;
+unsigned live_threads(unsigned block) {
+    return live[block];
+}
+
+unsigned cluster_threads() {
+    return threads_started;
 }
 
 unsigned random_number() {
@@ -174,7 +188,8 @@ void yield_thread() {
     reschedule();
 }
 
-void run_block(unsigned count, const std::function<void()> &block_body) {
+void run_cluster(const std::vector<uint3> &blocks, unsigned count, const std::function<void()> &block_body) {
+    const unsigned block_count = static_cast<unsigned>(blocks.size());
     if (!emulation_race_fibre) {
         emulation_race_fibre = __tsan_create_fiber(0);
     }
@@ -185,14 +200,19 @@ void run_block(unsigned count, const std::function<void()> &block_body) {
         race_set = (race_set + 1 + random_number() % 2) % race_sets; /* never the one before */
         current = &host;
         body = &block_body;
-        shared_memory_begin();
-        barriers_begin(count);
+        shared_memory_begin(block_count);
+        barriers_begin(block_count, count);
+        cluster_barrier_begin();
         transaction_barriers_begin();
-        warpgroups_begin(count);
-        warps.assign((count + 31) / 32, Warp());
-        live = count;
-        for (unsigned i = 0; i < count; ++i) {
-            start_thread(i);
+        warpgroups_begin(block_count, count);
+        warps.assign(size_t{block_count} * warps_of_block(), Warp());
+        live_blocks = block_count;
+        threads_started = 0;
+        for (unsigned block = 0; block < block_count; ++block) {
+            live[block] = count;
+            for (unsigned i = 0; i < count; ++i) {
+                start_thread(block, blocks[block], i);
+            }
         }
         switch_to(pick());
         barriers_end();

@@ -1,5 +1,5 @@
 /*
- * Runs the CUDA threads of one block as fibres. A fibre gives way only where it must wait, so the emulation needs no locks
+ * Runs the CUDA threads of one cluster, which mostly is one block, as fibres. A fibre gives way only where it must wait, so the emulation needs no locks
  * of its own; which ready fibre goes on, and whether asynchronous copies happen early or late, is decided by the seed:
  *
  *     seed 0  oldest thread first, copies and stream operations at once
@@ -17,6 +17,8 @@
 
 namespace emulation {
 
+constexpr unsigned most_cluster_blocks = 8;
+
 struct PendingCopy {
     void *target;
     const void *source; /* NULL: zeros */
@@ -31,9 +33,11 @@ struct PendingCopies {
 };
 
 struct Thread : Fibre, Indices {
-    uint3 index;
+    uint3 index, block_index;
     const char *waits_for; /* NULL: it does not wait */
     int waits_line;
+    bool has_arrived;       /* at the cluster's barrier, and has not waited yet */
+    unsigned cluster_phase; /* at which it arrived */
     PendingCopies pending;
 };
 
@@ -60,7 +64,8 @@ inline Thread *self() {
     return static_cast<Thread *>(current);
 }
 bool in_kernel();
-unsigned live_threads(); /* of the block, not yet ended */
+unsigned live_threads(unsigned block); /* of a block of the cluster, not yet ended */
+unsigned cluster_threads();            /* of all blocks, ended or not */
 
 unsigned random_number();
 bool asynchronous_is_late();
@@ -70,8 +75,8 @@ void make_ready(std::vector<Thread *> &threads);
 void block_on(std::vector<Thread *> &list, const char *what, int line);
 void reschedule();
 
-/* Runs `body` in `count` threads to the end. */
-void run_block(unsigned count, const std::function<void()> &body);
+/* Runs `body` in `count` threads of each of these blocks, which are a cluster, to the end. */
+void run_cluster(const std::vector<uint3> &blocks, unsigned count, const std::function<void()> &body);
 
 /* For the report of a failure: visits every thread that waits. */
 void for_each_waiting_thread(const std::function<void(const Thread &)> &visit);

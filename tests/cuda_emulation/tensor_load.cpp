@@ -66,28 +66,43 @@ void check_alignment(const TensorMap &map, unsigned offset, int line) {
     }
 }
 
+/* The copy to one block's shared memory; to several it arrives in any order. */
+void load_into(unsigned block, unsigned char *tile, const TensorMap &map, int x, int y, uint64_t *barrier, int line) {
+    /* To ThreadSanitizer all is done by this thread, now; who waits at the barrier knows of it. */
+    const unsigned bytes = map.box_bytes();
+    announce_write(tile, bytes);
+    transaction_announce(barrier, line);
+
+    RaceScope emulation(emulation_race_fibre);
+    engine_issue(block, [=] {
+        for_each_row(map, x, y, [&](const Inside &inside, unsigned start) { copy_row(tile, start, map, inside); });
+        transaction_complete(barrier, bytes, line);
+    });
+}
+
 } /* namespace */
 
-void tensor_load(void *shared, const void *encoded, int x, int y, uint64_t *barrier, int line) {
+void tensor_load(void *shared, const void *encoded, int x, int y, uint64_t *barrier, unsigned blocks, int line) {
     if (device().major < 9) {
         fail("line %d: TMA on a device that has none", line);
     }
     const TensorMap map = tensor_map_decode(encoded, line);
-    unsigned char *tile = static_cast<unsigned char *>(shared);
     const unsigned bytes = map.box_bytes();
-    check_alignment(map, shared_offset(tile, bytes), line);
+    check_alignment(map, shared_offset(shared, bytes), line);
     check_device_range(map.base, (map.rows - 1) * map.row_bytes + map.columns * map.element_bytes, "TMA");
 
-    /* To ThreadSanitizer all is done by this thread, now; who waits at the barrier knows of it. */
-    announce_write(tile, bytes);
     for_each_row(map, x, y, [](const Inside &inside, unsigned) { announce_read(inside.row, inside.to - inside.from); });
-    transaction_announce(barrier, line);
+    for (unsigned block = 0; blocks >> block; ++block) {
+        if (blocks >> block & 1) {
+            unsigned char *tile = shared_of_block(block, shared, bytes, "TMA", line);
+            uint64_t *counter = reinterpret_cast<uint64_t *>(shared_of_block(block, barrier, sizeof *barrier, "TMA", line));
+            load_into(block, tile, map, x, y, counter, line);
+        }
+    }
+}
 
-    RaceScope emulation(emulation_race_fibre);
-    engine_issue([=] {
-        for_each_row(map, x, y, [&](const Inside &inside, unsigned start) { copy_row(tile, start, map, inside); });
-        transaction_complete(barrier, bytes, line);
-    });
+void tensor_load(void *shared, const void *map, int x, int y, uint64_t *barrier, int line) {
+    tensor_load(shared, map, x, y, barrier, 1u << self()->block, line);
 }
 
 } /* namespace emulation */

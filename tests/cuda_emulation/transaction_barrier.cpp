@@ -6,6 +6,7 @@
 #include "emulated_hopper.h"
 #include "sanitizers.h"
 #include "scheduler.h"
+#include "shared_memory.h"
 
 namespace emulation {
 
@@ -16,6 +17,7 @@ struct TransactionBarrier {
     unsigned expected, pending; /* arrivals */
     int64_t bytes;              /* still to come; below zero when they came before they were expected */
     unsigned phase;
+    int line;               /* where it was initialised */
     const Thread *unfenced; /* who initialised it and has not fenced */
     std::vector<Thread *> waiting;
     char sync[2]; /* of even and odd phases */
@@ -34,7 +36,6 @@ void check_place(const uint64_t *barrier, int line) {
 }
 
 TransactionBarrier &find(const uint64_t *address, int line) {
-    check_place(address, line);
     auto position = barriers.find(address);
     if (position == barriers.end()) {
         fail("line %d: mbarrier used before it is initialised", line);
@@ -66,8 +67,8 @@ void transaction_barriers_begin() {
 void transaction_barriers_end() {
     for (const auto &[address, barrier] : barriers) {
         if (barrier.bytes || barrier.pending != barrier.expected) {
-            fail("the block ended in the middle of a phase of the mbarrier at shared offset %u: %u of %u arrivals and %ld bytes are missing",
-                 shared_offset(address, 8), barrier.pending, barrier.expected, static_cast<long>(barrier.bytes));
+            fail("the block ended in the middle of a phase of an mbarrier, initialised in line %d: %u of %u arrivals and %ld bytes are missing", barrier.line,
+                 barrier.pending, barrier.expected, static_cast<long>(barrier.bytes));
         }
     }
 }
@@ -79,7 +80,7 @@ void transaction_initialise(uint64_t *address, unsigned arrivals, int line) {
     }
     announce_write(address, sizeof *address);
     RaceScope inside(emulation_race_fibre);
-    if (!barriers.try_emplace(address, TransactionBarrier{arrivals, arrivals, 0, 0, self(), {}, {}}).second) {
+    if (!barriers.try_emplace(address, TransactionBarrier{arrivals, arrivals, 0, 0, line, self(), {}, {}}).second) {
         fail("line %d: mbarrier initialised twice", line);
     }
     *address = mark;
@@ -93,8 +94,9 @@ void transaction_initialise_fence() {
     }
 }
 
-void transaction_arrive(uint64_t *address, unsigned bytes, int line) {
-    TransactionBarrier &barrier = find(address, line);
+namespace {
+
+void arrive(uint64_t *address, TransactionBarrier &barrier, unsigned bytes, int line) {
     if (!barrier.pending) {
         fail("line %d: mbarrier: more arrivals in a phase than the %u it was initialised for", line, barrier.expected);
     }
@@ -106,10 +108,31 @@ void transaction_arrive(uint64_t *address, unsigned bytes, int line) {
     settle(barrier, line);
 }
 
+} /* namespace */
+
+void transaction_arrive(uint64_t *address, unsigned bytes, int line) {
+    check_place(address, line);
+    arrive(address, find(address, line), bytes, line);
+}
+
+void transaction_arrive_at(uint64_t *address, unsigned block, int line) {
+    check_place(address, line);
+    uint64_t *remote = reinterpret_cast<uint64_t *>(shared_of_block(block, address, sizeof *address, "mbarrier.arrive", line));
+    TransactionBarrier &barrier = find(remote, line);
+    if (barrier.unfenced) {
+        fail("line %d: another block need not see the mbarrier yet: barrier_initialise_fence is missing", line);
+    }
+    arrive(remote, barrier, 0, line);
+    if (seed > 3 && random_number() % 4 == 0) {
+        yield_thread();
+    }
+}
+
 void transaction_wait(uint64_t *address, unsigned parity, int line) {
     if (parity > 1) {
         fail("line %d: mbarrier: parity %u; it is 0 or 1", line, parity);
     }
+    check_place(address, line);
     TransactionBarrier &barrier = find(address, line);
     announce_read(address, sizeof *address);
     {

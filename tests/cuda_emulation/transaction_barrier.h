@@ -10,7 +10,7 @@ void transaction_barriers_begin();
 /* Fails when a phase has begun and is not over. */
 void transaction_barriers_end();
 
-/* A copy that will count its bytes at the barrier; what the thread did before is seen by those who wait for this phase. */
+/* A copy that will count its bytes at the barrier, which may be another block's; what the thread did before is seen by those who wait for this phase. */
 void transaction_announce(uint64_t *barrier, int line);
 /* Its bytes have arrived. */
 void transaction_complete(uint64_t *barrier, unsigned bytes, int line);

@@ -51,7 +51,7 @@ struct Warpgroup {
 
 std::vector<WarpProducts> &warp_products = *new std::vector<WarpProducts>;
 std::vector<Warpgroup> &warpgroups = *new std::vector<Warpgroup>;
-unsigned complete_warps; /* those of whole warpgroups */
+unsigned block_warps, complete_warps; /* of a block: numbers of warps, and those that belong to whole warpgroups */
 
 const char *name_of(WarpgroupStep step) {
     static const char *const names[] = {"wgmma", "wgmma.fence", "wgmma.commit_group", "wgmma.wait_group", "setmaxnreg"};
@@ -60,7 +60,7 @@ const char *name_of(WarpgroupStep step) {
 
 /* The first warp to come says what the others must do. */
 void keep_in_step(unsigned warp, const Step &step) {
-    if (warp >= complete_warps) {
+    if (warp % block_warps >= complete_warps) {
         fail("line %d: %s needs a warpgroup of 128 threads", step.line, name_of(step.step));
     }
     Warpgroup &group = warpgroups[warp / warps_together];
@@ -255,14 +255,20 @@ void warpgroup_step(WarpgroupStep step, unsigned value, int line) {
     warp_collective(Collective::warpgroup, ~0u, &arguments, combine_step, line);
 }
 
-void warpgroups_begin(unsigned threads) {
-    complete_warps = threads / (32 * warps_together) * warps_together;
-    warp_products.assign(complete_warps, WarpProducts());
-    warpgroups.assign(complete_warps / warps_together, Warpgroup());
+void warpgroups_begin(unsigned blocks, unsigned threads) {
+    const unsigned group_threads = 32 * warps_together;
+    complete_warps = threads / group_threads * warps_together;
+    block_warps = (threads + group_threads - 1) / group_threads * warps_together;
+    warp_products.assign(size_t{blocks} * block_warps, WarpProducts());
+    warpgroups.assign(size_t{blocks} * block_warps / warps_together, Warpgroup());
+}
+
+unsigned warps_of_block() {
+    return block_warps;
 }
 
 void warpgroups_end() {
-    for (unsigned i = 0; i < complete_warps; ++i) {
+    for (unsigned i = 0; i < warp_products.size(); ++i) {
         const WarpProducts &warp = warp_products[i];
         const WarpProducts &first = warp_products[i / warps_together * warps_together];
         if (warp.steps != first.steps) {

@@ -21,7 +21,9 @@ void product_perform(const Product &product, float *const (&d)[32]);
 /* To ThreadSanitizer the running thread reads the operand in shared memory. */
 void product_announce(const Product &product);
 
-void warpgroups_begin(unsigned threads);
+void warpgroups_begin(unsigned blocks, unsigned threads);
+/* Numbers of warps that a block of the cluster takes up: whole warpgroups. */
+unsigned warps_of_block();
 /* Fails when the warps of a warpgroup have not done the same, or products are not waited for. */
 void warpgroups_end();
 

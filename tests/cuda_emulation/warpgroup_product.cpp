@@ -4,6 +4,7 @@
 #include "half.h"
 #include "sanitizers.h"
 #include "shared_memory.h"
+#include "statistics.h"
 #include "warpgroup.h"
 
 namespace emulation {
@@ -47,8 +48,26 @@ template <typename Visit> void for_each_piece(const ProductArguments &product, V
     }
 }
 
+constexpr unsigned bank_groups = 8, most_pieces = most_columns / piece; /* of four banks each: 16 bytes are read from each at a time */
+
+/* Eight neighbouring lines are read in one go when their 16 bytes lie in different groups of banks. */
+struct BankConflicts {
+    unsigned char groups[most_columns / bank_groups][most_pieces] = {};
+
+    void see(const unsigned char *bytes, unsigned line, unsigned i) {
+        unsigned char &seen = groups[line / bank_groups][i];
+        seen = static_cast<unsigned char>(seen | 1u << (reinterpret_cast<uintptr_t>(bytes) / 16 % bank_groups));
+        if (line % bank_groups == bank_groups - 1) {
+            ++statistics.product_loads;
+            statistics.product_load_conflicts += seen != 255;
+        }
+    }
+};
+
 void load_right(const ProductArguments &product, float (&b)[depth][most_columns]) {
+    BankConflicts conflicts;
     for_each_piece(product, [&](const unsigned char *bytes, unsigned line, unsigned i) {
+        conflicts.see(bytes, line, i);
         uint16_t halves[piece];
         memcpy(halves, bytes, sizeof halves);
         for (unsigned j = 0; j < piece; ++j) {

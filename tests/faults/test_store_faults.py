@@ -1,4 +1,4 @@
-"""The store when the system fails it: at every single call, in several ways.
+"""The store when the system fails it: at every call (every second one, or so many as CONTEXTURE_EVERY says), in several ways.
 
 A small run (one shard or two, joined) is made with the shim fault_shim.c preloaded. Whatever call goes wrong, however it goes wrong:
 what has a final name is whole and right, the message says which file and why, and the same command afterwards ends with the
@@ -20,6 +20,7 @@ import pytest
 DRIVER = os.environ["STORE_DRIVER"]
 SHIM = os.environ.get("FAULT_SHIM", "")
 ARGUMENTS = ["--sequences", "2", "--plain", "--threads", "1"]
+EVERY = int(os.environ.get("CONTEXTURE_EVERY", "2"))  # of the calls that fail or are the last, every so many
 WHYS = {"EIO": "Input/output error", "sticky:ENOSPC": "No space left on device"}
 
 pytestmark = pytest.mark.skipif(not SHIM, reason="the shim is not built with sanitizers")
@@ -150,7 +151,7 @@ def try_faults(drivers: list[Driver], place: Path, kind: str, shards: int, step:
         return [sentence for said in both for sentence in said]
 
 
-@pytest.mark.parametrize(("kind", "shards", "step"), [("EIO", 1, 1), ("kill", 1, 1), ("torn", 1, 3), ("sticky:ENOSPC", 1, 3), ("lost", 1, 3), ("kill", 2, 11)])
+@pytest.mark.parametrize(("kind", "shards", "step"), [("EIO", 1, EVERY), ("kill", 1, EVERY), ("torn", 1, 3), ("sticky:ENOSPC", 1, 3), ("lost", 1, 3), ("kill", 2, 11)])
 def test_every_call_may_fail(drivers, place, kind, shards, step):
     said = try_faults(drivers, place, kind, shards, step)
     if kind in WHYS:

@@ -101,6 +101,7 @@ def write_merged(file: h5py.File, options: Options) -> None:
         top.made("std", lambda row: np.nan if nan else 0.02)
     if "categories" in options.analyses:
         write_categories(file, options)
+        write_distances(file, options)
     if "cancellation" in options.analyses:
         write_cancellation(file, options)
     if "norm_dimensions" in options.analyses:
@@ -165,6 +166,29 @@ def write_categories(file: h5py.File, options: Options) -> None:
         pos.made(name, lambda row: 0.5)
 
 
+# Pairs by distance: as many of a category as of any other, and all of the differences at the first distance.
+DISTANCES = ("0", "1", "2", "3-4", "5-8", "9-16", "17+")
+NEAR = ("same_word", "other_word", "same_entity")
+
+
+def distance_mean(options: Options, category: str, distance: str) -> float:
+    return 0.01 + (0.02 * options.sign if category != "other_word" and distance == "1" else 0.0)
+
+
+def write_distances(file: h5py.File, options: Options) -> None:
+    names = NEAR if options.annotated else NEAR[:2]
+    keys = {"layer": (list(options.layers), None), "component": (COMPONENTS, COMPONENTS), "category": (names, CATEGORIES), "distance": (DISTANCES[1:3], DISTANCES)}
+    table = Table(file, "categories/distance", options, keys)
+    table.made("count", lambda row: 60 if row["category"] == "other_word" else 20, "i8")
+    table.made("sequences", lambda row: 4, "i8")
+    table.made("sum", lambda row: (60 if row["category"] == "other_word" else 20) * distance_mean(options, row["category"], row["distance"]))
+    table.made("mean", lambda row: distance_mean(options, row["category"], row["distance"]))
+    table.made("std", lambda row: np.nan if options.nan else 0.1)
+    for name, sign in (("low", -1), ("high", 1)):
+        spread = sign * (np.nan if options.nan else 0.004)
+        table.made(name, lambda row, spread=spread: distance_mean(options, row["category"], row["distance"]) + spread)
+
+
 def write_cancellation(file: h5py.File, options: Options) -> None:
     layers = (list(options.layers), None)
     table = Table(file, "cancellation/sequence", options, {"layer": layers, "(pair)": (range(3), None), "variant": (VARIANTS, VARIANTS)})
@@ -203,10 +227,23 @@ REPLICATES = {
 }
 
 
+# The same by distance, sums over layers; of every part.
+NEAR_REPLICATES = {
+    "same_word": ([1.0, 2.0, 0.0, 3.0], [10, 20, 0, 10]),
+    "other_word": ([2.0, 2.5, 3.0, 3.5], [20, 25, 10, 30]),
+    "same_entity": ([0.5, 1.0, 1.5, 2.0], [10, 10, 10, 10]),
+}
+
+
 def write_bootstrap(file: h5py.File, options: Options) -> None:
     keys = {"layer": (list(options.layers), None), "component": (COMPONENTS, COMPONENTS), "category": (CATEGORIES, CATEGORIES)}
     table = Table(file, "categories/bootstrap", options, keys)
     table.column("sum", [REPLICATES.get(row["category"], ([0.0] * 4,))[0] for row in table.rows])
+    near = {"category": (NEAR, CATEGORIES), "distance": (DISTANCES[1:3], DISTANCES)}
+    table = Table(file, "categories/distance_bootstrap", options, {"component": (COMPONENTS, COMPONENTS), **near})
+    table.column("sum", [[len(options.layers) * value for value in NEAR_REPLICATES[row["category"]][0]] for row in table.rows])
+    counts = Table(file, "categories/distance_bootstrap_count", options, near)
+    counts.column("count", [NEAR_REPLICATES[row["category"]][1] for row in counts.rows], "i8")
     counts = Table(file, "categories/bootstrap_count", options, {"category": (CATEGORIES, CATEGORIES)})
     counts.column(
         "count", [REPLICATES.get(row["category"], (0, [0 if row["category"] in ENTITIES and not options.annotated else 5] * 4))[1] for row in counts.rows], "i8"

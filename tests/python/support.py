@@ -51,10 +51,10 @@ def program() -> Path:
     return Path(path)
 
 
-def contexture(*arguments: str | Path, expect: int = 0) -> subprocess.CompletedProcess[str]:
+def contexture(*arguments: str | Path, expect: int = 0, folder: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Runs the program and checks its exit code; the message of a failure holds what it printed."""
     command = [str(program()), *(str(argument) for argument in arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    result = subprocess.run(command, cwd=folder, input=stdin, capture_output=True, text=True, timeout=600)
     assert result.returncode == expect, f"{' '.join(command)}\nexit code {result.returncode}, expected {expect}\n{result.stderr}"
     return result
 

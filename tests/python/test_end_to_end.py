@@ -129,6 +129,36 @@ def test_random_checkpoint(name: str, random_checkpoints: dict[str, Path], tmp_p
             assert_states_agree(sequence, states, slack)
 
 
+def test_sources_as_they_were_given(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """The names are those that the folder was begun with, whoever goes on with it, by whatever path, and wherever the folder lies."""
+    texts = {"corpus/a.txt": "the cat\nthe dog ran\n", "corpus/b.txt": "on the bank\n", "zürich.txt": "the cat sat\n"}
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    def run(out: str, *corpus: str, folder: Path = tmp_path, stdin: str = "") -> None:
+        files = [word for name in corpus for word in ("--corpus", name)]
+        support.contexture("run", "--model", random_checkpoints["gelu"], *files, "--out", tmp_path / out, "--shard-size", 1, "--threads", 1, folder=folder, stdin=stdin)
+
+    run("out", "corpus/*.txt", "zürich.txt")
+    expected = ["corpus/a.txt", "corpus/a.txt", "corpus/b.txt", "zürich.txt"]
+    with contexture.open_run(tmp_path / "out") as opened:
+        assert [sequence.source for sequence in opened] == expected
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").rename(tmp_path / "elsewhere" / "out")
+    moved = tmp_path / "elsewhere" / "out"
+    files = {path.name: path.read_bytes() for path in [*moved.glob("parts/*"), moved / "run.h5"]}
+    (moved / "parts" / "shard-000002.h5").unlink()
+    run("elsewhere/out", "./a.txt", "./b.txt", str(tmp_path / "zürich.txt"), folder=tmp_path / "corpus")
+    assert files == {path.name: path.read_bytes() for path in [*moved.glob("parts/*"), moved / "run.h5"]}
+    with contexture.open_run(moved) as opened:
+        assert [sequence.source for sequence in opened] == expected
+
+    run("piped", "-", stdin="the cat\n")
+    with contexture.open_run(tmp_path / "piped") as opened:
+        assert opened[0].source == "-"
+
+
 def test_causal_model_as_transformers_saves_it(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")

@@ -113,6 +113,26 @@ def test_difference_of_categories_without_bootstrap(tmp_path: Path) -> None:
     )
 
 
+def test_difference_at_distance(run: contexture.Run) -> None:
+    """The others are words' pairs that are not in the category; all distances together weigh as the category's pairs do."""
+    table = run.categories("distance")
+    assert one(table, layer=1, component="ff", category="same_entity", distance="1")["mean"] == pytest.approx(0.03) and run.statistics.distances[-1] == "17+"
+    word, entity = (run.statistics.difference_at_distance(name) for name in ("same_word", "same_entity"))
+    row = one(word, layer=3, component="ff", distance="1")
+    assert (row["difference"], row["low"], row["high"], row["method"]) == (*map(pytest.approx, (0.02, 0.012, 0.028)), "errors added")
+    assert one(word, layer=3, component="ff", distance="all")["difference"] == pytest.approx(0.01)
+    # 20 of the 60 other pairs are of the entity: the rest of them have a mean of (0.6 - 0.6) / 40.
+    assert one(entity, layer=3, component="ff", distance="1")["difference"] == pytest.approx(0.03)
+    whole = run.statistics.difference_at_distance("same_entity", by_layer=False)
+    (x, n), (y, m) = (map(np.array, fake_statistics.NEAR_REPLICATES[name]) for name in ("same_entity", "other_word"))
+    drawn = (x / n - (y - x) / (m - n))[m > n]
+    for distance in ("1", "all"):
+        row = one(whole, component="ff", distance=distance)
+        assert row["method"] == "bootstrap" and (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+    with pytest.raises(contexture.UnknownName, match="no category to compare at a distance 'other_word'"):
+        run.statistics.difference_at_distance("other_word")
+
+
 def test_cancellation(run: contexture.Run) -> None:
     row = one(run.cancellation(), layer=1, earlier="ff", later="res2_ln2", variant="all")
     assert (row["share_mean"], row["pearson_mean"], row["spearman_mean"]) == pytest.approx((-0.2, -0.19, -0.18))
@@ -228,6 +248,7 @@ def test_lines_are_the_means(run: contexture.Run) -> None:
     panels = plot_statistics.categories(run, "ff").axes
     assert len(panels) == 2
     np.testing.assert_allclose(lines(panels[0])[0], [5.0, 5.0])  # percentage points
+    np.testing.assert_allclose(lines(plot_statistics.categories_by_distance(run).axes[0]), [[3, 1], [3, 1], [1, 1]])
     np.testing.assert_allclose(lines(plot_statistics.cancellation(run).axes[0]), [[-0.8] * 2, [-0.5] * 2, [-0.2] * 2])
     np.testing.assert_allclose(lines(plot_statistics.mixing_ratio(run, "class", "attn").axes[0]), [[0.101, 0.301], [0.102, 0.302]])
     np.testing.assert_allclose(lines(plot_statistics.mixing_ratio(run, "frequency").axes[0]), [[0.1, 0.2, 0.3]] * 2)

@@ -112,8 +112,10 @@ def test_whole_report(page: str) -> None:
     assert "FF 0.320 [0.271, 0.369]" in text
     # Three replicates have 0.05, 0.05 and 0.2; a share of 0.02 more is 2 percentage points.
     assert "FF, two pieces of one word against the others: 2 [5, 19] percentage points" in text
+    # A difference of 2 at distance 1 and of none at 2, as many pairs at each; replicates have 0, 0 and 18.3.
+    assert "At the same distance, FF gives two pieces of one word not clearly more or less than other pairs of words: 1 [0, 17] percentage points" in text
     assert "RES2 and LN2 together undo 20.0 % of FF's change: share −0.20 [−0.30, −0.10], mean over layers; undone in layers 1, 3." in text
-    assert len(content.all("img")) == 7 and len(content.all("svg")) == 3 * 3
+    assert len(content.all("img")) == 8 and len(content.all("svg")) == 3 * 3
     assert "completeness" in text and "1.0e-07" in text
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import contexture
 import h5py
 import numpy as np
+import pandas
 import pytest
 import support
 from scipy import stats
@@ -28,6 +30,7 @@ SINGLE = tuple(COMPONENTS)[:5]
 STEPS = [*[COMPONENTS[name] for name in SINGLE], ("attn_res_ln", "ff_res_ln"), ("attn", "ff_res_ln")]
 LAYERS, BOOTSTRAP, MIN_COUNT, TOP = (0, 5), 40, 4, 20
 SUM_BOUND = 1e-9  # float64 sums of some 1e5 terms in another order
+DISTANCES = {"0": (0, 0), "1": (1, 1), "2": (2, 2), "3-4": (3, 4), "5-8": (5, 8), "9-16": (9, 16), "17+": (17, 10**9)}
 FIXTURE = support.TESTS / "golden" / "annotated.jsonl.gz"
 
 
@@ -319,6 +322,8 @@ def test_categories(real_run: Path, real_sequences: list[Sequence]) -> None:
         labels = sorted(set(sequence.pos) - {""})
         pos = np.array(sequence.pos, object)
         with_pos = groups["same_pos",] | groups["different_pos",]
+        apart = np.abs(np.subtract.outer(np.arange(sequence.n), np.arange(sequence.n)))
+        groups |= {(name, bin): groups[name,] & (apart >= least) & (apart <= most) for (name,) in list(groups) for bin, (least, most) in DISTANCES.items()}
         groups |= {(first, second): with_pos & np.outer(pos == first, pos == second) for first in labels for second in labels}
         for group, taken in groups.items():
             n = int(taken.sum())
@@ -336,6 +341,7 @@ def test_categories(real_run: Path, real_sequences: list[Sequence]) -> None:
                     if len(group) == 1:
                         replicates[layer, component, *group] += drawn * total
     rows = Table(real_run / "run.h5", "categories/category").rows("layer", "component", "category")
+    rows |= Table(real_run / "run.h5", "categories/distance").rows("layer", "component", "category", "distance")
     rows |= Table(real_run / "run.h5", "categories/pos").rows("layer", "component", "target_pos", "source_pos")
     assert {key for key, row in rows.items() if row["count"] > 0} == sums.keys()
     for key, expected in sums.items():
@@ -349,7 +355,7 @@ def test_categories(real_run: Path, real_sequences: list[Sequence]) -> None:
         if k > 1:
             residuals = expected[2] - 2 * mean * expected[3] + mean**2 * squares
             error = stats.norm.ppf(0.975) * np.sqrt(k / (k - 1) * max(residuals, 0)) / n
-            if key[2] != "all":
+            if key[2:] != ("all",):
                 assert relative([row["low"], row["high"]], [mean - error, mean + error], 1e-2 * size[0] / n) < 1e-6, key
         if len(key) == 3 and key[2] != "all":
             drawn = replicate_counts[key[2:]] > 0
@@ -405,3 +411,47 @@ def test_cancellation(real_run: Path, real_sequences: list[Sequence]) -> None:
             assert relative([row["low"], row["high"]], [share - error, share + error], 1e-2) < 1e-6
         if len(x) > 2:
             assert abs(row["pearson"] - np.corrcoef(x, y)[0, 1]) < 1e-7
+
+
+def test_differences_at_one_distance(real_run: Path, real_sequences: list[Sequence]) -> None:
+    """FF's change of a category's pairs against that of other words' pairs as far apart, by pandas from the maps, and by the reader."""
+    names = ("same_word", "other_word", "same_entity")
+    frames = []
+    for number, sequence in enumerate(real_sequences):
+        delta, groups = changes(normalized(sequence))["ff"], categories(sequence)
+        i, j = np.nonzero(groups["ordinary"])
+        columns = {"sequence": number, "apart": np.abs(i - j), "change": delta[:, i, j].mean(0), "first_layer": delta[0, i, j]}
+        frames.append(pandas.DataFrame(columns | {name: groups[name][i, j] for name in names}))
+    pairs = pandas.concat(frames)
+    pairs["distance"] = ""
+    for name, (least, most) in DISTANCES.items():
+        pairs.loc[pairs["apart"].between(least, most), "distance"] = name
+    drawn = np.array([draws(sequence) for sequence in real_sequences])
+    with contexture.open_run(real_run) as run:
+        for category in ("same_word", "same_entity"):
+            one, rest = pairs[pairs[category]], pairs[pairs["other_word"] & ~pairs[category]]
+            several = [name for name, part in one.groupby("distance") if part["sequence"].nunique() > 1]
+            assert {"1", "2", "3-4"} <= set(several)
+            found = run.statistics.difference_at_distance(category, by_layer=False)
+            found = found[found["component"] == "ff"].set_index("distance")
+            by_layer = run.statistics.difference_at_distance(category).set_index(["layer", "component", "distance"])
+            weighted, weights = np.zeros(BOOTSTRAP), np.zeros(BOOTSTRAP)
+            for name in several:
+                a, b = one[one["distance"] == name], rest[rest["distance"] == name]
+                assert found.loc[name, "count"] == len(a)
+                assert relative(found.loc[name, "difference"], a["change"].mean() - b["change"].mean(), 1e-3) < SUM_BOUND
+                expected = a["first_layer"].mean() - b["first_layer"].mean()
+                assert relative(by_layer.loc[(LAYERS[0], "ff", name), "difference"], expected, 1e-3) < SUM_BOUND
+                n, m = drawn[a["sequence"]].sum(0), drawn[b["sequence"]].sum(0)
+                there = (n > 0) & (m > 0)
+                with np.errstate(invalid="ignore"):
+                    values = a["change"].to_numpy() @ drawn[a["sequence"]] / n - b["change"].to_numpy() @ drawn[b["sequence"]] / m
+                ends = np.quantile(values[there], [0.025, 0.975])
+                assert found.loc[name, "method"] == "bootstrap" and relative(found.loc[name, ["low", "high"]].astype(float), ends, 1e-3) < SUM_BOUND
+                weighted[there] += (n * values)[there]
+                weights[there] += n[there]
+            near = one[one["distance"].isin(several)]
+            expected = near["change"].mean() - (near["distance"].map(rest.groupby("distance")["change"].mean())).mean()
+            assert found.loc["all", "count"] == len(near) and relative(found.loc["all", "difference"], expected, 1e-3) < SUM_BOUND
+            ends = np.quantile(weighted / weights, [0.025, 0.975])
+            assert relative(found.loc["all", ["low", "high"]].astype(float), ends, 1e-3) < SUM_BOUND
