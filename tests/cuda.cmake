@@ -35,7 +35,7 @@ if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels un
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
-  # A minute: one schedule; small cases of the same kernels run under more of them in test_cuda_kernels.
+  # A minute: one schedule; fewer tiles of the same kernels run under all of them in test_cuda_fused_schedules.
   set(cuda_seeds 5)
   cuda_backend_test(fused_small test_cuda_fused small)
   cuda_backend_test(fused_large test_cuda_fused large)
