@@ -73,7 +73,7 @@ static bool find_functions(struct nccl *nccl, char *text, size_t size) {
     const int major = version / 10000, minor = version / 100 % 100, patch = version % 100;
     const bool fits = major == NCCL_MAJOR && minor >= least_minor;
     if (fits)
-        snprintf(text, size, "NCCL %d.%d.%d", major, minor, patch);
+        snprintf(text, size, "%d.%d.%d", major, minor, patch);
     else
         snprintf(text, size, "the NCCL on this machine is version %d.%d.%d, and %d.%d or later is needed", major, minor, patch, NCCL_MAJOR, least_minor);
     return fits;
@@ -125,7 +125,7 @@ static enum cx_status fail(struct cuda_team *team, const char *what, ncclResult_
     team->failed = true;
     const bool is_remote = code == ncclRemoteError;
     return cx_fail(error, is_remote ? CX_ERROR_INTERRUPTED : CX_ERROR_DEVICE, "NCCL cannot %s: %s%s", what, team->nccl.ncclGetErrorString(code),
-                   is_remote ? "; the same command goes on from the finished shards" : "; NCCL_DEBUG=WARN makes it say more, and --no-nccl does without it");
+                   is_remote ? "" : "; NCCL_DEBUG=WARN makes it say more, and --no-nccl does without it");
 }
 
 /* Apart from the backend's own failures: the thread that asks for sums is not the one that computes. */
@@ -170,7 +170,7 @@ static enum cx_status look(struct cuda_team *team, const char *what, cudaStream_
     team->failed = true;
     if (stopped)
         return cx_fail(error, CX_ERROR_INTERRUPTED, "NCCL cannot %s, because another process has stopped", what);
-    return cx_fail(error, CX_ERROR_INTERRUPTED, "NCCL could not %s within %.0f s; the same command goes on from the finished shards", what, place->patience);
+    return cx_fail(error, CX_ERROR_INTERRUPTED, "NCCL could not %s within %.0f s", what, place->patience);
 }
 
 /* Quick at first: a vector takes microseconds. */

@@ -16,7 +16,7 @@ bool cuda_backend_built(void);
  */
 bool cuda_backend_usable(char *text, size_t size);
 
-/* Whether several processes could pass numbers between their GPUs, and by what: the name and version, else the reason, as the end of "… because". */
+/* Whether several processes could pass numbers between their GPUs by NCCL: its version, else the reason, as the end of "… because". */
 bool cuda_team_usable(char *text, size_t size);
 
 /*

@@ -28,7 +28,7 @@ struct cx_team_place {
 };
 
 struct cx_team_operations {
-    /* Looks for the library. False with the reason, as the end of "… because"; else `text` is its name and version. */
+    /* Looks for the library. False with the reason, as the end of "… because"; else `text` is its version. */
     bool (*find)(struct cx_backend *, char *text, size_t size);
 
     /* After find(): a name for a new team, which one member makes and all join by. */
@@ -48,7 +48,7 @@ struct cx_team_operations {
     void (*leave)(struct cx_backend *, bool together);
 };
 
-/* "NCCL 2.28.9", or why there is none, as the end of "none, because …". False: there is none. Of this machine, whatever the backend. */
+/* NCCL's version, "2.28.9", or why there is none, as the end of "none, because …": then false. Of this machine, whatever the backend. */
 bool cx_team_report(char *text, size_t size);
 
 #endif
