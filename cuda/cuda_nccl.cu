@@ -45,8 +45,8 @@ struct nccl {
 struct cuda_team {
     struct nccl nccl;
     struct cx_team_place place;
-    ncclComm_t communicator; /* NULL: not joined, or left */
-    bool failed;
+    ncclComm_t communicator; /* NULL: not there, or given up */
+    bool joined, failed;
     void *piece; /* in device memory, for values of the host */
     /* sums */
     cudaStream_t stream;
@@ -120,10 +120,18 @@ static bool cuda_team_find(struct cx_backend *backend, char *text, size_t size) 
 
 /* --- failures --- */
 
-/* A peer that is gone is no fault of this machine, and the job goes on from its finished shards. */
-static enum cx_status fail(struct cuda_team *team, const char *what, ncclResult_t code, struct cx_error *error) {
+/* At once: cudaFree() would wait for a kernel that waits for a process which is gone. Nothing can be done about an error here. */
+static void give_up(struct cuda_team *team) {
     team->failed = true;
-    const bool is_remote = code == ncclRemoteError;
+    const ncclResult_t code = team->communicator ? team->nccl.ncclCommAbort(team->communicator) : ncclSuccess;
+    (void)code;
+    team->communicator = NULL;
+}
+
+/* A process or a connection that is gone is no fault of this machine, and the job goes on from its finished shards. */
+static enum cx_status fail(struct cuda_team *team, const char *what, ncclResult_t code, struct cx_error *error) {
+    const bool is_remote = code == ncclRemoteError || (code == ncclSystemError && team->joined);
+    give_up(team);
     return cx_fail(error, is_remote ? CX_ERROR_INTERRUPTED : CX_ERROR_DEVICE, "NCCL cannot %s: %s%s", what, team->nccl.ncclGetErrorString(code),
                    is_remote ? "" : "; NCCL_DEBUG=WARN makes it say more, and --no-nccl does without it");
 }
@@ -131,16 +139,16 @@ static enum cx_status fail(struct cuda_team *team, const char *what, ncclResult_
 /* Apart from the backend's own failures: the thread that asks for sums is not the one that computes. */
 static enum cx_status fail_device(struct cuda_team *team, const char *what, cudaError_t code, struct cx_error *error) {
     cuda_forget(cudaGetLastError());
-    team->failed = true;
+    give_up(team);
     return cx_fail(error, CX_ERROR_DEVICE_LOST, "the GPU failed to %s: %s: %s", what, cudaGetErrorName(code), cudaGetErrorString(code));
 }
 
 static enum cx_status enter(struct cuda_backend *cuda, const char *what, struct cx_error *error) {
     struct cuda_team *team = cuda->team;
-    if (!team || !team->communicator)
-        return cx_fail(error, CX_ERROR_INTERNAL, "no team was joined to %s", what);
-    if (team->failed)
+    if (team && team->failed)
         return cx_fail(error, CX_ERROR_INTERRUPTED, "NCCL cannot %s after an earlier failure", what);
+    if (!team || !team->joined)
+        return cx_fail(error, CX_ERROR_INTERNAL, "no team was joined to %s", what);
     const cudaError_t code = cudaSetDevice(cuda->device);
     return code == cudaSuccess ? CX_OK : fail_device(team, what, code, error);
 }
@@ -167,7 +175,7 @@ static enum cx_status look(struct cuda_team *team, const char *what, cudaStream_
     const bool stopped = place->stop && place->stop(place->context);
     if (!stopped && cx_monotonic_seconds() - begun < place->patience)
         return CX_OK;
-    team->failed = true;
+    give_up(team);
     if (stopped)
         return cx_fail(error, CX_ERROR_INTERRUPTED, "NCCL cannot %s, because another process has stopped", what);
     return cx_fail(error, CX_ERROR_INTERRUPTED, "NCCL could not %s within %.0f s", what, place->patience);
@@ -230,7 +238,7 @@ static enum cx_status cuda_team_join(struct cx_backend *backend, const struct cx
     struct cuda_team *team = cuda->team;
     ncclConfig_t settings = NCCL_CONFIG_INITIALIZER;
     ncclUniqueId name;
-    if (!team || team->communicator)
+    if (!team || team->joined || team->failed)
         return cx_fail(error, CX_ERROR_INTERNAL, team ? "a backend can join one team" : "no library was found to join a team with");
     enum cx_status status = cuda_enter(cuda, "team_join", false, error);
     if (status == CX_OK)
@@ -243,33 +251,27 @@ static enum cx_status cuda_team_join(struct cx_backend *backend, const struct cx
     status = began(team, "join the other processes", team->nccl.ncclCommInitRankConfig(&team->communicator, place->size, name, place->rank, &settings), error);
     if (status == CX_OK)
         status = wait_for(team, "join the other processes", NULL, error);
-    if (status == CX_OK)
-        backend->is_given_weights = place->rank > 0;
+    team->joined = status == CX_OK;
+    backend->is_given_weights = team->joined && place->rank > 0;
     return status;
 }
 
 /* Bounded like everything here: a member that does not come is not waited for beyond `patience`. */
-static bool finalize(struct cuda_team *team) {
-    bool finalized = false;
-    if (team->failed || team->count > 0)
-        return false;
-    team->place.stop = NULL;
-    if (began(team, "leave", team->nccl.ncclCommFinalize(team->communicator), NULL) == CX_OK)
-        finalized = wait_for(team, "leave", NULL, NULL) == CX_OK;
-    return finalized;
-}
-
 static void cuda_team_leave(struct cx_backend *backend, bool together) {
     struct cuda_backend *cuda = cuda_backend_of(backend);
     struct cuda_team *team = cuda->team;
-    if (!team || !team->communicator)
-        return;
-    cuda_forget(cudaSetDevice(cuda->device));
-    /* Nothing can be done about a communicator that does not go in order. */
-    const ncclResult_t code = together && finalize(team) ? team->nccl.ncclCommDestroy(team->communicator) : team->nccl.ncclCommAbort(team->communicator);
-    (void)code;
-    team->communicator = NULL;
     backend->is_given_weights = false;
+    if (!team || !team->joined)
+        return;
+    team->joined = false;
+    team->place.stop = NULL;
+    cuda_forget(cudaSetDevice(cuda->device));
+    if (!together || team->failed || team->count > 0 || began(team, "leave", team->nccl.ncclCommFinalize(team->communicator), NULL) != CX_OK ||
+        wait_for(team, "leave", NULL, NULL) != CX_OK || team->nccl.ncclCommDestroy(team->communicator) != ncclSuccess) {
+        give_up(team);
+        return;
+    }
+    team->communicator = NULL;
 }
 
 void cuda_team_close(struct cuda_backend *cuda) {
@@ -291,7 +293,7 @@ void cuda_team_close(struct cuda_backend *cuda) {
 
 enum cx_status cuda_team_share_device(struct cuda_backend *cuda, void *memory, size_t bytes, struct cx_error *error) {
     struct cuda_team *team = cuda->team;
-    if (!team || !team->communicator || bytes == 0)
+    if (!team || !(team->joined || team->failed) || bytes == 0)
         return CX_OK;
     enum cx_status status = enter(cuda, "pass the weights on", error);
     if (status == CX_OK)
@@ -301,7 +303,7 @@ enum cx_status cuda_team_share_device(struct cuda_backend *cuda, void *memory, s
 
 enum cx_status cuda_team_share(struct cuda_backend *cuda, const char *operation, void *values, size_t bytes, struct cx_error *error) {
     struct cuda_team *team = cuda->team;
-    if (!team || !team->communicator)
+    if (!team || !team->joined)
         return CX_OK;
     if (bytes > piece_bytes)
         return cx_fail(error, CX_ERROR_INTERNAL, "%s: %zu bytes for all processes, of %d at most", operation, bytes, piece_bytes);

@@ -76,8 +76,10 @@ static enum cx_status answer_wish(struct cx_ranks *ranks, int rank, struct cx_er
 
 /* --- what arrives; the mutex is held --- */
 
+/* Who was interrupted may have been so by another's failure, of which the message comes later; unless that is a rank's loss. */
 void ranks_note_failure(struct cx_ranks *ranks, enum cx_status status, const char *sentence) {
-    if (ranks->job_status == CX_OK) {
+    const bool is_cause = ranks->job_status == CX_ERROR_INTERRUPTED && status != CX_ERROR_INTERRUPTED && !ranks->lost;
+    if (ranks->job_status == CX_OK || is_cause) {
         ranks->job_status = status;
         snprintf(ranks->job_sentence, sizeof ranks->job_sentence, "%s", sentence);
     }

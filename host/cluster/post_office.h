@@ -63,7 +63,7 @@ struct cx_ranks {
 /* The post office's thread. Takes the ranks; ends when they are closing and all messages are on their way, or with a fault. */
 void *post_office_run(void *ranks);
 
-/* Rank 0: this is how the job ends, unless one failed before; all are to stop. The mutex is held. */
+/* Rank 0: this is how the job ends, unless one failed before; all are to stop. The mutex is held. An interruption gives way to a failure. */
 void ranks_note_failure(struct cx_ranks *ranks, enum cx_status status, const char *sentence);
 
 #endif

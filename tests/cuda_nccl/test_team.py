@@ -139,7 +139,7 @@ def test_an_exchange_that_never_comes_about(bench, out, where, rank):
 
 
 def test_an_error_of_nccl(bench, out):
-    complained, _ = end_early(bench, out, "ncclBroadcast:9:2", 1, expected=1)
+    complained, _ = end_early(bench, out, "ncclBroadcast:9:3", 1, expected=1)
     assert "rank 1: NCCL cannot pass the weights on" in complained and "--no-nccl does without it" in complained, complained
 
 
