@@ -14,14 +14,31 @@ enum { progress_numbers = sizeof(struct cx_ranks_progress) / sizeof(double) };
 
 _Static_assert((int)progress_numbers <= (int)CX_TEAM_SUMS, "one sum takes all");
 
-/* What a rank says of itself: "DEVICE OUTLINE 1 ID", or "DEVICE OUTLINE 0 why it can be of no team". */
+/* What a rank says of itself: "DEVICE OUTLINE 1", behind which rank 0 has the team's id, or "DEVICE OUTLINE 0 why it can be of no team". */
 struct member {
-    char device[device_bytes], outline[fingerprint_bytes], reason[reason_bytes];
+    char device[device_bytes], outline[fingerprint_bytes], rest[reason_bytes];
     bool able;
-    unsigned char id[CX_TEAM_ID_BYTES];
 };
 
 /* --- lines --- */
+
+static enum cx_status write_id(const struct team *team, char *text, size_t size, struct cx_error *error) {
+    unsigned char id[CX_TEAM_ID_BYTES];
+    enum cx_status status = team->backend->operations->team->make_id(team->backend, id, error);
+    for (size_t k = 0; status == CX_OK && k < sizeof id; k++)
+        snprintf(text + 2 * k, size - 2 * k, "%02x", id[k]);
+    return status;
+}
+
+static bool read_id(const char *text, unsigned char id[CX_TEAM_ID_BYTES]) {
+    unsigned byte;
+    for (size_t k = 0; k < CX_TEAM_ID_BYTES; k++) {
+        if (sscanf(text + 2 * k, "%2x", &byte) != 1)
+            return false;
+        id[k] = (unsigned char)byte;
+    }
+    return true;
+}
 
 static enum cx_status describe_self(const struct team *team, const struct team_options *options, struct member *self, struct cx_error *error) {
     const struct cx_backend_operations *operations = team->backend->operations;
@@ -31,38 +48,23 @@ static enum cx_status describe_self(const struct team *team, const struct team_o
     if (status != CX_OK)
         return status;
     if (options->settings->nccl)
-        self->able = operations->team->find(team->backend, self->reason, sizeof self->reason);
+        self->able = operations->team->find(team->backend, self->rest, sizeof self->rest);
     else
-        snprintf(self->reason, sizeof self->reason, "--no-nccl was given");
-    if (self->able && cx_ranks_rank(team->ranks) == 0)
-        status = operations->team->make_id(team->backend, self->id, error);
-    return status;
-}
-
-static void write_line(const struct member *self, char *line, size_t size) {
-    size_t used = (size_t)snprintf(line, size, "%s %s %d ", self->device, self->outline, self->able);
-    for (size_t k = 0; self->able && k < sizeof self->id; k++)
-        used += (size_t)snprintf(line + used, size - used, "%02x", self->id[k]);
-    if (!self->able)
-        snprintf(line + used, size - used, "%s", self->reason);
-    for (char *end = line; (end = strchr(end, '\n')) != NULL;)
+        snprintf(self->rest, sizeof self->rest, "--no-nccl was given");
+    if (self->able)
+        self->rest[0] = '\0';
+    for (char *end = self->rest; (end = strchr(end, '\n')) != NULL;)
         *end = ' ';
+    return self->able && cx_ranks_rank(team->ranks) == 0 ? write_id(team, self->rest, sizeof self->rest, error) : CX_OK;
 }
 
 static bool read_line(const char *line, struct member *member) {
     int able = 0, behind = 0;
     *member = (struct member){.able = false};
-    if (sscanf(line, "%63s %32s %d %n", member->device, member->outline, &able, &behind) != 3)
+    if (sscanf(line, "%63s %32s %d%n", member->device, member->outline, &able, &behind) != 3 || line[behind] != ' ')
         return false;
     member->able = able == 1;
-    if (!member->able)
-        snprintf(member->reason, sizeof member->reason, "%.*s", (int)strcspn(line + behind, "\n"), line + behind);
-    for (size_t k = 0; member->able && k < sizeof member->id; k++) {
-        unsigned byte;
-        if (sscanf(line + behind + 2 * k, "%2x", &byte) != 1)
-            return false;
-        member->id[k] = (unsigned char)byte;
-    }
+    snprintf(member->rest, sizeof member->rest, "%.*s", (int)strcspn(line + behind + 1, "\n"), line + behind + 1);
     return true;
 }
 
@@ -132,12 +134,15 @@ static enum cx_status decide(struct team *team, const struct team_options *optio
     for (int rank = 0; rank < count; rank++) {
         if (members[rank].able)
             continue;
-        tell_reason(team, options, rank, members[rank].reason);
+        tell_reason(team, options, rank, members[rank].rest);
         return check_model(team, options, error);
     }
+    unsigned char id[CX_TEAM_ID_BYTES];
+    if (!read_id(members[0].rest, id))
+        return cx_fail(error, CX_ERROR_INTERNAL, "rank 0 has not named the team");
     const struct cx_team_place place = {cx_ranks_rank(team->ranks), count, options->settings->patience, others_have_stopped, team->ranks};
     team->joined = true; /* so that a failure is left, too */
-    return team->backend->operations->team->join(team->backend, &place, members[0].id, error);
+    return team->backend->operations->team->join(team->backend, &place, id, error);
 }
 
 enum cx_status team_open(struct team *team, struct cx_ranks *ranks, struct cx_backend *backend, const struct team_options *options, struct cx_error *error) {
@@ -149,13 +154,13 @@ enum cx_status team_open(struct team *team, struct cx_ranks *ranks, struct cx_ba
     if (!backend->operations->team)
         return check_model(team, options, error);
     const int count = cx_ranks_size(ranks);
-    char line[device_bytes + fingerprint_bytes + reason_bytes + 2 * CX_TEAM_ID_BYTES], *lines = NULL;
+    char line[device_bytes + fingerprint_bytes + reason_bytes + 4], *lines = NULL;
     struct member self, *members = NULL;
     enum cx_status status = describe_self(team, options, &self, error);
     if (status == CX_OK)
         status = cx_allocate((size_t)count, sizeof *members, "what the ranks say", &members, error);
     if (status == CX_OK) {
-        write_line(&self, line, sizeof line);
+        snprintf(line, sizeof line, "%s %s %d %s", self.device, self.outline, self.able, self.rest);
         status = cx_ranks_exchange(ranks, line, &lines, error);
     }
     if (status == CX_OK)
