@@ -29,18 +29,18 @@ else()
   list(FILTER cuda_sources EXCLUDE REGEX "cuda_nccl[.]cu$")
 endif()
 
-# use_nccl(library): contexture_cuda opens it at run time.
-function(use_nccl library)
+# use_nccl(definition…): what cuda_nccl.cu opens at run time.
+function(use_nccl)
   if(CX_NCCL AND CX_NCCL_INCLUDE)
     target_include_directories(contexture_cuda SYSTEM PRIVATE ${CX_NCCL_INCLUDE})
-    target_compile_definitions(contexture_cuda PRIVATE "CX_NCCL_LIBRARY=\"${library}\"")
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/cuda/cuda_nccl.cu PROPERTIES COMPILE_DEFINITIONS "${ARGV}")
   endif()
 endfunction()
 
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
   emulated_cuda_library(contexture_cuda ${cuda_sources})
   target_link_libraries(contexture_cuda PUBLIC contexture_base)
-  use_nccl(libemulated_nccl.so)
+  use_nccl("CX_NCCL_LIBRARY=\"libemulated_nccl.so\"")
 elseif(NOT CX_HAVE_CUDA)
   message(STATUS "CUDA backend: not built")
   add_library(contexture_cuda STATIC ${PROJECT_SOURCE_DIR}/cuda/cuda_absent.c)
@@ -71,10 +71,7 @@ else()
   # cuBLASLt is opened at run time: cuda/cuda_blas.cuh.
   target_compile_definitions(contexture_cuda PRIVATE "CX_CUBLAS_FOLDER=\"${CUDAToolkit_LIBRARY_DIR}\"")
   target_link_libraries(contexture_cuda PUBLIC contexture_base ${CMAKE_DL_LIBS})
-  use_nccl(libnccl.so.2)
-  if(CX_NCCL_INCLUDE AND EXISTS ${CX_NCCL_INCLUDE}/../lib/libnccl.so.2)
-    target_compile_definitions(contexture_cuda PRIVATE "CX_NCCL_FOLDER=\"${CX_NCCL_INCLUDE}/../lib\"")
-  endif()
+  use_nccl("CX_NCCL_LIBRARY=\"libnccl.so.2\"" "CX_NCCL_FOLDER=\"${CX_NCCL_INCLUDE}/../lib\"")
 endif()
 
 # The one file outside that chooses among backends.

@@ -82,7 +82,7 @@ static bool find_functions(struct nccl *nccl, char *text, size_t size) {
 static bool open_nccl(struct nccl *nccl, char *text, size_t size) {
     static const char *const places[] = {
         CX_NCCL_LIBRARY,
-#ifdef CX_NCCL_FOLDER /* where the header was found, which the loader need not know */
+#ifdef CX_NCCL_FOLDER /* beside the header, which the loader need not know */
         CX_NCCL_FOLDER "/" CX_NCCL_LIBRARY,
 #endif
     };
