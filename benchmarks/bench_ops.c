@@ -9,6 +9,8 @@
  *
  * With --backend cuda a time is that of many calls and one wait for the device at their end, and the reference is cuBLASLt's own rate on a product of 8192³
  * (--reference), with float16 operands for ff_pair_norms in --pair-precision f16, else with float32.
+ *
+ * With --causal the model is causal, and only pairs that have to be computed count as operations: the same share means that the others cost nothing.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,20 +208,21 @@ static void print_row(FILE *json, bool *first, const struct op_data *data, const
            1e-9 * product_rate, roofline.intensity, 1e-9 * roofline.bytes_per_second, bound, 100.0 * roofline.share);
     if (json)
         fprintf(json,
-                "%s\n    {\"shape\": \"%s\", \"sequences\": %zu, \"tokens\": %zu, \"op\": \"%s\", \"seconds\": %.9g, \"gflops\": %.6g, "
+                "%s\n    {\"shape\": \"%s\", \"causal\": %s, \"sequences\": %zu, \"tokens\": %zu, \"op\": \"%s\", \"seconds\": %.9g, \"gflops\": %.6g, "
                 "\"reference_gflops\": %.6g, \"share\": %.4g, \"flop\": %.9g, \"bytes\": %.9g, \"flop_per_byte\": %.6g, \"gbytes_per_second\": %.6g, "
                 "\"copy_gbytes_per_second\": %.6g, \"bound\": \"%s\", \"share_of_bound\": %.4g}",
-                *first ? "" : ",", data->shape->name, data->batch.sequences, data->batch.tokens, op->name, result->seconds, 1e-9 * flop / result->seconds,
-                1e-9 * product_rate, result->share, flop, bytes, roofline.intensity, 1e-9 * roofline.bytes_per_second, 1e-9 * copy_rate, bound, roofline.share);
+                *first ? "" : ",", data->shape->name, data->config.causal ? "true" : "false", data->batch.sequences, data->batch.tokens, op->name,
+                result->seconds, 1e-9 * flop / result->seconds, 1e-9 * product_rate, result->share, flop, bytes, roofline.intensity,
+                1e-9 * roofline.bytes_per_second, 1e-9 * copy_rate, bound, roofline.share);
     *first = false;
     fflush(stdout);
 }
 
-static struct op_case case_of(size_t shape, size_t n, size_t batch) {
+static struct op_case case_of(size_t shape, size_t n, const struct settings *settings) {
     static const size_t short_lengths[] = {9, 12, 14, 16, 18, 19, 21, 22, 23, 24, 25, 26, 27, 28, 30, 32, 35, 38, 43, 50}; /* 512 tokens, mean 25.6 */
     struct op_case result = {
         .name = shapes[shape].name,
-        .fill = OP_RANDOM,
+        .fill = settings->causal ? OP_RANDOM | OP_CAUSAL : OP_RANDOM,
         .heads = shapes[shape].heads,
         .head_size = shapes[shape].head_size,
         .intermediate_size = shapes[shape].intermediate_size,
@@ -228,7 +231,7 @@ static struct op_case case_of(size_t shape, size_t n, size_t batch) {
     if (n == short_sentences)
         memcpy(result.lengths, short_lengths, sizeof short_lengths);
     else
-        for (size_t k = 0; k < OP_MAX_SEQUENCES && (k == 0 || (k + 1) * n <= batch); k++)
+        for (size_t k = 0; k < OP_MAX_SEQUENCES && (k == 0 || (k + 1) * n <= settings->batch); k++)
             result.lengths[k] = n;
     return result;
 }
@@ -249,8 +252,8 @@ static void bench_case(const struct op_case *shape, const struct settings *setti
     check(op_data_upload(&data, backend, &error), &error);
     backend->operations->describe(backend, description, sizeof description);
     const double copy_rate = measure_copies(&data, settings);
-    printf("\n%s; copies %.1f GB/s\nn = %zu in %zu sequence%s\n", description, 1e-9 * copy_rate, data.batch.tokens, data.batch.sequences,
-           data.batch.sequences > 1 ? "s" : "");
+    printf("\n%s; copies %.1f GB/s\nn = %zu in %zu sequence%s%s\n", description, 1e-9 * copy_rate, data.batch.tokens, data.batch.sequences,
+           data.batch.sequences > 1 ? "s" : "", settings->causal ? ", causal" : "");
     for (size_t o = 0; o < op_bench_count; o++) {
         if (!is_listed(settings->ops, op_table[o].operation))
             continue;
@@ -289,7 +292,7 @@ int main(int argc, char **argv) {
         for (size_t k = 0; k < sizeof lengths / sizeof *lengths && (settings.n < 0 || k == 0); k++) {
             if (is_too_long(&settings, s, lengths[k]))
                 continue;
-            struct op_case shape = case_of(s, settings.n >= 0 ? (size_t)settings.n : lengths[k], settings.batch);
+            struct op_case shape = case_of(s, settings.n >= 0 ? (size_t)settings.n : lengths[k], &settings);
             bench_case(&shape, &settings, json, &first);
         }
     }

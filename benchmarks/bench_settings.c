@@ -20,7 +20,7 @@ static void usage(void) {
     printf(
         "usage: bench_ops [--shape minilm|bert-base|bert-large] [--n LENGTH|short [--batch TOKENS]] [--ops NAME,…] [--repeat N] [--threads N] [--json FILE]\n"
         "                 [--backend cpu|cuda] [--pair-precision f32|bf16|f16] [--pair-kernel auto|chunked|wgmma|mma] [--pair-chunk PAIRS]\n"
-        "                 [--forward-precision f32|tf32|f16] [--reference ROWS]\n"
+        "                 [--forward-precision f32|tf32|f16] [--reference ROWS] [--causal]\n"
         "Without --shape and --n: all shapes, n = 32, 64, 128, 256, 512, a batch of short sentences of 512 tokens, and on a GPU 1024.\n");
 }
 
@@ -69,6 +69,7 @@ static bool parse(int argc, char **argv, struct settings *settings) {
         {"pair-kernel", required_argument, NULL, 'k'},
         {"pair-chunk", required_argument, NULL, 'c'},
         {"reference", required_argument, NULL, 'f'},
+        {"causal", no_argument, NULL, 'm'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -117,6 +118,9 @@ static bool parse(int argc, char **argv, struct settings *settings) {
             break;
         case 'f':
             settings->reference = (size_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'm':
+            settings->causal = true;
             break;
         default:
             return false;

@@ -18,6 +18,7 @@ struct settings {
     size_t pair_chunk, reference; /* reference: rows of the device's product */
     long n;                       /* -1: all lengths; short_sentences: the batch of short sentences */
     size_t batch;                 /* tokens of a batch of sequences of n tokens; 0: one sequence */
+    bool causal;                  /* of a causal model */
     int repeats, threads;         /* repeats: at most most_repeats */
 };
 

@@ -3,8 +3,8 @@
  *
  *     α^h_ij = softmax_j(q_i^h · k_j^h / √e) [H, pairs]      context [T, d] = Σ_j α^h_ij v_j^h, heads side by side
  *
- * α is a result, so it is written to memory, and the block that wrote a row of scores reads it again from the cache for the softmax and the context.
- * attention_mean [pairs] is the mean of α over the heads.
+ * Sources are j <= i in a causal model, and all others get α = 0. α is a result, so it is written to memory, and the block that wrote a row of scores reads it
+ * again from the cache for the softmax and the context. attention_mean [pairs] is the mean of α over the heads.
  */
 #include "cuda_backend.cuh"
 #include "cuda_reduce.cuh"
@@ -19,51 +19,51 @@ constexpr unsigned groups = 2, attend_threads = groups * TILE_THREADS, element_t
 static __device__ void write_scores(const struct tile_group &group, const struct cuda_tile &tile, unsigned width, unsigned size, const float *query,
                                     const float *key, float *weights) {
     const float scale = static_cast<float>(1.0 / sqrt(static_cast<double>(size)));
-    const unsigned n = tile.length, row = group.thread / 16 * 4, column = group.thread % 16 * 4;
-    for (unsigned source = threadIdx.x / TILE_THREADS * TILE_COLUMNS; source < n; source += groups * TILE_COLUMNS) {
+    const unsigned n = tile.length, sources = tile.sources, row = group.thread / 16 * 4, column = group.thread % 16 * 4;
+    for (unsigned source = threadIdx.x / TILE_THREADS * TILE_COLUMNS; source < sources; source += groups * TILE_COLUMNS) {
         float sum[4][4] = {};
         auto load_query = [&](unsigned r, unsigned k) { return r < tile.targets ? query[r * width + k] : 0.0f; };
-        auto load_key = [&](unsigned k, unsigned c) { return source + c < n ? key[(source + c) * width + k] : 0.0f; };
+        auto load_key = [&](unsigned k, unsigned c) { return source + c < sources ? key[(source + c) * width + k] : 0.0f; };
         tile_product<true>(group, 0, size, load_query, load_key, sum);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                if (row + i < tile.targets && source + column + j < n)
+                if (row + i < tile.targets && source + column + j < sources)
                     weights[(row + i) * n + source + column + j] = sum[i][j] * scale;
             }
         }
     }
 }
 
-/* One warp a row. The sum is float64, so that long rows sum to 1 as well as short ones. */
-static __device__ void soften_row(float *row, unsigned n, unsigned lane) {
+/* One warp a row of n numbers: the first `attended` count, the others become 0. The sum is float64, so that long rows sum to 1 as well as short ones. */
+static __device__ void soften_row(float *row, unsigned attended, unsigned n, unsigned lane) {
     float largest = -INFINITY;
     double sum = 0.0;
-    for (unsigned k = lane; k < n; k += CUDA_WARP)
+    for (unsigned k = lane; k < attended; k += CUDA_WARP)
         largest = fmaxf(largest, row[k]);
     largest = warp_largest(largest);
-    for (unsigned k = lane; k < n; k += CUDA_WARP) {
+    for (unsigned k = lane; k < attended; k += CUDA_WARP) {
         const float power = expf(row[k] - largest);
         row[k] = power;
         sum += static_cast<double>(power);
     }
     const double factor = 1.0 / warp_sum(sum);
     for (unsigned k = lane; k < n; k += CUDA_WARP)
-        row[k] = static_cast<float>(static_cast<double>(row[k]) * factor);
+        row[k] = k < attended ? static_cast<float>(static_cast<double>(row[k]) * factor) : 0.0f;
 }
 
 /* Groups of threads have a range of sources each; their sums are added in the groups' order. */
 static __device__ void write_context(const struct tile_group &group, struct tile_slice *slices, const struct cuda_tile &tile, unsigned width, unsigned size,
                                      const float *weights, const float *value, float *context) {
     const unsigned n = tile.length, row = group.thread / 16 * 4, column = group.thread % 16 * 4, index = threadIdx.x / TILE_THREADS;
-    const unsigned share = (n + groups * TILE_DEPTH - 1) / (groups * TILE_DEPTH) * TILE_DEPTH, start = index * share;
+    const unsigned sources = tile.sources, share = (sources + groups * TILE_DEPTH - 1) / (groups * TILE_DEPTH) * TILE_DEPTH, start = index * share;
     float *partial = reinterpret_cast<float *>(group.slices);
     for (unsigned first = 0; first < size; first += TILE_COLUMNS) {
         float sum[4][4] = {};
         auto load_weight = [&](unsigned r, unsigned k) { return r < tile.targets ? weights[r * n + k] : 0.0f; };
         auto load_value = [&](unsigned k, unsigned c) { return first + c < size ? value[k * width + first + c] : 0.0f; };
-        tile_product<false>(group, start, start + share < n ? start + share : n, load_weight, load_value, sum);
+        tile_product<false>(group, start, start + share < sources ? start + share : sources, load_weight, load_value, sum);
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < 4; i++)
@@ -81,8 +81,9 @@ static __device__ void write_context(const struct tile_group &group, struct tile
 }
 
 /* Grid: tiles × heads. */
-static __global__ void __launch_bounds__(attend_threads, 2) attend_kernel(const struct cuda_tile *tiles, unsigned heads, unsigned size, const float *query,
-                                                                          const float *key, const float *value, float *attention, float *context) {
+static __global__ void __launch_bounds__(attend_threads, 2)
+    attend_kernel(const struct cuda_tile *tiles, unsigned heads, unsigned size, bool causal, const float *query, const float *key, const float *value,
+                  float *attention, float *context) {
     DYNAMIC_SHARED(memory, 16);
     struct tile_slice *slices = reinterpret_cast<struct tile_slice *>(memory);
     const struct tile_group group = tile_group_of(slices);
@@ -93,7 +94,7 @@ static __global__ void __launch_bounds__(attend_threads, 2) attend_kernel(const 
     write_scores(group, tile, width, size, query + target, key + source, weights);
     __syncthreads();
     for (unsigned row = threadIdx.x / CUDA_WARP; row < tile.targets; row += attend_threads / CUDA_WARP)
-        soften_row(weights + static_cast<size_t>(row) * n, n, threadIdx.x % CUDA_WARP);
+        soften_row(weights + static_cast<size_t>(row) * n, causal ? tile.target + row + 1 : n, n, threadIdx.x % CUDA_WARP);
     __syncthreads();
     write_context(group, slices, tile, width, size, weights, value + source, context + target);
 }
@@ -132,7 +133,7 @@ enum cx_status cuda_attend(struct cx_backend *backend, const struct cx_tensor *q
     const dim3 grid(static_cast<unsigned>(cuda->tile_count), static_cast<unsigned>(config->heads));
     const size_t shared = groups * TILE_SLICES * sizeof(struct tile_slice);
     return CUDA_LAUNCH(cuda, "attend", error, attend_kernel, grid, attend_threads, shared, cuda->tiles, static_cast<unsigned>(config->heads),
-                       static_cast<unsigned>(config->head_size), query->values, key->values, value->values, attention->values, context->values);
+                       static_cast<unsigned>(config->head_size), config->causal, query->values, key->values, value->values, attention->values, context->values);
 }
 
 enum cx_status cuda_attention_mean(struct cx_backend *backend, const struct cx_tensor *attention, struct cx_tensor *map, struct cx_error *error) {

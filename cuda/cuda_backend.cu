@@ -39,6 +39,7 @@ static const struct cx_backend_operations cuda_operations = {
     .add = cuda_add,
     .broadcast = cuda_broadcast,
     .norm_linear = cuda_norm_linear,
+    .scale_columns = cuda_scale_columns,
     .ff_bias = cuda_ff_bias,
     .head_sources = cuda_head_sources,
     .gram = cuda_gram,

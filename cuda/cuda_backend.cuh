@@ -72,6 +72,7 @@ struct cuda_tile {
     unsigned first, length;
     unsigned target; /* within the sequence */
     unsigned targets;
+    unsigned sources, unused; /* the sequence's first so many tokens are the sources that any of the targets attends to */
 };
 enum { CUDA_TILE_TARGETS = 32 }; /* TILE_ROWS of cuda_tile.cuh */
 
@@ -82,7 +83,8 @@ enum { CUDA_PAIR_TARGETS = 32, CUDA_PAIR_SOURCES = 16, CUDA_PAIR_UNIT = 128 };
 /*
  * Some targets times some sources of one sequence. Its rows lie in a chunk from `row` on, target by target: row + t * sources + s. Of coefficients it has
  * units, one for every source and 16 targets, in the chunk from `unit` on. Tiles of the same sources follow each other, so that what is read of a source
- * stays in the cache.
+ * stays in the cache. In a causal model a tile has no targets before its first source; where none is left it has neither sources nor rows, and stands in the
+ * list so that tiles of the same targets keep their distance.
  */
 struct cuda_pair_tile {
     unsigned long long pairs;
@@ -357,6 +359,8 @@ enum cx_status cuda_add(struct cx_backend *, size_t count, const struct cx_tenso
 enum cx_status cuda_broadcast(struct cx_backend *, size_t rows, const struct cx_tensor *x, struct cx_tensor *y, struct cx_error *);
 enum cx_status cuda_norm_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
                                 const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
+enum cx_status cuda_scale_columns(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                  struct cx_error *);
 
 /* --- cuda_linear.cu --- */
 enum cx_status cuda_matrix_create(struct cx_backend *, const struct cx_weight *, struct cx_matrix **, struct cx_error *);

@@ -54,7 +54,7 @@ static struct layout lay_out(const struct cx_batch *batch, struct counts counts)
     return layout;
 }
 
-static void fill_tokens(const struct cx_batch *batch, struct cuda_token *tokens, struct cuda_tile *tiles) {
+static void fill_tokens(const struct cx_batch *batch, bool causal, struct cuda_token *tokens, struct cuda_tile *tiles) {
     for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
         const size_t first = batch->token_offset[sequence], n = length_of(batch, sequence);
         const unsigned long long pairs = batch->pair_offset[sequence];
@@ -62,7 +62,13 @@ static void fill_tokens(const struct cx_batch *batch, struct cuda_token *tokens,
             tokens[first + token] = {pairs, static_cast<unsigned>(first), static_cast<unsigned>(n), static_cast<unsigned>(sequence), 0};
         for (size_t target = 0; target < n; target += CUDA_TILE_TARGETS) {
             const size_t targets = n - target < CUDA_TILE_TARGETS ? n - target : static_cast<size_t>(CUDA_TILE_TARGETS);
-            *tiles++ = {pairs, static_cast<unsigned>(first), static_cast<unsigned>(n), static_cast<unsigned>(target), static_cast<unsigned>(targets)};
+            *tiles++ = {pairs,
+                        static_cast<unsigned>(first),
+                        static_cast<unsigned>(n),
+                        static_cast<unsigned>(target),
+                        static_cast<unsigned>(targets),
+                        static_cast<unsigned>(causal ? target + targets : n),
+                        0};
         }
     }
 }
@@ -76,10 +82,23 @@ struct dealer {
     unsigned run; /* tiles of the current sequence in the current chunk */
 };
 
+/* What a causal model leaves of a tile: targets that attend to its first source at least. */
+static struct cuda_pair_tile attended_part(struct cuda_pair_tile tile) {
+    const unsigned before = tile.source > tile.target ? tile.source - tile.target : 0;
+    if (before >= tile.targets) {
+        tile.sources = 0;
+        return tile;
+    }
+    tile.target += before;
+    tile.targets -= before;
+    return tile;
+}
+
 /* One tile more, in a new chunk if the current one is full. */
-static void deal(struct dealer *dealer, struct cuda_pair_tile tile) {
+static void deal(struct dealer *dealer, const struct cuda_pair_tile &whole) {
     struct cuda_backend *cuda = dealer->cuda;
     struct cuda_pair_chunk *chunk = cuda->chunk_count > 0 ? &cuda->chunks[cuda->chunk_count - 1] : NULL;
+    struct cuda_pair_tile tile = cuda->base.config.causal ? attended_part(whole) : whole;
     const unsigned rows = tile.targets * tile.sources;
     const unsigned targets = static_cast<unsigned>(parts(tile.length, CUDA_PAIR_TARGETS));
     if (!chunk || chunk->rows + rows > cuda->pair_rows) {
@@ -90,7 +109,7 @@ static void deal(struct dealer *dealer, struct cuda_pair_tile tile) {
     /* All targets of a sequence follow each other, then they come again with the next sources: the first round in a chunk begins the groups. */
     if (dealer->run < targets) {
         dealer->groups[dealer->group_count++] = {
-            static_cast<unsigned>(dealer->tile_count), 0, targets, tile.first + tile.target, tile.targets, tile.source > 0};
+            static_cast<unsigned>(dealer->tile_count), 0, targets, whole.first + whole.target, whole.targets, whole.source > 0};
         chunk->groups++;
     }
     dealer->groups[dealer->group_count - (dealer->run < targets ? 1 : targets - dealer->run % targets)].tiles++;
@@ -184,7 +203,7 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
     cuda->batch = NULL;
     if (batch->sequences > UINT32_MAX / 2 || batch->tokens > UINT32_MAX / 2)
         return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu sequences of %zu tokens in one batch", batch->sequences, batch->tokens);
-    const unsigned sources = cuda_pair_sources_of(cuda, batch->pairs);
+    const unsigned sources = cuda_pair_sources_of(cuda, cx_attended_pairs(&cuda->base.config, batch->pairs, batch->tokens));
     const struct counts counts = count_tiles(batch, sources);
     const struct layout layout = lay_out(batch, counts);
     if ((status = check_ids(batch, &cuda->base.config, error)) != CX_OK ||
@@ -202,7 +221,8 @@ enum cx_status cuda_batch_begin(struct cx_backend *backend, const struct cx_batc
     copy_ids(memory + layout.ids, batch->input_ids, batch->tokens);
     copy_ids(memory + layout.types, batch->token_type_ids, batch->tokens);
     copy_ids(memory + layout.positions, batch->position_ids, batch->tokens);
-    fill_tokens(batch, reinterpret_cast<struct cuda_token *>(memory + layout.tokens), reinterpret_cast<struct cuda_tile *>(memory + layout.tiles));
+    fill_tokens(batch, cuda->base.config.causal, reinterpret_cast<struct cuda_token *>(memory + layout.tokens),
+                reinterpret_cast<struct cuda_tile *>(memory + layout.tiles));
     fill_pairs(&dealer, batch, sources);
     if (layout.bytes > 0)
         status = cuda_result(cuda, "batch_begin", "copying a batch's indices",

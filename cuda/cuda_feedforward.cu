@@ -192,6 +192,18 @@ static struct pair_problem problem_of(const struct cuda_backend *cuda, const str
     return problem;
 }
 
+/* In a causal model: pairs above the diagonal are computed by nobody. */
+static enum cx_status clear_maps(struct cuda_backend *cuda, const struct pair_problem *problem, struct cx_error *error) {
+    float *const maps[] = {problem->ff, problem->ff_res, problem->ff_res_ln};
+    enum cx_status status = CX_OK;
+    for (size_t map = 0; map < sizeof maps / sizeof *maps && status == CX_OK; map++) {
+        if (maps[map])
+            status =
+                cuda_result(cuda, "ff_pair_norms", "clearing maps", cudaMemsetAsync(maps[map], 0, cuda->batch->pairs * sizeof(float), cuda->stream), error);
+    }
+    return status;
+}
+
 enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff_pairs *pairs, struct cx_error *error) {
     struct cuda_backend *cuda = cuda_backend_of(backend);
     enum cx_status status = cuda_enter(cuda, "ff_pair_norms", true, error);
@@ -204,6 +216,8 @@ enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff
     if (problem.check)
         status =
             cuda_result(cuda, "ff_pair_norms", "clearing checks", cudaMemsetAsync(problem.check, 0, cuda->batch->tokens * sizeof(float), cuda->stream), error);
+    if (status == CX_OK && cuda->base.config.causal)
+        status = clear_maps(cuda, &problem, error);
     if (status != CX_OK)
         return status;
     if (cuda->fused)

@@ -43,8 +43,8 @@ static __device__ double residual_form(unsigned heads, const double *gram, const
  * a column of [H, threads]. Where not even one Gram matrix fits (`in_shared` false) it is read from memory.
  */
 static __global__ void __launch_bounds__(form_threads)
-    attention_norms_kernel(const struct cuda_tile *tiles, unsigned heads, unsigned sources, bool in_shared, bool with_residual, const float *attention,
-                           const double *gram, const float *inverse_deviation, float *map) {
+    attention_norms_kernel(const struct cuda_tile *tiles, unsigned heads, unsigned sources, bool in_shared, bool causal, bool with_residual,
+                           const float *attention, const double *gram, const float *inverse_deviation, float *map) {
     DYNAMIC_SHARED(shared, 16);
     const struct cuda_tile tile = tiles[blockIdx.x];
     const unsigned n = tile.length, entries = (heads + 1) * (heads + 1), first = blockIdx.y * sources;
@@ -52,14 +52,17 @@ static __global__ void __launch_bounds__(form_threads)
     const double *global = gram + (tile.first + static_cast<size_t>(first)) * entries;
     double *copies = reinterpret_cast<double *>(shared);
     float *weights = reinterpret_cast<float *>(shared + (in_shared ? static_cast<size_t>(sources) * entries * sizeof(double) : 0)) + threadIdx.x;
-    for (unsigned k = threadIdx.x; in_shared && k < present * entries; k += form_threads)
+    for (unsigned k = threadIdx.x; in_shared && first < tile.sources && k < present * entries; k += form_threads)
         copies[k] = global[k];
     __syncthreads();
     if (place >= present)
         return;
     const double *own_gram = (in_shared ? copies : global) + static_cast<size_t>(place) * entries;
     const unsigned source = first + place;
-    for (unsigned t = threadIdx.x / sources; t < tile.targets; t += form_threads / sources) {
+    unsigned t = threadIdx.x / sources;
+    for (; causal && t < tile.targets && tile.target + t < source; t += form_threads / sources)
+        map[tile.pairs + static_cast<size_t>(tile.target + t) * n + source] = 0.0f;
+    for (; t < tile.targets; t += form_threads / sources) {
         const unsigned target = tile.target + t;
         const size_t pair = static_cast<size_t>(target) * n + source;
         for (unsigned h = 0; h < heads; h++)
@@ -126,7 +129,7 @@ static __global__ void __launch_bounds__(TILE_THREADS) sum_parts_kernel(const st
         const float *from = sources + (static_cast<size_t>(tile.first) * heads + head) * width + first;
         auto load_weight = [&](unsigned r, unsigned k) { return r < tile.targets ? weights[static_cast<size_t>(r) * n + k] : 0.0f; };
         auto load_source = [&](unsigned k, unsigned c) { return first + c < width ? from[static_cast<size_t>(k) * heads * width + c] : 0.0f; };
-        tile_product<false>(group, 0, n, load_weight, load_source, parts);
+        tile_product<false>(group, 0, tile.sources, load_weight, load_source, parts);
     }
     float *target = sum + blockIdx.z * count + static_cast<size_t>(tile.first + tile.target) * width + first;
 #pragma unroll
@@ -162,7 +165,7 @@ enum cx_status cuda_attention_norms(struct cx_backend *backend, const struct cx_
     sources = in_shared ? sources : form_sources;
     const dim3 grid(static_cast<unsigned>(cuda->tile_count), cuda_blocks(cuda->batch->longest, sources));
     return CUDA_LAUNCH(cuda, "attention_norms", error, attention_norms_kernel, grid, form_threads, (in_shared ? sources * matrix : 0) + weights, cuda->tiles,
-                       static_cast<unsigned>(heads), sources, in_shared, with_residual, attention->values, gram->doubles,
+                       static_cast<unsigned>(heads), sources, in_shared, cuda->base.config.causal, with_residual, attention->values, gram->doubles,
                        inverse_deviation ? inverse_deviation->values : NULL, map->values);
 }
 

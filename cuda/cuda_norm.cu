@@ -1,10 +1,11 @@
 /*
- * Layer norm, its linear part, and the two trivial pieces beside it.
+ * Layer norm, its linear part, and the trivial pieces beside it.
  *
- *     norm         y [rows, d] = γ ⊙ (x - mean x) / σ + β, inverse_deviation [rows] = 1/σ, σ = sqrt(Var x + ε)
- *     norm_linear  y [rows, d] = scale ⊙ (x - mean x) * inverse_deviation [rows] + shift
- *     add          z = x + y
- *     broadcast    y [rows, d] = every row x [d]
+ *     norm           y [rows, d] = γ ⊙ (x - mean x) / σ + β, inverse_deviation [rows] = 1/σ, σ = sqrt(Var x + ε)
+ *     norm_linear    y [rows, d] = scale ⊙ (x - mean x) * inverse_deviation [rows] + shift
+ *     scale_columns  y [rows, d] = scale ⊙ x
+ *     add            z = x + y
+ *     broadcast      y [rows, d] = every row x [d]
  *
  * One warp a row. Mean and variance are sums of float64, and the variance is taken about the mean in a second pass: the row is then in the cache.
  */
@@ -62,6 +63,12 @@ static __global__ void add_kernel(size_t count, const float *x, const float *y, 
         z[k] = x[k] + y[k];
 }
 
+static __global__ void scale_columns_kernel(size_t count, unsigned width, const float *x, const float *scale, float *y) {
+    const size_t k = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (k < count)
+        y[k] = scale[k % width] * x[k];
+}
+
 static __global__ void broadcast_kernel(size_t count, unsigned width, const float *x, float *y) {
     const size_t k = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     if (k < count)
@@ -101,6 +108,20 @@ enum cx_status cuda_norm_linear(struct cx_backend *backend, size_t rows, const s
         return status;
     return CUDA_LAUNCH(cuda, "norm_linear", error, norm_linear_kernel, cuda_blocks(rows, row_warps), row_threads, 0, rows, static_cast<unsigned>(width),
                        x->values, scale->values, inverse_deviation ? inverse_deviation->values : NULL, shift ? shift->values : NULL, y->values);
+}
+
+enum cx_status cuda_scale_columns(struct cx_backend *backend, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                  struct cx_error *error) {
+    struct cuda_backend *cuda = cuda_backend_of(backend);
+    const size_t width = cuda->base.config.hidden_size, count = rows * width;
+    const struct cuda_argument arguments[] = {CUDA_FLOATS(x, count), CUDA_FLOATS(scale, width), CUDA_FLOATS(y, count)};
+    enum cx_status status = cuda_enter(cuda, "scale_columns", false, error);
+    if (status == CX_OK)
+        status = CUDA_CHECK_ALL("scale_columns", arguments, error);
+    if (status != CX_OK || count == 0)
+        return status;
+    return CUDA_LAUNCH(cuda, "scale_columns", error, scale_columns_kernel, cuda_blocks(count, element_threads), element_threads, 0, count,
+                       static_cast<unsigned>(width), x->values, scale->values, y->values);
 }
 
 enum cx_status cuda_add(struct cx_backend *backend, size_t count, const struct cx_tensor *x, const struct cx_tensor *y, struct cx_tensor *z,

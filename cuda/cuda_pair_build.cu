@@ -134,6 +134,8 @@ static __global__ void __launch_bounds__(build_threads, 2) build_kernel(struct p
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
     const unsigned warp = threadIdx.x / CUDA_WARP, first = blockIdx.y * BUILD_WARPS, rows = tile.targets * tile.sources, steps = problem.steps;
     const unsigned warps = problem.inner.blocks - first < BUILD_WARPS ? problem.inner.blocks - first : BUILD_WARPS;
+    if (tile.sources == 0)
+        return;
     if (warp < warps) {
         struct build_work work;
         work.lane = threadIdx.x % CUDA_WARP;

@@ -99,6 +99,8 @@ static __device__ void write_units(const struct pair_problem &problem, const str
 static __global__ void __launch_bounds__(pair_threads) coefficients_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
     DYNAMIC_SHARED(memory, 16);
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
+    if (tile.sources == 0)
+        return;
     const unsigned source = threadIdx.x % tile.sources, target = threadIdx.x / tile.sources;
     struct coefficient_memory shared;
     shared.numbers = reinterpret_cast<float *>(memory);

@@ -156,7 +156,7 @@ static __global__ void __launch_bounds__(finish_threads, 4)
     const struct cuda_pair_tile tile = tiles[blockIdx.x / 2];
     const unsigned target = blockIdx.x % 2 * PAIR_ROWS, warp = threadIdx.x / CUDA_WARP, block = blockIdx.y * FINISH_WARPS + warp, steps = problem.steps;
     const unsigned warps = problem.outer.blocks - blockIdx.y * FINISH_WARPS, present = (tile.targets + PAIR_ROWS - 1) / PAIR_ROWS;
-    if (target >= tile.targets)
+    if (target >= tile.targets || tile.sources == 0)
         return;
     struct finish_work work;
     work.lane = threadIdx.x % CUDA_WARP;
@@ -249,7 +249,9 @@ static __global__ void __launch_bounds__(map_threads)
 #pragma unroll 4
         for (unsigned k = 0; k < group.tiles; k++) {
             const struct cuda_pair_tile *tile = &tiles[group.tile + k * group.step];
-            total += problem.product[static_cast<size_t>(tile->row + target * tile->sources) * stride + column];
+            const unsigned before = tile->first + tile->target - group.token; /* targets of the group that the tile does without */
+            if (tile->sources > 0 && target >= before)
+                total += problem.product[static_cast<size_t>(tile->row + (target - before) * tile->sources) * stride + column];
         }
         sum[column] = total;
     }

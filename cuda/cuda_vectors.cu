@@ -1,6 +1,6 @@
 /*
  * The parts themselves of one target i, straight from the definitions of DESIGN.md, section 1: this is also the independent check of the norms, so it uses
- * neither Gram matrices nor the product behind ff_pair_norms. For every source j of the sequence:
+ * neither Gram matrices nor the product behind ff_pair_norms. For every source j of the sequence, in a causal model for j <= i:
  *
  *     a = Σ_h α^h_ij F_jh;  r = a + δ_ij x_i;  t = γ1 ⊙ (r - mean r) / σ1_i                [n, d]
  *     u = t W1;  o = (ρ_i ⊙ u) W2;  v = o + t;  w = γ2 ⊙ (v - mean v) / σ2_i               [n, f], [n, d]
@@ -14,7 +14,7 @@ enum { row_warps = 4, row_threads = row_warps * CUDA_WARP, element_threads = 256
 
 /* What the kernels read and write of one target; parts that are not wanted are NULL. */
 struct target_job {
-    unsigned heads, width, neurons, n;
+    unsigned heads, width, neurons, n, attended;                                               /* attended: sources */
     unsigned target;                                                                           /* within the sequence */
     const float *weights;                                                                      /* α^0_i0, heads n² apart */
     const float *sources;                                                                      /* F of the sequence's first token */
@@ -48,7 +48,7 @@ static __device__ __forceinline__ float *row_of(float *part, size_t at) {
 /* One warp a source. */
 static __global__ void __launch_bounds__(row_threads) attention_parts_kernel(struct target_job job) {
     const unsigned source = blockIdx.x * row_warps + threadIdx.x / CUDA_WARP, lane = threadIdx.x % CUDA_WARP;
-    if (source >= job.n)
+    if (source >= job.attended)
         return;
     const size_t at = static_cast<size_t>(source) * job.width, head_stride = static_cast<size_t>(job.n) * job.n;
     float *row = job.vectors + at;
@@ -75,7 +75,7 @@ static __global__ void scale_neurons_kernel(struct target_job job, size_t count)
 /* One warp a source. */
 static __global__ void __launch_bounds__(row_threads) ff_parts_kernel(struct target_job job) {
     const unsigned source = blockIdx.x * row_warps + threadIdx.x / CUDA_WARP, lane = threadIdx.x % CUDA_WARP;
-    if (source >= job.n)
+    if (source >= job.attended)
         return;
     const size_t at = static_cast<size_t>(source) * job.width;
     float *row = job.vectors + at;
@@ -88,7 +88,7 @@ static __global__ void __launch_bounds__(row_threads) ff_parts_kernel(struct tar
     norm_row(row, job.width, lane, job.scale2, *job.inverse_deviation2, row_of(job.parts[CX_STAGE_FF_RES_LN], at), NULL);
 }
 
-/* y [n, out] = x [n, in] W^T */
+/* y [rows, out] = x [rows, in] W^T */
 static enum cx_status multiply(struct cuda_backend *cuda, size_t rows, const float *x, const struct cx_matrix *matrix, float *y, struct cx_error *error) {
     struct cuda_product product = {};
     product.operation = "part_vectors";
@@ -106,16 +106,24 @@ static enum cx_status multiply(struct cuda_backend *cuda, size_t rows, const flo
 }
 
 static enum cx_status run(struct cuda_backend *cuda, const struct target_job *job, const struct cx_part_inputs *in, struct cx_error *error) {
-    const size_t hidden = static_cast<size_t>(job->n) * job->neurons;
-    const unsigned blocks = cuda_blocks(job->n, row_warps);
-    enum cx_status status = CUDA_LAUNCH(cuda, "part_vectors", error, attention_parts_kernel, blocks, row_threads, 0, *job);
+    const size_t hidden = static_cast<size_t>(job->attended) * job->neurons, first = static_cast<size_t>(job->attended) * job->width;
+    const unsigned blocks = cuda_blocks(job->attended, row_warps);
+    enum cx_status status = CX_OK;
+    for (size_t stage = 0; stage < CX_STAGES && job->attended < job->n && status == CX_OK; stage++) {
+        if (job->parts[stage])
+            status = cuda_result(
+                cuda, "part_vectors", "clearing parts",
+                cudaMemsetAsync(job->parts[stage] + first, 0, (static_cast<size_t>(job->n) * job->width - first) * sizeof(float), cuda->stream), error);
+    }
+    if (status == CX_OK)
+        status = CUDA_LAUNCH(cuda, "part_vectors", error, attention_parts_kernel, blocks, row_threads, 0, *job);
     if (status != CX_OK || (!job->parts[CX_STAGE_FF] && !job->parts[CX_STAGE_FF_RES] && !job->parts[CX_STAGE_FF_RES_LN]))
         return status;
-    status = multiply(cuda, job->n, job->normed, in->intermediate, job->hidden, error);
+    status = multiply(cuda, job->attended, job->normed, in->intermediate, job->hidden, error);
     if (status == CX_OK)
         status = CUDA_LAUNCH(cuda, "part_vectors", error, scale_neurons_kernel, cuda_blocks(hidden, element_threads), element_threads, 0, *job, hidden);
     if (status == CX_OK)
-        status = multiply(cuda, job->n, job->hidden, in->output, job->vectors, error);
+        status = multiply(cuda, job->attended, job->hidden, in->output, job->vectors, error);
     return status == CX_OK ? CUDA_LAUNCH(cuda, "part_vectors", error, ff_parts_kernel, blocks, row_threads, 0, *job) : status;
 }
 
@@ -161,6 +169,7 @@ static struct target_job job_of(const struct cuda_backend *cuda, const struct cx
     job.neurons = static_cast<unsigned>(config->intermediate_size);
     job.n = static_cast<unsigned>(n);
     job.target = static_cast<unsigned>(target - first);
+    job.attended = config->causal ? job.target + 1 : job.n;
     job.weights = in->attention->values + config->heads * batch->pair_offset[sequence] + (target - first) * n;
     job.sources = in->head_sources->values + first * config->heads * config->hidden_size;
     job.residual = in->residual->values + target * config->hidden_size;

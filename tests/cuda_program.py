@@ -34,7 +34,9 @@ class Bench:
     def __init__(self, program: str, folder: Path, is_emulated: bool) -> None:
         self.program, self.folder = program, folder
         shape = ["--layers", "2", "--hidden-size", "64", "--intermediate-size", "64", "--vocabulary-size", "200", "--max-positions", "32"]
-        subprocess.run([sys.executable, str(TESTS / "make_checkpoint.py"), str(folder / "model"), *shape], check=True, stdout=subprocess.DEVNULL)
+        for name, options in {"model": [], "causal-model": ["--causal"]}.items():
+            command = [sys.executable, str(TESTS / "make_checkpoint.py"), str(folder / name), *shape, *options]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         (folder / "text.txt").write_text("".join(f"{sentence}\n" for sentence in SENTENCES))
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         if is_emulated:
@@ -47,8 +49,8 @@ class Bench:
             assert done.stderr.startswith("contexture: ") and done.stderr.count("\n") == 1, f"not one sentence: {done.stderr}"
         return done
 
-    def run(self, out: str, *options: str, expect: int = 0, **environment: str) -> str:
-        common = ["--model", "model", "--corpus", "text.txt", "--out", out, "--shard-size", "1", "--hidden-states", "--per-head"]
+    def run(self, out: str, *options: str, model: str = "model", expect: int = 0, **environment: str) -> str:
+        common = ["--model", model, "--corpus", "text.txt", "--out", out, "--shard-size", "1", "--hidden-states", "--per-head"]
         return self.call("run", *common, *options, expect=expect, **environment).stderr
 
     def bytes(self, out: str) -> dict[str, bytes]:
@@ -97,6 +99,27 @@ def test_values(bench: Bench) -> None:
     # own and sum of these stages come from the pair product, too
     statistics = {f"tokstat/mixing_ratio/{stage}": F16_PAIRS for stage in ("ff", "ff_res", "ff_res_ln")}
     assert_close(bench, "cpu", "f16", F32, dict.fromkeys(FF_MAPS, F16_PAIRS) | statistics, F16_PAIRS)
+
+
+def test_causal(bench: Bench) -> None:
+    for backend in ("cpu", "cuda"):
+        bench.run(f"causal-{backend}", "--backend", backend, model="causal-model")
+    assert_close(bench, "causal-cpu", "causal-cuda", F32, {}, COMPLETE)
+    assert not np.array_equal(bench.numbers("cpu")["vectors/hidden_state"], bench.numbers("causal-cpu")["vectors/hidden_state"]), "the mask has no effect"
+
+
+def test_norm_dimensions(bench: Bench) -> None:
+    """The same dimensions are chosen, and hold the same shares. A rank that differs by rounding moves 1 - ρ of a map of 9 numbers by 0.01, so ranks are those of f32."""
+    found = {}
+    for out, options in {"cpu": ("cpu",), "f32": ("cuda",), "f16": ("cuda", "--pair-precision", "f16")}.items():
+        bench.run(f"norms-{out}", "--backend", *options, "--stages", "none", "--analyses", "norm_dimensions", "--mask-dims", "activation:3")
+        found[out] = {name: numbers for name, numbers in bench.numbers(f"norms-{out}").items() if name.startswith("stats/norm_dimensions")}
+    for name, expected in found["cpu"].items():
+        for out, bound in {"f32": F32, "f16": F16_PAIRS}.items():
+            if expected.dtype.kind != "f":
+                assert np.array_equal(expected, found[out][name]), (out, name)
+            elif out == "f32" or "/share/" in name:
+                assert np.allclose(expected, found[out][name], rtol=0, atol=bound * SHARDS), (out, name)
 
 
 def test_forward_precision(bench: Bench) -> None:
@@ -169,6 +192,8 @@ def main() -> int:
             print(f"skipped: {report.splitlines()[-1]}")
             return 77
         test_values(bench)
+        test_causal(bench)
+        test_norm_dimensions(bench)
         test_forward_precision(bench)
         test_profile(bench)
         if is_emulated:

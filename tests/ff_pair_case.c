@@ -96,6 +96,18 @@ void ff_pair_case_create(struct ff_pair_case *created, const struct ff_pair_shap
     fill(created->weight, d * f, 0.02f, 0.3f, &state);
 }
 
+void ff_pair_case_make_causal(struct ff_pair_case *changed, float unused) {
+    changed->config.causal = true;
+    for (size_t s = 0; s < changed->batch.sequences; s++) {
+        const size_t n = changed->token_offset[s + 1] - changed->token_offset[s];
+        float *row = changed->inputs[ATTENTION] + changed->config.heads * changed->pair_offset[s];
+        for (size_t k = 0; k < changed->config.heads * n; k++, row += n) {
+            for (size_t j = k % n + 1; j < n; j++)
+                row[j] = unused;
+        }
+    }
+}
+
 void ff_pair_case_destroy(struct ff_pair_case *destroyed) {
     for (int k = 0; k < FF_PAIR_INPUTS; k++)
         free(destroyed->inputs[k]);
@@ -236,7 +248,7 @@ void ff_pair_reference_create(struct ff_pair_reference *reference, const struct 
     for (size_t s = 0; s < of->batch.sequences; s++) {
         size_t n = of->token_offset[s + 1] - of->token_offset[s];
         for (size_t i = 0; i < n; i++) {
-            for (size_t j = 0; j < n; j++)
+            for (size_t j = 0; j < (of->config.causal ? i + 1 : n); j++)
                 reference_pair(of, reference, s, i, j, z, out, part);
         }
     }

@@ -41,6 +41,9 @@ struct ff_pair_reference {
 void ff_pair_case_create(struct ff_pair_case *created, const struct ff_pair_shape *shape, uint32_t seed);
 void ff_pair_case_destroy(struct ff_pair_case *destroyed);
 
+/* Makes the case one of a causal model. What attention holds above the diagonal becomes `unused`: NaN, to find out who reads it. */
+void ff_pair_case_make_causal(struct ff_pair_case *changed, float unused);
+
 void ff_pair_result_create(struct ff_pair_result *result, const struct ff_pair_case *of);
 void ff_pair_result_destroy(struct ff_pair_result *result);
 

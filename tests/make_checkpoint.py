@@ -47,6 +47,7 @@ class Options:
     shards: int = 1
     epsilon: float = 1e-12
     sharpness: float = 1.0
+    causal: bool = False
     tokenizer_json: bool = True
     extra_tensors: bool = True
     seed: int = 1
@@ -218,7 +219,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def config_json(options: Options) -> dict[str, object]:
-    return {
+    config: dict[str, object] = {
         "architectures": ["BertForMaskedLM" if options.prefix else "BertModel"],
         "attention_probs_dropout_prob": 0.1,
         "classifier_dropout": None,
@@ -239,6 +240,9 @@ def config_json(options: Options) -> dict[str, object]:
         "use_cache": True,
         "vocab_size": options.vocabulary_size,
     }
+    if options.causal:
+        config["is_decoder"] = True
+    return config
 
 
 def write_checkpoint(folder: Path | str, options: Options) -> Path:
@@ -275,6 +279,7 @@ def main() -> None:
     parser.add_argument(
         "--sharpness", type=float, default=default.sharpness, help="standard deviation of attention scores, about; 30 and more makes weights underflow"
     )
+    parser.add_argument("--causal", action="store_true", help="a token attends to none after it (is_decoder)")
     parser.add_argument("--no-tokenizer-json", dest="tokenizer_json", action="store_false", help="vocab.txt and tokenizer_config.json alone")
     parser.add_argument("--no-extra-tensors", dest="extra_tensors", action="store_false", help="leave out the tensors that the encoder does not use")
     parser.add_argument("--seed", type=int, default=default.seed)

@@ -13,9 +13,11 @@
 
 #include "contexture/backend.h"
 
+/* A set. */
 enum op_fill {
-    OP_RANDOM,   /* as large as in a model */
-    OP_INTEGERS, /* small integers and halves: sums of products are exact in float32, whatever their order */
+    OP_RANDOM = 0,   /* as large as in a model */
+    OP_INTEGERS = 1, /* small integers and halves: sums of products are exact in float32, whatever their order */
+    OP_CAUSAL = 2,   /* a causal model: attention is 0 above the diagonal */
 };
 
 /* name, fill, heads, head_size, intermediate_size, activation, lengths of the sequences */
@@ -30,7 +32,13 @@ enum op_fill {
     X("many heads", OP_RANDOM, 17, 8, 100, CX_GELU, 21, 33)                                                                                                    \
     X("integers", OP_INTEGERS, 4, 8, 36, CX_RELU, 1, 7, 18, 3)                                                                                                 \
     X("integers, odd widths", OP_INTEGERS, 3, 5, 23, CX_RELU, 11, 66)                                                                                          \
-    X("integers, one head", OP_INTEGERS, 1, 32, 64, CX_RELU, 10, 20)
+    X("integers, one head", OP_INTEGERS, 1, 32, 64, CX_RELU, 10, 20)                                                                                           \
+    X("causal, one head", OP_RANDOM | OP_CAUSAL, 1, 13, 29, CX_RELU, 5, 2)                                                                                     \
+    X("causal, ragged", OP_RANDOM | OP_CAUSAL, 5, 3, 31, CX_SILU, 1, 9, 2, 17, 1, 4, 36, 48)                                                                   \
+    X("causal, tile borders", OP_RANDOM | OP_CAUSAL, 4, 8, 48, CX_GELU, 63, 64, 65, 8, 16)                                                                     \
+    X("causal, two tiles and one", OP_RANDOM | OP_CAUSAL, 2, 20, 67, CX_GELU, 129)                                                                             \
+    X("causal, many heads", OP_RANDOM | OP_CAUSAL, 17, 8, 100, CX_GELU, 21, 33)                                                                                \
+    X("causal integers", OP_INTEGERS | OP_CAUSAL, 3, 5, 23, CX_RELU, 11, 66, 1)
 
 enum { OP_MAX_SEQUENCES = 64, OP_MAX_OUTPUTS = 6, OP_MAX_READS = 8 };
 

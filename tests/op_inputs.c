@@ -45,7 +45,7 @@ static double next_normal(uint64_t *state) {
 
 static float draw(enum op_range range, enum op_fill fill, uint64_t *state) {
     static const float powers[] = {0.5f, 1.0f, 2.0f};
-    bool integers = fill == OP_INTEGERS;
+    bool integers = (fill & OP_INTEGERS) != 0;
     switch (range) {
     case OP_SIGNED:
         return integers ? (float)(next_random(state) % 5) - 2.0f : (float)next_normal(state);
@@ -76,12 +76,17 @@ static float *fill_array(size_t count, enum op_range range, enum op_fill fill, u
     return array;
 }
 
-static void normalise_attention(struct op_data *data) {
+/* Clears what is above the diagonal in a causal model, and gives every row the sum 1, unless it is made of integers. */
+static void finish_attention(struct op_data *data) {
     size_t row = 0;
     for (size_t s = 0; s < data->batch.sequences; s++) {
         size_t n = data->batch.token_offset[s + 1] - data->batch.token_offset[s];
         for (size_t k = 0; k < data->config.heads * n; k++, row += n) {
             double sum = 0.0;
+            for (size_t j = data->config.causal ? k % n + 1 : n; j < n; j++)
+                data->attention[row + j] = 0.0f;
+            if (data->shape->fill & OP_INTEGERS)
+                continue;
             for (size_t j = 0; j < n; j++)
                 sum += data->attention[row + j];
             for (size_t j = 0; j < n; j++)
@@ -137,14 +142,14 @@ void op_data_create(const struct op_case *shape, struct op_data *data) {
         .token_types = 2,
         .norm_epsilon = 1e-12,
         .activation = shape->activation,
+        .causal = (shape->fill & OP_CAUSAL) != 0,
     };
 #define OP_FILL(name, count, range)                                                                                                                            \
     data->name##_count = (count);                                                                                                                              \
     data->name = fill_array(data->name##_count, range, shape->fill, &state);
     OP_INPUT_LIST(OP_FILL)
 #undef OP_FILL
-    if (shape->fill == OP_RANDOM)
-        normalise_attention(data);
+    finish_attention(data);
 }
 
 void op_data_free(struct op_data *data) {

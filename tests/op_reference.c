@@ -90,7 +90,7 @@ static void linear(const struct op_data *data, const struct op *op, struct op_ex
         product(s.T, s.d, s.d, data->x, data->square, bias ? data->bias : NULL, residual ? data->y : NULL, expected);
 }
 
-/* The weights of one target's row for one head. An error of a score is a relative error of the weights, hence the factor of the magnitude. */
+/* The weights of one target's row for one head, over n sources. An error of a score is a relative error of the weights, hence the factor of the magnitude. */
 static void attend_row(const struct op_data *data, size_t first, size_t n, size_t token, size_t head, struct sum *weights) {
     struct sizes s = sizes_of(data);
     double largest = -INFINITY, total = 0.0, largest_magnitude = 0.0;
@@ -116,13 +116,14 @@ static void attend(const struct op_data *data, const struct op *op, struct op_ex
     (void)op;
     for (size_t token = 0; weights && token < s.T; token++) {
         size_t q = op_sequence_of(data, token), first = data->batch.token_offset[q], n = data->batch.token_offset[q + 1] - first;
+        size_t attended = data->config.causal ? token - first + 1 : n;
         for (size_t head = 0; head < s.H; head++) {
-            attend_row(data, first, n, token, head, weights);
-            for (size_t j = 0; j < n; j++)
+            attend_row(data, first, attended, token, head, weights);
+            for (size_t j = 0; j < attended; j++)
                 put(&expected[0], s.H * data->batch.pair_offset[q] + (head * n + token - first) * n + j, weights[j]);
             for (size_t k = head * s.e; k < (head + 1) * s.e; k++) {
                 struct sum sum = {0};
-                for (size_t j = 0; j < n; j++) {
+                for (size_t j = 0; j < attended; j++) {
                     sum.value += weights[j].value * data->value[(first + j) * s.d + k];
                     sum.magnitude += weights[j].magnitude * fabs((double)data->value[(first + j) * s.d + k]);
                 }
@@ -193,6 +194,15 @@ static void norm_linear(const struct op_data *data, const struct op *op, struct 
             put(expected, first + k, row[k]);
     }
     free(row);
+}
+
+static void scale_columns(const struct op_data *data, const struct op *op, struct op_expected *expected) {
+    (void)op;
+    for (size_t k = 0; k < expected->count; k++) {
+        struct sum sum = {0};
+        add_term(&sum, (double)data->scale[k % data->config.hidden_size] * data->head_sources[k]);
+        put(expected, k, sum);
+    }
 }
 
 static void ff_bias(const struct op_data *data, const struct op *op, struct op_expected *expected) {
@@ -283,6 +293,7 @@ static const struct {
     {"add", add},
     {"broadcast", broadcast},
     {"norm_linear", norm_linear},
+    {"scale_columns", scale_columns},
     {"ff_bias", ff_bias},
     {"head_sources", head_sources},
     {"gram", gram},

@@ -36,7 +36,7 @@ static inline struct sizes sizes_of(const struct op_data *data) {
                           .P = data->batch.pairs};
 }
 
-/* A pair of tokens of one sequence. */
+/* A pair of tokens of one sequence; in a causal model with j <= i. */
 struct pair {
     size_t i, j;        /* in the batch */
     size_t index;       /* in a map */
@@ -50,7 +50,7 @@ static inline void for_each_pair(const struct op_data *data, const struct op *op
     for (size_t s = 0; s < data->batch.sequences; s++) {
         size_t first = data->batch.token_offset[s], n = data->batch.token_offset[s + 1] - first, at = data->batch.pair_offset[s];
         for (size_t i = 0; i < n; i++) {
-            for (size_t j = 0; j < n; j++)
+            for (size_t j = 0; j < (data->config.causal ? i + 1 : n); j++)
                 function(data, op,
                          (struct pair){
                              .i = first + i, .j = first + j, .index = at + i * n + j, .head_index = data->config.heads * at + i * n + j, .head_stride = n * n},

@@ -198,7 +198,7 @@ void reference_part_vectors(const struct op_data *data, const struct op *op, str
     size_t i = op_target(data, op->variant), q = op_sequence_of(data, i), first = data->batch.token_offset[q];
     size_t n = data->batch.token_offset[q + 1] - first, at = data->config.heads * data->batch.pair_offset[q] + (i - first) * n;
     struct sum *work = calloc(s.f + 2 * s.d, sizeof *work);
-    for (size_t j = 0; work && j < n; j++)
+    for (size_t j = 0; work && j < (data->config.causal ? i - first + 1 : n); j++)
         put_parts(data, (struct pair){.i = i, .j = first + j, .head_index = at + j, .head_stride = n * n}, j, work, expected);
     free(work);
 }

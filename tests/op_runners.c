@@ -6,8 +6,9 @@
 static double tokens_of(const struct op_data *data) {
     return (double)data->batch.tokens;
 }
+/* Those that an operation has to compute: half of them in a causal model. */
 static double pairs_of(const struct op_data *data) {
-    return (double)data->batch.pairs;
+    return (double)cx_attended_pairs(&data->config, data->batch.pairs, data->batch.tokens);
 }
 static double width_of(const struct op_data *data) {
     return (double)data->config.hidden_size;
@@ -87,6 +88,10 @@ static enum cx_status run_norm_linear(struct op_data *data, struct cx_error *err
 }
 static enum cx_status run_norm_linear_plain(struct op_data *data, struct cx_error *error) {
     return CALL(norm_linear, data->batch.tokens * data->config.heads, data->on.head_sources, data->on.scale, NULL, NULL, data->out[0]);
+}
+
+static enum cx_status run_scale_columns(struct op_data *data, struct cx_error *error) {
+    return CALL(scale_columns, data->batch.tokens * data->config.heads, data->on.head_sources, data->on.scale, data->out[0]);
 }
 
 static enum cx_status run_ff_bias(struct op_data *data, struct cx_error *error) {
@@ -220,8 +225,8 @@ static enum cx_status run_part_vectors_last(struct op_data *data, struct cx_erro
 }
 /* Of one target. */
 static double part_vectors_work(const struct op_data *data) {
-    size_t s = op_sequence_of(data, op_target(data, 1));
-    double n = (double)(data->batch.token_offset[s + 1] - data->batch.token_offset[s]);
+    size_t target = op_target(data, 1), s = op_sequence_of(data, target);
+    double n = (double)((data->config.causal ? target + 1 : data->batch.token_offset[s + 1]) - data->batch.token_offset[s]);
     return n * (2.0 * heads_of(data) * width_of(data) + 4.0 * width_of(data) * neurons_of(data));
 }
 
@@ -240,6 +245,9 @@ static double norm_linear_work(const struct op_data *data) {
 static double norm_linear_heads_work(const struct op_data *data) {
     return heads_of(data) * norm_linear_work(data);
 }
+static double scale_columns_work(const struct op_data *data) {
+    return heads_of(data) * add_work(data);
+}
 /* activate and ff_bias */
 static double neurons_work(const struct op_data *data) {
     return 3.0 * tokens_of(data) * neurons_of(data);
@@ -252,7 +260,7 @@ static double summary_work(const struct op_data *data) {
     return 13.0 * tokens_of(data) * width_of(data);
 }
 static double shares_work(const struct op_data *data) {
-    return 2.0 * pairs_of(data);
+    return 2.0 * (double)data->batch.pairs;
 }
 
 /* What ff_pair_norms reads: α, P and Px, ρ, F̂ and x̂, W2c. */
@@ -279,6 +287,7 @@ const struct op op_table[] = {
     {"broadcast", "broadcast", run_broadcast, {OP_TD}, 0, true, 0, NULL, {OP_D}},
     {"norm_linear", "norm_linear", run_norm_linear, {OP_TD}, 8, false, 0, norm_linear_work, {OP_TD, OP_D, OP_T, OP_D}},
     {"norm_linear of heads", "norm_linear", run_norm_linear_plain, {OP_THD}, 8, false, 1, norm_linear_heads_work, {OP_THD, OP_D}},
+    {"scale_columns", "scale_columns", run_scale_columns, {OP_THD}, 1, true, 0, scale_columns_work, {OP_THD, OP_D}},
     {"ff_bias", "ff_bias", run_ff_bias, {OP_TF}, 4, true, 0, neurons_work, {OP_TF, OP_T, OP_F, OP_F}},
     {"head_sources", "head_sources", run_head_sources, {OP_THD}, 16, true, 0, square_work, {OP_TD, OP_DD}},
     {"gram", "gram", run_gram, {OP_GRAM}, 64, true, 0, gram_work, {OP_THD, OP_TD}},

@@ -255,7 +255,7 @@ static void test_weights_of_16_bits(void **state) {
     close_backend(&data, backend);
 }
 
-/* add and norm_linear may write over what they read. */
+/* add, norm_linear and scale_columns may write over what they read. */
 static void test_results_in_place(void **state) {
     struct op_data data;
     struct cx_backend *backend = open_backend(&data, CX_PAIR_F32);
@@ -271,6 +271,8 @@ static void test_results_in_place(void **state) {
     check(run->read(backend, beside, 0, count, left, &error), &error);
     check(run->read(backend, over, 0, count, right, &error), &error);
     assert_memory_equal(left, right, count * sizeof *left);
+    check(run->scale_columns(backend, T, over, data.on.scale, beside, &error), &error);
+    check(run->scale_columns(backend, T, over, data.on.scale, over, &error), &error);
     check(run->add(backend, count, beside, data.on.y, beside, &error), &error);
     check(run->add(backend, count, data.on.y, over, over, &error), &error);
     check(run->read(backend, beside, 0, count, left, &error), &error);

@@ -83,25 +83,29 @@ static void values_are_understood(void **state) {
         enum cx_activation activation;
         double epsilon;
         size_t token_types;
+        bool causal;
     } cases[] = {
-        {"hidden_act", "\"gelu_new\"", CX_GELU_TANH, 1e-12, 2},
-        {"hidden_act", "\"gelu_pytorch_tanh\"", CX_GELU_TANH, 1e-12, 2},
-        {"hidden_act", "\"relu\"", CX_RELU, 1e-12, 2},
-        {"hidden_act", "\"silu\"", CX_SILU, 1e-12, 2},
-        {"hidden_act", "\"swish\"", CX_SILU, 1e-12, 2},
-        {"hidden_act", NULL, CX_GELU, 1e-12, 2},
-        {"layer_norm_eps", "1e-5", CX_GELU, 1e-5, 2},
-        {"layer_norm_eps", "1", CX_GELU, 1, 2},
-        {"layer_norm_eps", NULL, CX_GELU, 1e-12, 2},
-        {"type_vocab_size", "1", CX_GELU, 1e-12, 1},
-        {"type_vocab_size", NULL, CX_GELU, 1e-12, 2},
-        {"position_embedding_type", NULL, CX_GELU, 1e-12, 2},
-        {"embedding_size", "768", CX_GELU, 1e-12, 2},
-        {"is_decoder", "0", CX_GELU, 1e-12, 2},
-        {"auto_map", "{}", CX_GELU, 1e-12, 2},
-        {"quantization_config", "null", CX_GELU, 1e-12, 2},
-        {"architectures", "[\"BertModel\", 5]", CX_GELU, 1e-12, 2},
-        {"unknown", "null", CX_GELU, 1e-12, 2},
+        {"hidden_act", "\"gelu_new\"", CX_GELU_TANH, 1e-12, 2, false},
+        {"hidden_act", "\"gelu_pytorch_tanh\"", CX_GELU_TANH, 1e-12, 2, false},
+        {"hidden_act", "\"relu\"", CX_RELU, 1e-12, 2, false},
+        {"hidden_act", "\"silu\"", CX_SILU, 1e-12, 2, false},
+        {"hidden_act", "\"swish\"", CX_SILU, 1e-12, 2, false},
+        {"hidden_act", NULL, CX_GELU, 1e-12, 2, false},
+        {"layer_norm_eps", "1e-5", CX_GELU, 1e-5, 2, false},
+        {"layer_norm_eps", "1", CX_GELU, 1, 2, false},
+        {"layer_norm_eps", NULL, CX_GELU, 1e-12, 2, false},
+        {"type_vocab_size", "1", CX_GELU, 1e-12, 1, false},
+        {"type_vocab_size", NULL, CX_GELU, 1e-12, 2, false},
+        {"position_embedding_type", NULL, CX_GELU, 1e-12, 2, false},
+        {"embedding_size", "768", CX_GELU, 1e-12, 2, false},
+        {"is_decoder", "false", CX_GELU, 1e-12, 2, false},
+        {"is_decoder", NULL, CX_GELU, 1e-12, 2, false},
+        {"is_decoder", "true", CX_GELU, 1e-12, 2, true},
+        {"add_cross_attention", "false", CX_GELU, 1e-12, 2, false},
+        {"auto_map", "{}", CX_GELU, 1e-12, 2, false},
+        {"quantization_config", "null", CX_GELU, 1e-12, 2, false},
+        {"architectures", "[\"BertModel\", 5]", CX_GELU, 1e-12, 2, false},
+        {"unknown", "null", CX_GELU, 1e-12, 2, false},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         struct cx_model_config config;
@@ -112,6 +116,7 @@ static void values_are_understood(void **state) {
         assert_int_equal(config.activation, cases[k].activation);
         assert_true(config.norm_epsilon == cases[k].epsilon);
         assert_int_equal(config.token_types, cases[k].token_types);
+        assert_int_equal(config.causal, cases[k].causal);
         free(text);
     }
 }
@@ -170,9 +175,9 @@ static const struct {
     {"embedding_size", "128", CX_ERROR_UNSUPPORTED, "\"embedding_size\": expected hidden_size, 768, found 128"},
     {"embedding_size", "\"768\"", CX_ERROR_INPUT, "key \"embedding_size\": expected an integer, found a string"},
     /* other mathematics */
-    {"is_decoder", "true", CX_ERROR_UNSUPPORTED, "\"is_decoder\": true asks for a model that contexture does not compute"},
-    {"is_decoder", "\"false\"", CX_ERROR_UNSUPPORTED, "\"is_decoder\": \"false\" asks"},
-    {"is_encoder_decoder", "true", CX_ERROR_UNSUPPORTED, "\"is_encoder_decoder\": true asks"},
+    {"is_decoder", "1", CX_ERROR_INPUT, "key \"is_decoder\": expected true or false, found an integer"},
+    {"is_decoder", "\"false\"", CX_ERROR_INPUT, "key \"is_decoder\": expected true or false, found a string"},
+    {"is_encoder_decoder", "true", CX_ERROR_UNSUPPORTED, "\"is_encoder_decoder\": true asks for a model that contexture does not compute"},
     {"add_cross_attention", "true", CX_ERROR_UNSUPPORTED, "\"add_cross_attention\": true asks"},
     {"cross_attention_hidden_size", "768", CX_ERROR_UNSUPPORTED, "\"cross_attention_hidden_size\": 768 asks"},
     {"tie_encoder_decoder", "true", CX_ERROR_UNSUPPORTED, "\"tie_encoder_decoder\": true asks"},

@@ -251,6 +251,98 @@ static void maps_are_norms_of_vectors(void **state) {
     free_result(&result);
 }
 
+/* ‖vectors‖ [count] without some of the dimensions, straight from the vectors. */
+static void norms_without(const float *vectors, size_t count, const size_t *masked, size_t masked_count, float *norms) {
+    for (size_t k = 0; k < count; k++) {
+        double sum = 0;
+        for (size_t dimension = 0; dimension < width; dimension++) {
+            bool is_masked = false;
+            for (size_t m = 0; m < masked_count; m++)
+                is_masked |= masked[m] == dimension;
+            sum += is_masked ? 0 : (double)vectors[k * width + dimension] * (double)vectors[k * width + dimension];
+        }
+        norms[k] = (float)sqrt(sum);
+    }
+}
+
+/*
+ * Maps without dimensions are norms of the same vectors without them, also where these dimensions hold nearly all of a vector: γ of one masked dimension is
+ * large here, and so is a row of W2. All other results stay what they are without the wish.
+ */
+static void maps_without_dimensions_are_norms_of_vectors(void **state) {
+    enum { n = 11, masked_count = 2, L = 2 };
+    static const size_t masked[L][CX_NORMS][masked_count] = {{{3, 40}, {0, 7}}, {{3, 47}, {7, 21}}};
+    struct fixture fixture = {.backend = ((struct fixture *)*state)->backend};
+    const bool chosen[layers] = {true, false, true};
+    struct packed packed;
+    pack(&packed, (size_t[]){n, 5}, (uint32_t[]){51, 52}, 2);
+    make_model(&fixture.model);
+    for (size_t layer = 0; layer < layers; layer++) {
+        ((float *)fixture.model.layer_weights[layer].attention_norm_scale.data)[3] = 60;
+        for (size_t neuron = 0; neuron < neurons; neuron++)
+            ((float *)fixture.model.layer_weights[layer].output.data)[7 * neurons + neuron] *= 50;
+    }
+    struct cx_decompose_options options = everything;
+    options.layers = options.vector_layers = chosen;
+    struct cx_sequence_result plain[] = {make_result(n, L, L), make_result(5, L, L)}, found[] = {make_result(n, L, L), make_result(5, L, L)};
+    decompose(&fixture, &options, &packed.batch, plain);
+    options.masked = &masked[0][0][0];
+    options.masked_count = masked_count;
+    for (size_t k = 0; k < (size_t)CX_NORMS * CX_NORM_SIDES; k++)
+        expect_ok(cx_allocate(L * n * n, sizeof(float), "a map", &found[0].maps_without[k / CX_NORM_SIDES][k % CX_NORM_SIDES], &error));
+    decompose(&fixture, &options, &packed.batch, found);
+
+    for (unsigned map = 0; map < CX_MAPS; map++)
+        assert_memory_equal(found[0].maps[map], plain[0].maps[map], L * n * n * sizeof(float));
+    for (unsigned stage = 0; stage < CX_STAGES; stage++)
+        assert_memory_equal(found[0].mixing_ratio[stage], plain[0].mixing_ratio[stage], L * n * sizeof(float));
+    for (size_t k = 0; k < (size_t)L * CX_NORMS * CX_NORM_SIDES; k++) {
+        const size_t layer = k / CX_NORM_SIDES / CX_NORMS, norm = k / CX_NORM_SIDES % CX_NORMS, side = k % CX_NORM_SIDES;
+        const unsigned stage = cx_norm_stages[norm][side];
+        float norms[n * n];
+        norms_without(found[0].vectors[stage] + layer * n * n * width, (size_t)n * n, masked[layer][norm], masked_count, norms);
+        expect_close(cx_map_name(stage), found[0].maps_without[norm][side] + layer * n * n, norms, (size_t)n * n, 2e-6f);
+    }
+    for (size_t k = 0; k < (size_t)CX_NORMS * CX_NORM_SIDES; k++)
+        free(found[0].maps_without[k / CX_NORM_SIDES][k % CX_NORM_SIDES]);
+    for (size_t sequence = 0; sequence < 2; sequence++) {
+        free_result(&plain[sequence]);
+        free_result(&found[sequence]);
+    }
+    free(fixture.model.memory);
+}
+
+/* The layer norms of their inputs are the states behind them; wanted alone, of some layers. */
+static void norm_inputs_are_what_the_norms_see(void **state) {
+    enum { n = 9, L = 2 };
+    struct fixture *fixture = *state;
+    const bool chosen[layers] = {false, true, true};
+    struct packed packed;
+    pack(&packed, (size_t[]){n}, (uint32_t[]){61}, 1);
+    struct cx_sequence_result whole = make_result(n, layers, 0), found = {0};
+    for (size_t norm = 0; norm < CX_NORMS; norm++)
+        expect_ok(cx_allocate((size_t)L * n * width, sizeof(float), "states", &found.norm_inputs[norm], &error));
+    decompose(fixture, &everything, &packed.batch, &whole);
+    decompose(fixture, &(struct cx_decompose_options){.layers = chosen, .norm_inputs = true}, &packed.batch, &found);
+    for (size_t k = 0; k < (size_t)L * n; k++) {
+        const struct cx_layer_weights *layer = &fixture->model.layer_weights[1 + k / n];
+        const float *input = found.norm_inputs[1] + k * width, *scale = layer->output_norm_scale.data, *shift = layer->output_norm_shift.data;
+        double mean = 0, variance = 0;
+        float expected[width];
+        for (size_t dimension = 0; dimension < width; dimension++)
+            mean += (double)input[dimension] / width;
+        for (size_t dimension = 0; dimension < width; dimension++)
+            variance += (input[dimension] - mean) * (input[dimension] - mean) / width;
+        for (size_t dimension = 0; dimension < width; dimension++)
+            expected[dimension] = (float)((input[dimension] - mean) / sqrt(variance + config.norm_epsilon) * scale[dimension] + shift[dimension]);
+        expect_close("state", whole.hidden_states + ((2 + k / n) * n + k % n) * width, expected, width, 1e-6f);
+        assert_true(largest(found.norm_inputs[0] + k * width, width) > 0);
+    }
+    for (size_t norm = 0; norm < CX_NORMS; norm++)
+        free(found.norm_inputs[norm]);
+    free_result(&whole);
+}
+
 /* What a sequence gives does not depend on what shares its batch, but for rounding. */
 static void batches_change_rounding_only(void **state) {
     const size_t lengths[] = {9, 21, 4};
@@ -524,6 +616,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_complete),
         cmocka_unit_test(maps_are_norms_of_vectors),
+        cmocka_unit_test(maps_without_dimensions_are_norms_of_vectors),
+        cmocka_unit_test(norm_inputs_are_what_the_norms_see),
         cmocka_unit_test(batches_change_rounding_only),
         cmocka_unit_test(choices_are_parts_of_the_whole),
         cmocka_unit_test(what_is_wanted_alone_is_the_same),

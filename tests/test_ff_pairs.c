@@ -197,6 +197,39 @@ static void test_composition(void **state) {
     ff_pair_case_destroy(&whole);
 }
 
+static bool is_zero(float value) {
+    return value == 0.0f;
+}
+
+/* Above the diagonal nothing is read and every norm is 0; all else is, bit by bit and for any number of threads, what weights of 0 there give. */
+static void test_causal(void **state) {
+    (void)state;
+    static const struct ff_pair_shape shape = {72, 400, 4, {3, 41, 1, 130, 18}};
+    const struct pair_kernel *kernels[2 * PAIR_MOST_KERNELS];
+    size_t count = list_kernels(kernels);
+    struct ff_pair_case masked, causal;
+    struct ff_pair_result expected, found;
+    ff_pair_case_create(&masked, &shape, 11);
+    ff_pair_case_create(&causal, &shape, 11);
+    ff_pair_case_make_causal(&masked, 0.0f);
+    ff_pair_case_make_causal(&causal, NAN);
+    masked.config.causal = false;
+    ff_pair_result_create(&expected, &masked);
+    ff_pair_result_create(&found, &causal);
+    for (size_t k = 0; k < count; k++) {
+        ff_pair_case_run(&masked, kernels[k], 2, FF_PAIR_ALL, 1, &expected);
+        for (int threads = 1; threads <= 5; threads++) {
+            ff_pair_case_run(&causal, kernels[k], threads, FF_PAIR_ALL, 1, &found);
+            assert_same_result(&causal, &found, &expected, kernels[k]);
+        }
+    }
+    assert_true(is_zero(found.maps[0][1]) && !is_zero(found.maps[0][3]));
+    ff_pair_result_destroy(&expected);
+    ff_pair_result_destroy(&found);
+    ff_pair_case_destroy(&masked);
+    ff_pair_case_destroy(&causal);
+}
+
 /* Any subset of the outputs gives the same bits as all of them. */
 static void test_wanted(void **state) {
     (void)state;
@@ -235,10 +268,6 @@ static void check_all(const float *values, size_t count, bool (*holds)(float), c
 
 static bool is_nan(float value) {
     return isnan(value);
-}
-
-static bool is_zero(float value) {
-    return value == 0.0f;
 }
 
 static bool is_small(float value) {
@@ -345,8 +374,9 @@ static void test_bf16_unsupported(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_definition), cmocka_unit_test(test_threads), cmocka_unit_test(test_composition), cmocka_unit_test(test_wanted),
-        cmocka_unit_test(test_zeros),      cmocka_unit_test(test_nan),     cmocka_unit_test(test_memory),      cmocka_unit_test(test_bf16_unsupported),
+        cmocka_unit_test(test_definition), cmocka_unit_test(test_threads), cmocka_unit_test(test_composition),
+        cmocka_unit_test(test_causal),     cmocka_unit_test(test_wanted),  cmocka_unit_test(test_zeros),
+        cmocka_unit_test(test_nan),        cmocka_unit_test(test_memory),  cmocka_unit_test(test_bf16_unsupported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

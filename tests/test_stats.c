@@ -98,6 +98,7 @@ struct corpus {
     int32_t ids[sequence_count][most_tokens], words[sequence_count][most_tokens], entities[sequence_count][most_tokens];
     uint32_t pos[sequence_count][most_tokens], entity_labels[sequence_count][most_tokens];
     uint8_t special[sequence_count][most_tokens];
+    float maps_without[sequence_count][CX_NORMS][CX_NORM_SIDES][layers * most_tokens * most_tokens];
     float maps[sequence_count][CX_STAGES][layers * most_tokens * most_tokens], ratios[sequence_count][CX_STAGES][layers * most_tokens];
 };
 
@@ -143,6 +144,12 @@ static struct corpus *make_corpus(bool backwards) {
             corpus->results[k].maps[stage] = corpus->maps[k][stage];
             corpus->results[k].mixing_ratio[stage] = corpus->ratios[k][stage];
         }
+        for (size_t norm = 0; norm < CX_NORMS; norm++)
+            for (size_t side = 0; side < CX_NORM_SIDES; side++) {
+                for (size_t i = 0; i < layers * n * n; i++)
+                    corpus->maps_without[k][norm][side][i] = corpus->maps[k][cx_norm_stages[norm][side]][i] * (float)(next_number(&state) % 1000) / 1000;
+                corpus->results[k].maps_without[norm][side] = corpus->maps_without[k][norm][side];
+            }
     }
     return corpus;
 }
@@ -153,8 +160,17 @@ static void free_corpus(struct corpus *corpus) {
 }
 
 static const size_t layer_numbers[layers] = {1, 4};
-static const struct cx_stats_options all_options = {
-    .analyses = CX_ALL_ANALYSES, .layer_count = layers, .layers = layer_numbers, .bootstrap = 16, .min_count = 2, .top_pairs = 5};
+enum { masked_count = 2 };
+static const size_t masked[layers][CX_NORMS][masked_count] = {{{0, 3}, {1, 2}}, {{5, 8}, {0, 7}}};
+static const struct cx_stats_options all_options = {.analyses = CX_ALL_ANALYSES,
+                                                    .layer_count = layers,
+                                                    .layers = layer_numbers,
+                                                    .bootstrap = 16,
+                                                    .min_count = 2,
+                                                    .top_pairs = 5,
+                                                    .mask_choice = CX_MASK_DIMENSIONS,
+                                                    .masked_count = masked_count,
+                                                    .masked = &masked[0][0][0]};
 
 /* The tables of sequences first .. end - 1. */
 static void take_shard(const struct corpus *corpus, size_t first, size_t end, int threads, struct cx_stats_set *set) {
@@ -268,6 +284,9 @@ static void what_cannot_be_merged_is_refused(void **unused) {
     struct cx_error error = {0};
     take_shard(corpus, 0, 4, 1, &a);
     take_shard(corpus, 4, 8, 1, &b);
+    ((int32_t *)column_values(&b.tables[TABLE_NORM_DIMENSION], "dimension"))[1]++;
+    assert_int_equal(cx_stats_merge(&a, &b, &error), CX_ERROR_DAMAGED);
+    assert_non_null(strstr(error.message, "mask different dimensions"));
     b.options.bootstrap++;
     assert_int_equal(cx_stats_merge(&a, &b, &error), CX_ERROR_DAMAGED);
     ((int32_t *)a.tables[TABLE_TOKEN].columns[0].values)[1] = -1;

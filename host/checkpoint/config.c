@@ -85,6 +85,7 @@ static enum cx_status read_constants(const json_t *object, const char *path, con
                                      struct cx_error *error) {
     const char *activation = family->activation, *positions = "absolute";
     config->norm_epsilon = family->norm_epsilon;
+    config->causal = false;
     enum cx_status status = cx_json_text(object, "hidden_act", path, false, &activation, error);
     if (status == CX_OK)
         status = read_activation(activation, path, &config->activation, error);
@@ -92,6 +93,9 @@ static enum cx_status read_constants(const json_t *object, const char *path, con
         status = cx_json_text(object, "position_embedding_type", path, false, &positions, error);
     if (status == CX_OK)
         status = cx_json_number(object, "layer_norm_eps", path, false, &config->norm_epsilon, error);
+    /* Without cross attention, which is refused, a decoder is an encoder with a causal mask. */
+    if (status == CX_OK)
+        status = cx_json_flag(object, "is_decoder", path, false, &config->causal, error);
     if (status != CX_OK)
         return status;
     if (strcmp(positions, "absolute") != 0)

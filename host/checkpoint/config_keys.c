@@ -5,12 +5,11 @@
 
 static const char *const read_keys[] = {
     "model_type",      "hidden_size",    "num_hidden_layers", "num_attention_heads",     "intermediate_size", "vocab_size", "max_position_embeddings",
-    "type_vocab_size", "layer_norm_eps", "hidden_act",        "position_embedding_type", "embedding_size",
+    "type_vocab_size", "layer_norm_eps", "hidden_act",        "position_embedding_type", "embedding_size",    "is_decoder",
 };
 
 /* Each would change the encoder's mathematics, or say that its weights are not what they seem. */
 static const char *const off_keys[] = {
-    "is_decoder",          /* a causal mask */
     "is_encoder_decoder",  /* a second stack */
     "add_cross_attention", /* attention to another model's output */
     "cross_attention_hidden_size",

@@ -47,18 +47,19 @@ static enum cx_status describe_model(const char *directory, bool json, struct cx
     }
     const struct cx_model_config *config = cx_checkpoint_config(checkpoint);
     const char *format =
-        json
-            ? "{\"family\": \"%s\", \"parameters\": %zu, \"layers\": %zu, \"heads\": %zu, \"hidden_size\": %zu, \"intermediate_size\": %zu, "
-              "\"vocabulary_size\": %zu, \"max_positions\": %zu, \"token_types\": %zu, \"norm_epsilon\": %g, \"activation\": \"%s\", \"fingerprint\": \"%s\"}\n"
-            : "family             %s\nparameters         %zu\nlayers             %zu\nheads              %zu\nhidden_size        %zu\n"
-              "intermediate_size  %zu\nvocabulary_size    %zu\nmax_positions      %zu\ntoken_types        %zu\nnorm_epsilon       %g\n"
-              "activation         %s\nfingerprint        %s\n";
+        json ? "{\"family\": \"%s\", \"parameters\": %zu, \"layers\": %zu, \"heads\": %zu, \"hidden_size\": %zu, \"intermediate_size\": %zu, "
+               "\"vocabulary_size\": %zu, \"max_positions\": %zu, \"token_types\": %zu, \"norm_epsilon\": %g, \"activation\": \"%s\", \"causal\": %s, "
+               "\"fingerprint\": \"%s\"}\n"
+             : "family             %s\nparameters         %zu\nlayers             %zu\nheads              %zu\nhidden_size        %zu\n"
+               "intermediate_size  %zu\nvocabulary_size    %zu\nmax_positions      %zu\ntoken_types        %zu\nnorm_epsilon       %g\n"
+               "activation         %s\nattention          %s\nfingerprint        %s\n";
+    const char *attention = json ? (config->causal ? "true" : "false") : config->causal ? "causal" : "bidirectional";
     char text[1024];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     (void)snprintf(text, sizeof text, format, cx_checkpoint_family(checkpoint), cx_checkpoint_parameters(checkpoint), config->layers, config->heads,
                    config->hidden_size, config->intermediate_size, config->vocabulary_size, config->max_positions, config->token_types, config->norm_epsilon,
-                   activation_names[config->activation], fingerprint);
+                   activation_names[config->activation], attention, fingerprint);
 #pragma GCC diagnostic pop
     status = output_print(error, "%s", text);
     cx_checkpoint_close(checkpoint);

@@ -246,6 +246,14 @@ static enum cx_status set_flags(struct command_line *line, bool config_alone, st
     return CX_OK;
 }
 
+/* norm_dimensions cannot be without dimensions, so "all" has it only with them. */
+static void settle_all_analyses(struct cx_run_settings *run) {
+    if (!(run->analyses & all_analyses_flag))
+        return;
+    const bool has_mask = strcmp(run->mask_dims, cx_mask_choice_name(CX_MASK_NONE)) != 0;
+    run->analyses = has_mask ? CX_ALL_ANALYSES : CX_ALL_ANALYSES & ~CX_ANALYSIS_BIT(CX_ANALYSIS_NORMS);
+}
+
 static enum cx_status check_required(const struct options *options, struct cx_error *error) {
     if (options->help || options->version || options->dump_config)
         return CX_OK;
@@ -279,6 +287,8 @@ enum cx_status options_read(int count, char *const *arguments, char *const *envi
         status = read_environment(options, environment, false, error);
     if (status == CX_OK)
         status = set_flags(&line, false, error);
+    if (status == CX_OK)
+        settle_all_analyses(&options->run);
     if (status == CX_OK)
         status = check_required(options, error);
     options->run.corpus.paths = options->corpus.items;

@@ -89,7 +89,8 @@ const struct option option_table[] = {
     {"compression", 0, OPTION_COUNT, MEMBER(run.compression), "1", 0, 9, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, output_group, "deflate level; 0: none"},
 
     {"analyses", 0, OPTION_ANALYSES, MEMBER(run.analyses), "none", 0, 0, NULL, "LIST", COMPUTERS, 0, PLACE_ALL, true, statistics_group,
-     "statistics of the whole corpus, of any maps: all, none, or some of contextualization_change, mixing_ratio, pair_amplification, categories, cancellation"},
+     "statistics of the whole corpus, of any maps: all, none, or some of contextualization_change, mixing_ratio, pair_amplification, categories, cancellation, "
+     "norm_dimensions (of which all has the last only with --mask-dims)"},
     {"bootstrap", 0, OPTION_COUNT, MEMBER(run.bootstrap), "100", 0, 100000, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
      "replicates of the bootstrap by sequence in the statistics of categories; 0: none"},
     {"min-count", 0, OPTION_COUNT, MEMBER(run.min_count), "0", 0, most, NULL, "N", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
@@ -98,6 +99,9 @@ const struct option option_table[] = {
      "pairs that pair_amplification tells for every layer, component and sign"},
     {"raw-maps", 0, OPTION_FLAG, MEMBER(run.raw_maps), "false", 0, 0, NULL, NULL, COMPUTERS, 0, PLACE_ALL, false, statistics_group,
      "take the change of the maps as they are; else each row is divided by its sum first"},
+    {"mask-dims", 0, OPTION_TEXT, MEMBER(run.mask_dims), "none", 0, 0, NULL, "CHOICE", COMPUTERS, 0, PLACE_ALL, false, statistics_group,
+     "dimensions of each layer norm that norm_dimensions leaves out of the norms: gamma:P, the P with the largest |γ|; activation:P, with the largest mean "
+     "|input| over the first 64 sequences; dims:308,381, these. The feed-forward product is computed three times instead of once"},
 
     {"backend", 0, OPTION_CHOICE, MEMBER(run.backend), "auto", 0, 0, backends, NULL, COMPUTERS, 0, PLACE_ALL, false, machine_group,
      "what computes; auto takes a usable GPU, else the CPU"},

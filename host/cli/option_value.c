@@ -102,7 +102,7 @@ static const char *analysis_name_of(size_t index, char *buffer, size_t size) {
 static enum cx_status set_analyses(unsigned *set, const char *text, const char *origin, struct cx_error *error) {
     *set = 0;
     if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0) {
-        *set = text[0] == 'a' ? CX_ALL_ANALYSES : 0;
+        *set = text[0] == 'a' ? all_analyses_flag : 0;
         return CX_OK;
     }
     for (const char *place = text;; place++) {
@@ -113,8 +113,8 @@ static enum cx_status set_analyses(unsigned *set, const char *text, const char *
             (void)snprintf(word, sizeof word, "%.*s", (int)length, place);
             suggest_nearest(word, analysis_name_of, CX_ANALYSES, "", nearest, sizeof nearest);
             return cx_fail(error, CX_ERROR_USAGE,
-                           "%s: expected all, none, or a list of contextualization_change, mixing_ratio, pair_amplification, categories, cancellation, found "
-                           "\"%.*s\"%s",
+                           "%s: expected all, none, or a list of contextualization_change, mixing_ratio, pair_amplification, categories, cancellation, "
+                           "norm_dimensions, found \"%.*s\"%s",
                            origin, (int)length, place, nearest);
         }
         *set |= CX_ANALYSIS_BIT(analysis);

@@ -61,6 +61,9 @@ enum option_type {
     OPTION_ANALYSES, /* unsigned: a set of analyses */
 };
 
+/* In a set of analyses: "all" was said, and which these are is known when all options are. */
+static const unsigned all_analyses_flag = 1u << 31;
+
 /* Where an option may stand. */
 enum { PLACE_FLAG = 1, PLACE_ENVIRONMENT = 2, PLACE_FILE = 4, PLACE_ALL = 7 };
 

@@ -16,13 +16,13 @@ static void forward_layer(struct pass *pass, const struct layer_tensors *layer) 
     APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, pass->input, layer->value, layer->value_bias, NULL, w->value);
     APPLY(pass, attend, w->query, w->key, w->value, pass->attention, w->context);
     APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, w->context, layer->attention_output, layer->attention_output_bias, NULL, w->attention_state);
-    APPLY(pass, add, tokens * width, pass->input, w->attention_state, w->attention_sum);
-    APPLY(pass, norm, w->attention_sum, layer->norm1_scale, layer->norm1_shift, config->norm_epsilon, w->attention_normed, w->inverse_deviation1);
+    APPLY(pass, add, tokens * width, pass->input, w->attention_state, pass->norm_input[0]);
+    APPLY(pass, norm, pass->norm_input[0], layer->norm1_scale, layer->norm1_shift, config->norm_epsilon, w->attention_normed, w->inverse_deviation1);
     APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, w->attention_normed, layer->intermediate, layer->intermediate_bias, NULL, w->neurons);
     APPLY(pass, activate, config->activation, w->neurons, w->activated, w->ratio);
     APPLY(pass, linear, CX_LINEAR_FORWARD, tokens, w->activated, layer->output, layer->output_bias, NULL, w->ff_state);
-    APPLY(pass, add, tokens * width, w->attention_normed, w->ff_state, w->ff_sum);
-    APPLY(pass, norm, w->ff_sum, layer->norm2_scale, layer->norm2_shift, config->norm_epsilon, pass->out->state, w->inverse_deviation2);
+    APPLY(pass, add, tokens * width, w->attention_normed, w->ff_state, pass->norm_input[1]);
+    APPLY(pass, norm, pass->norm_input[1], layer->norm2_scale, layer->norm2_shift, config->norm_epsilon, pass->out->state, w->inverse_deviation2);
 }
 
 /* attn, attn_res, attn_res_ln. Leaves F̂ in head_sources, and own, sum and bias at the stage attn_res_ln. */
@@ -46,9 +46,10 @@ static void decompose_attention_block(struct pass *pass, const struct layer_tens
 
     if (pass_wants(pass, CX_STAGE_ATTN_RES))
         APPLY(pass, attention_norms, attention, w->gram, true, NULL, out->map[CX_STAGE_ATTN_RES]);
+    pass_attention_norms_without(pass, layer, CX_BEFORE_NORM, input, NULL);
     APPLY(pass, add, tokens * width, w->own, input, w->own);
     APPLY(pass, add, tokens * width, w->sum, input, w->sum);
-    pass_summarize(pass, CX_STAGE_ATTN_RES, w->attention_sum, w->bias, w->own, w->sum);
+    pass_summarize(pass, CX_STAGE_ATTN_RES, pass->norm_input[0], w->bias, w->own, w->sum);
 
     APPLY(pass, norm_linear, tokens * config->heads, w->head_sources, layer->norm1_scale, NULL, NULL, w->head_sources);
     APPLY(pass, norm_linear, tokens, input, layer->norm1_scale, NULL, NULL, w->residual_norm_source);
@@ -56,6 +57,7 @@ static void decompose_attention_block(struct pass *pass, const struct layer_tens
         APPLY(pass, gram, w->head_sources, w->residual_norm_source, w->gram);
         APPLY(pass, attention_norms, attention, w->gram, true, w->inverse_deviation1, out->map[CX_STAGE_ATTN_RES_LN]);
     }
+    pass_attention_norms_without(pass, layer, CX_AFTER_NORM, w->residual_norm_source, w->inverse_deviation1);
     APPLY(pass, norm_linear, tokens, w->own, layer->norm1_scale, w->inverse_deviation1, NULL, w->own);
     APPLY(pass, norm_linear, tokens, w->sum, layer->norm1_scale, w->inverse_deviation1, NULL, w->sum);
     APPLY(pass, norm_linear, tokens, w->bias, layer->norm1_scale, w->inverse_deviation1, layer->norm1_shift, w->bias);
@@ -85,12 +87,13 @@ static void decompose_feed_forward_block(struct pass *pass, const struct layer_t
         .ff_res_ln = out->map[CX_STAGE_FF_RES_LN],
         .own = w->ff_own,
         .sum = w->ff_parts_sum,
-        .check = out->check,
+        .check = out->check[pass_of_maps],
     };
 
     APPLY(pass, ff_sources, w->value, layer->value_to_ff, w->head_ff_sources);
     APPLY(pass, linear, CX_LINEAR_PARTS, tokens, w->residual_norm_source, layer->intermediate, NULL, NULL, residual_ff_source);
     APPLY(pass, ff_pair_norms, &pairs);
+    pass_pair_norms_without(pass, layer, &pairs);
 
     APPLY(pass, ff_bias, w->ratio, w->inverse_deviation1, layer->ff_bias_slope, layer->ff_bias_offset, bias_activated);
     APPLY(pass, linear, CX_LINEAR_PARTS, tokens, bias_activated, layer->output, layer->output_bias, NULL, w->ff_bias);
@@ -99,7 +102,7 @@ static void decompose_feed_forward_block(struct pass *pass, const struct layer_t
     APPLY(pass, add, tokens * width, w->own, w->ff_own, w->own);
     APPLY(pass, add, tokens * width, w->sum, w->ff_parts_sum, w->sum);
     APPLY(pass, add, tokens * width, w->bias, w->ff_bias, w->bias);
-    pass_summarize(pass, CX_STAGE_FF_RES, w->ff_sum, w->bias, w->own, w->sum);
+    pass_summarize(pass, CX_STAGE_FF_RES, pass->norm_input[1], w->bias, w->own, w->sum);
 
     APPLY(pass, norm_linear, tokens, w->own, layer->norm2_scale, w->inverse_deviation2, NULL, w->own);
     APPLY(pass, norm_linear, tokens, w->sum, layer->norm2_scale, w->inverse_deviation2, NULL, w->sum);
@@ -136,19 +139,19 @@ static void decompose_vectors(struct pass *pass, const struct layer_tensors *lay
 static bool decompose_layer(struct pass *pass) {
     struct cx_decomposer *decomposer = pass->decomposer;
     const struct layer_tensors *layer = &decomposer->tensors[pass->layer];
-    const bool wants_maps = decomposer->layers[pass->layer] && (decomposer->options.maps || decomposer->options.per_head);
+    const bool is_wanted = decomposer->layers[pass->layer], has_maps = is_wanted && wants_maps(&decomposer->options);
     const bool wants_vectors = decomposer->vector_layers[pass->layer];
 
     forward_layer(pass, layer);
-    if (wants_maps || wants_vectors)
+    if (has_maps || wants_vectors)
         APPLY(pass, head_sources, decomposer->workspace.value, layer->attention_output, decomposer->workspace.head_sources);
     if (wants_vectors)
         decompose_vectors(pass, layer);
-    if (wants_maps)
+    if (has_maps)
         decompose_attention_block(pass, layer);
-    if (wants_maps && wants_feed_forward(&decomposer->options))
+    if (has_maps && wants_feed_forward(&decomposer->options))
         decompose_feed_forward_block(pass, layer);
-    return wants_maps;
+    return has_maps || (is_wanted && decomposer->options.norm_inputs);
 }
 
 /* x of the first layer. */

@@ -12,8 +12,12 @@ static enum cx_status copy_choice(const bool *chosen, bool otherwise, size_t lay
     return status;
 }
 
+bool wants_maps(const struct cx_decompose_options *options) {
+    return options->maps || options->per_head || options->masked;
+}
+
 bool wants_feed_forward(const struct cx_decompose_options *options) {
-    return options->maps & (CX_STAGE_BIT(CX_STAGE_FF) | CX_STAGE_BIT(CX_STAGE_FF_RES) | CX_STAGE_BIT(CX_STAGE_FF_RES_LN));
+    return options->masked || (options->maps & (CX_STAGE_BIT(CX_STAGE_FF) | CX_STAGE_BIT(CX_STAGE_FF_RES) | CX_STAGE_BIT(CX_STAGE_FF_RES_LN)));
 }
 
 enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_model_weights *weights, const struct cx_decompose_options *options,
@@ -36,8 +40,9 @@ enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_mo
     self->options.layers = self->layers;
     self->options.vector_layers = self->vector_layers;
     self->workspace.heads_wanted = options->per_head;
-    self->workspace.maps_wanted = options->maps || options->per_head;
+    self->workspace.maps_wanted = wants_maps(options);
     self->workspace.ff_wanted = wants_feed_forward(options);
+    self->workspace.masked_wanted = options->masked != NULL;
     /* A layer's input is the state among the results of the layer before, so there are two at least. */
     self->workspace.result_count = backend->reads_ahead > 0 ? backend->reads_ahead + 1 : 2;
     self->layers_needed = options->hidden_states ? layers : 0;
@@ -46,9 +51,13 @@ enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_mo
             self->layers_needed = layer + 1 > self->layers_needed ? layer + 1 : self->layers_needed;
     }
     for (size_t layer = 0; layer < self->layers_needed; layer++) {
+        const size_t *masked = options->masked ? options->masked + self->layer_count * CX_NORMS * options->masked_count : NULL;
         self->layer_count += self->layers[layer];
         self->workspace.vectors_wanted |= self->vector_layers[layer];
         if ((status = layer_tensors_create(backend, &weights->layers[layer], self->layers[layer] && wants_feed_forward(options), &self->tensors[layer], error)))
+            goto cleanup;
+        if (masked && self->layers[layer] &&
+            (status = layer_tensors_mask(backend, &weights->layers[layer], masked, options->masked_count, &self->tensors[layer], error)))
             goto cleanup;
     }
     self->workspace.parts_wanted = self->workspace.maps_wanted || self->workspace.vectors_wanted;

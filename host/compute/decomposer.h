@@ -34,12 +34,13 @@ struct pass {
     struct cx_decomposer *decomposer;
     const struct cx_batch *batch;
     const struct cx_sequence_result *results;
-    const struct cx_tensor *input; /* [T, d]: the layer's */
-    struct layer_results *out;     /* the layer's */
-    struct cx_tensor *attention;   /* α [H, pairs]: among the results, if it is one */
-    size_t layer;                  /* 0 … config.layers - 1 */
-    size_t wanted_index;           /* index of the layer among the wanted ones */
-    size_t vector_index;           /* and among those whose vectors are wanted */
+    const struct cx_tensor *input;          /* [T, d]: the layer's */
+    struct layer_results *out;              /* the layer's */
+    struct cx_tensor *attention;            /* α [H, pairs]: among the results, if it is one */
+    struct cx_tensor *norm_input[CX_NORMS]; /* [T, d]: the states attn_res and ff_res, likewise */
+    size_t layer;                           /* 0 … config.layers - 1 */
+    size_t wanted_index;                    /* index of the layer among the wanted ones */
+    size_t vector_index;                    /* and among those whose vectors are wanted */
     enum cx_status status;
     struct cx_error *error;
 };
@@ -62,7 +63,8 @@ struct pass {
             CALL(pass, time_end, CX_OPERATION_##operation);                                                                                                    \
     } while (0)
 
-/* Whether any map of the feed-forward block is wanted. */
+/* Whether any map or norm is wanted; any of the feed-forward block. */
+bool wants_maps(const struct cx_decompose_options *options);
 bool wants_feed_forward(const struct cx_decompose_options *options);
 
 void pass_time_begin(struct pass *pass, enum cx_operation operation, double flop);
@@ -76,6 +78,13 @@ void pass_take_results(struct pass *pass);
 /* Mixing ratio, bias norm and completeness error of a stage, from its state, bias part, own parts and their sum. */
 void pass_summarize(struct pass *pass, enum cx_stage stage, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
                     const struct cx_tensor *sum);
+
+/* The maps before or behind LN1 without LN1's masked dimensions, if they are wanted: from F and x, or F̂, x̂ and 1/σ1. Overwrites the Gram matrices. */
+void pass_attention_norms_without(struct pass *pass, const struct layer_tensors *layer, enum cx_norm_side side, const struct cx_tensor *residual,
+                                  const struct cx_tensor *inverse_deviation);
+
+/* The maps before and behind LN2 without LN2's masked dimensions, if they are wanted, from what the three feed-forward maps are made of. */
+void pass_pair_norms_without(struct pass *pass, const struct layer_tensors *layer, const struct cx_ff_pairs *pairs);
 
 /* Sends what is wanted of the results to the host: the layer's, and its state as number `state_index` of layers + 1. */
 void pass_send_results(struct pass *pass, bool has_layer, size_t state_index);

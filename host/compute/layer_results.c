@@ -37,7 +37,15 @@ static void put_all(struct walk *walk, const struct cx_decompose_options *option
         at->bias_norm[stage] = put(walk, count, &results->bias_norm[stage]);
         at->completeness_error[stage] = put(walk, count, &results->completeness_error[stage]);
     }
-    at->check = put(walk, !options->unchecked && wants_feed_forward(options) ? tokens : 0, &results->check);
+    for (unsigned product = 0; product < pair_passes; product++) {
+        const bool is_run = wants_feed_forward(options) && (product == pass_of_maps || options->masked);
+        at->check[product] = put(walk, !options->unchecked && is_run ? tokens : 0, &results->check[product]);
+    }
+    for (unsigned norm = 0; norm < CX_NORMS; norm++) {
+        for (unsigned side = 0; side < CX_NORM_SIDES; side++)
+            at->map_without[norm][side] = put(walk, options->masked ? pairs : 0, &results->map_without[norm][side]);
+        at->norm_input[norm] = put(walk, options->norm_inputs ? tokens * config->hidden_size : 0, &results->norm_input[norm]);
+    }
     at->end = walk->used;
 }
 
@@ -67,7 +75,13 @@ void layer_results_destroy(struct cx_backend *backend, struct layer_results *res
         operations->tensor_destroy(backend, results->bias_norm[stage]);
         operations->tensor_destroy(backend, results->completeness_error[stage]);
     }
-    operations->tensor_destroy(backend, results->check);
+    for (unsigned product = 0; product < pair_passes; product++)
+        operations->tensor_destroy(backend, results->check[product]);
+    for (unsigned norm = 0; norm < CX_NORMS; norm++) {
+        for (unsigned side = 0; side < CX_NORM_SIDES; side++)
+            operations->tensor_destroy(backend, results->map_without[norm][side]);
+        operations->tensor_destroy(backend, results->norm_input[norm]);
+    }
     operations->tensor_destroy(backend, results->whole);
     memset(results, 0, sizeof *results);
 }

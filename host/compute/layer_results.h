@@ -9,6 +9,9 @@
 
 #include "contexture/decompose.h"
 
+/* The pair product is run for the maps, and again for each map without dimensions: before and behind LN2. */
+enum { pass_of_maps, first_pass_without, pair_passes = first_pass_without + CX_NORM_SIDES };
+
 struct layer_results {
     struct cx_tensor *whole;
 
@@ -18,12 +21,15 @@ struct layer_results {
     struct cx_tensor *attention;       /* α [H, pairs] */
     struct cx_tensor *attention_norms; /* α‖f‖ [H, pairs] */
     struct cx_tensor *mixing_ratio[CX_STAGES], *bias_norm[CX_STAGES], *completeness_error[CX_STAGES]; /* [T] */
-    struct cx_tensor *check;                                                                          /* [T]: see struct cx_ff_pairs */
+    struct cx_tensor *check[pair_passes];                                                             /* [T]: see struct cx_ff_pairs */
+    struct cx_tensor *map_without[CX_NORMS][CX_NORM_SIDES];                                           /* [pairs] */
+    struct cx_tensor *norm_input[CX_NORMS];                                                           /* [T, d] */
 
     /* where they begin */
     struct result_places {
         size_t map[CX_MAPS], attention, attention_norms;
-        size_t mixing_ratio[CX_STAGES], bias_norm[CX_STAGES], completeness_error[CX_STAGES], check;
+        size_t mixing_ratio[CX_STAGES], bias_norm[CX_STAGES], completeness_error[CX_STAGES], check[pair_passes];
+        size_t map_without[CX_NORMS][CX_NORM_SIDES], norm_input[CX_NORMS];
         size_t first, end; /* of all but the state, which begins at 0 */
     } at;
 

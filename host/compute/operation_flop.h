@@ -7,7 +7,7 @@
 
 #include "decomposer.h"
 
-/* The sizes of a pass as numbers: T, d, f, H, pairs. */
+/* The sizes of a pass as numbers: T, d, f, H, and the pairs that are computed. */
 struct flop_sizes {
     double tokens, width, neurons, heads, pairs;
 };
@@ -15,7 +15,7 @@ struct flop_sizes {
 static inline struct flop_sizes flop_sizes(const struct pass *pass) {
     const struct cx_model_config *config = &pass->decomposer->backend->config;
     return (struct flop_sizes){(double)pass->batch->tokens, (double)config->hidden_size, (double)config->intermediate_size, (double)config->heads,
-                               (double)pass->batch->pairs};
+                               (double)cx_attended_pairs(config, pass->batch->pairs, pass->batch->tokens)};
 }
 
 /* A dense layer is [d, d], but for W1 and W2. */
@@ -52,6 +52,7 @@ FLOP_BY_SIZES(part_vectors, 4 * n.pairs / n.tokens * n.width * n.neurons) /* of 
 #define FLOP_add(pass, count, ...)              ((double)(count))
 #define FLOP_broadcast(pass, ...)               0.0
 #define FLOP_norm_linear(pass, rows, ...)       (6 * (double)(rows)*flop_sizes(pass).width)
+#define FLOP_scale_columns(pass, rows, ...)     ((double)(rows)*flop_sizes(pass).width)
 #define FLOP_embed(pass, ...)                   flop_embed(pass)
 #define FLOP_norm(pass, ...)                    flop_norm(pass)
 #define FLOP_attend(pass, ...)                  flop_attend(pass)

@@ -20,6 +20,8 @@ void pass_take_results(struct pass *pass) {
     if (pass->status == CX_OK)
         pass->status = layer_results_place(decomposer->backend, &decomposer->options, pass->batch, pass->out, pass->error);
     pass->attention = decomposer->options.per_head ? pass->out->attention : w->attention;
+    pass->norm_input[0] = decomposer->options.norm_inputs ? pass->out->norm_input[0] : w->attention_sum;
+    pass->norm_input[1] = decomposer->options.norm_inputs ? pass->out->norm_input[1] : w->ff_sum;
 }
 
 void pass_summarize(struct pass *pass, enum cx_stage stage, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,
@@ -103,21 +105,35 @@ static bool copy_finite(float *restrict out, const float *restrict values, size_
     return sum == 0;
 }
 
+/* A map of the batch, numbers of which are `values`, to the layer's place in a sequence's maps. */
+static bool copy_map(const struct arrival *arrival, size_t sequence, const float *values, float *maps) {
+    const struct layer_results *from = arrival->from;
+    const size_t n = sequence_tokens(from->batch, sequence);
+    return copy_finite(maps ? maps + from->wanted_index * n * n : NULL, values + from->batch->pair_offset[sequence], n * n);
+}
+
+static enum cx_status fail_infinite(const struct arrival *arrival, unsigned map) {
+    return cx_fail(arrival->error, CX_ERROR_INPUT,
+                   "layer %zu, map %s: a norm is not finite in a batch of %zu sequences; the model's weights overflow float32 on this input",
+                   arrival->from->layer, cx_map_name(map), arrival->from->batch->sequences);
+}
+
 static enum cx_status hand_over_map(const struct arrival *arrival, unsigned map) {
     const struct layer_results *from = arrival->from;
-    const struct cx_batch *batch = from->batch;
     const float *values = values_at(arrival, from->at.map[map]);
     bool finite = true;
-    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        const size_t n = sequence_tokens(batch, sequence);
-        float *out = from->results[sequence].maps[map];
-        finite &= copy_finite(out ? out + from->wanted_index * n * n : NULL, values + batch->pair_offset[sequence], n * n);
-    }
-    if (finite)
-        return CX_OK;
-    return cx_fail(arrival->error, CX_ERROR_INPUT,
-                   "layer %zu, map %s: a norm is not finite in a batch of %zu sequences; the model's weights overflow float32 on this input", from->layer,
-                   cx_map_name(map), batch->sequences);
+    for (size_t sequence = 0; sequence < from->batch->sequences; sequence++)
+        finite &= copy_map(arrival, sequence, values, from->results[sequence].maps[map]);
+    return finite ? CX_OK : fail_infinite(arrival, map);
+}
+
+static enum cx_status hand_over_map_without(const struct arrival *arrival, unsigned norm, enum cx_norm_side side) {
+    const struct layer_results *from = arrival->from;
+    const float *values = values_at(arrival, from->at.map_without[norm][side]);
+    bool finite = true;
+    for (size_t sequence = 0; sequence < from->batch->sequences; sequence++)
+        finite &= copy_map(arrival, sequence, values, from->results[sequence].maps_without[norm][side]);
+    return finite ? CX_OK : fail_infinite(arrival, cx_norm_stages[norm][side]);
 }
 
 static void hand_over_heads(const struct arrival *arrival) {
@@ -160,10 +176,10 @@ static const float completeness_limit = 1e-2f;
     "the device or its memory made a mistake. Nothing wrong was written: the same command goes on from the last whole part, if need be elsewhere, and "        \
     "--no-checks lets such numbers pass"
 
-static enum cx_status check_products(const struct arrival *arrival) {
+static enum cx_status check_products(const struct arrival *arrival, unsigned product) {
     const struct layer_results *from = arrival->from;
     const struct cx_batch *batch = from->batch;
-    const float *values = values_at(arrival, from->at.check);
+    const float *values = values_at(arrival, from->at.check[product]);
     for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
         for (size_t token = batch->token_offset[sequence]; token < batch->token_offset[sequence + 1]; token++) {
             if (!(values[token] <= 1.0f))
@@ -200,24 +216,41 @@ static enum cx_status hand_over_completeness(const struct arrival *arrival, enum
     return CX_OK;
 }
 
+/* A state [T, d] of a sequence, to its place among those that the sequence has room for. */
+static void copy_state(const struct arrival *arrival, size_t sequence, const float *values, float *states, size_t index) {
+    const struct cx_batch *batch = arrival->from->batch;
+    const size_t d = arrival->decomposer->backend->config.hidden_size, count = sequence_tokens(batch, sequence) * d;
+    copy(states ? states + index * count : NULL, values + batch->token_offset[sequence] * d, count);
+}
+
 static void hand_over_state(const struct arrival *arrival) {
     const struct layer_results *from = arrival->from;
-    const struct cx_batch *batch = from->batch;
-    const size_t d = arrival->decomposer->backend->config.hidden_size;
-    const float *values = values_at(arrival, 0);
-    for (size_t sequence = 0; sequence < batch->sequences; sequence++) {
-        const size_t n = sequence_tokens(batch, sequence);
-        float *out = from->results[sequence].hidden_states;
-        copy(out ? out + from->state_index * n * d : NULL, values + batch->token_offset[sequence] * d, n * d);
-    }
+    for (size_t sequence = 0; sequence < from->batch->sequences; sequence++)
+        copy_state(arrival, sequence, values_at(arrival, 0), from->results[sequence].hidden_states, from->state_index);
+}
+
+static void hand_over_norm_input(const struct arrival *arrival, unsigned norm) {
+    const struct layer_results *from = arrival->from;
+    const float *values = values_at(arrival, from->at.norm_input[norm]);
+    for (size_t sequence = 0; sequence < from->batch->sequences; sequence++)
+        copy_state(arrival, sequence, values, from->results[sequence].norm_inputs[norm], from->wanted_index);
 }
 
 static enum cx_status hand_over_layer(const struct arrival *arrival) {
     const struct cx_decompose_options *options = &arrival->decomposer->options;
-    enum cx_status status = arrival->from->check ? check_products(arrival) : CX_OK;
+    enum cx_status status = CX_OK;
+    for (unsigned product = 0; product < pair_passes && status == CX_OK; product++)
+        if (arrival->from->check[product])
+            status = check_products(arrival, product);
     for (unsigned map = 0; map < CX_MAPS && status == CX_OK; map++)
         if (options->maps & CX_STAGE_BIT(map))
             status = hand_over_map(arrival, map);
+    for (unsigned norm = 0; norm < CX_NORMS && status == CX_OK; norm++) {
+        for (unsigned side = 0; side < CX_NORM_SIDES && status == CX_OK && options->masked; side++)
+            status = hand_over_map_without(arrival, norm, side);
+        if (status == CX_OK && options->norm_inputs)
+            hand_over_norm_input(arrival, norm);
+    }
     if (status == CX_OK && options->per_head)
         hand_over_heads(arrival);
     for (unsigned stage = 0; stage < CX_STAGES && status == CX_OK; stage++) {

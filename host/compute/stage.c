@@ -9,6 +9,8 @@ static const char *const names[CX_MAPS] = {
         [CX_MAP_ATTN_WEIGHT] = "attn_weight",
 };
 
+const enum cx_stage cx_norm_stages[CX_NORMS][CX_NORM_SIDES] = {{CX_STAGE_ATTN_RES, CX_STAGE_ATTN_RES_LN}, {CX_STAGE_FF_RES, CX_STAGE_FF_RES_LN}};
+
 const char *cx_map_name(unsigned map) {
     return map < CX_MAPS ? names[map] : "unknown";
 }

@@ -29,7 +29,10 @@
 #define DERIVED_LIST(X)                                                                                                                                        \
     X(value_to_ff)                                                                                                                                             \
     X(ff_bias_slope)                                                                                                                                           \
-    X(ff_bias_offset)
+    X(ff_bias_offset)                                                                                                                                          \
+    X(kept[0])                                                                                                                                                 \
+    X(kept[1])                                                                                                                                                 \
+    X(norm2_scale_kept)
 
 static enum cx_status upload(struct cx_backend *backend, const float *values, size_t count, struct cx_tensor **tensor, struct cx_error *error) {
     enum cx_status status = backend->operations->tensor_create(backend, CX_ELEMENT_FLOAT, count, tensor, error);
@@ -124,12 +127,62 @@ enum cx_status layer_tensors_create(struct cx_backend *backend, const struct cx_
     return status;
 }
 
+/* A copy of the weight whose masked rows (of a vector: elements) are 0. */
+static enum cx_status copy_kept(const struct cx_weight *weight, const size_t *masked, size_t count, float **values, struct cx_error *error) {
+    const size_t size = weight->rows > 1 ? weight->columns : 1;
+    enum cx_status status = cx_allocate(weight->rows * weight->columns, sizeof **values, weight->name, values, error);
+    if (status != CX_OK)
+        return status;
+    cx_weight_to_float(weight, *values);
+    for (size_t k = 0; k < count; k++)
+        memset(*values + masked[k] * size, 0, size * sizeof **values);
+    return CX_OK;
+}
+
+static enum cx_status upload_kept(struct cx_backend *backend, const size_t *masked, size_t count, struct cx_tensor **kept, struct cx_error *error) {
+    const size_t width = backend->config.hidden_size;
+    float *values = NULL;
+    enum cx_status status = cx_allocate(width, sizeof *values, "masked dimensions", &values, error);
+    for (size_t k = 0; k < width && status == CX_OK; k++)
+        values[k] = 1;
+    for (size_t k = 0; k < count && status == CX_OK; k++)
+        values[masked[k]] = 0;
+    if (status == CX_OK)
+        status = upload(backend, values, width, kept, error);
+    free(values);
+    return status;
+}
+
+enum cx_status layer_tensors_mask(struct cx_backend *backend, const struct cx_layer_weights *weights, const size_t *masked, size_t count,
+                                  struct layer_tensors *tensors, struct cx_error *error) {
+    const size_t *masked2 = masked + count;
+    struct cx_weight output = weights->output;
+    float *scale = NULL, *values = NULL;
+    enum cx_status status = CX_OK;
+    for (size_t norm = 0; norm < CX_NORMS && status == CX_OK; norm++)
+        status = upload_kept(backend, masked + norm * count, count, &tensors->kept[norm], error);
+    if (status != CX_OK || (status = copy_kept(&weights->output_norm_scale, masked2, count, &scale, error)) ||
+        (status = upload(backend, scale, backend->config.hidden_size, &tensors->norm2_scale_kept, error)) ||
+        (status = copy_kept(&weights->output, masked2, count, &values, error)))
+        goto cleanup;
+    output.data = values;
+    output.dtype = CX_FLOAT32;
+    output.file = 0;
+    status = backend->operations->pair_matrix_create(backend, &output, &tensors->pair_output_kept, error);
+
+cleanup:
+    free(values);
+    free(scale);
+    return status;
+}
+
 void layer_tensors_destroy(struct cx_backend *backend, struct layer_tensors *tensors) {
     const struct cx_backend_operations *operations = backend->operations;
 #define DESTROY_MATRIX(member, source) operations->matrix_destroy(backend, tensors->member);
 #define DESTROY_VECTOR(member, source) operations->tensor_destroy(backend, tensors->member);
 #define DESTROY_DERIVED(member)        operations->tensor_destroy(backend, tensors->member);
     DERIVED_LIST(DESTROY_DERIVED)
+    operations->pair_matrix_destroy(backend, tensors->pair_output_kept);
     operations->pair_matrix_destroy(backend, tensors->pair_output);
     VECTOR_LIST(DESTROY_VECTOR)
     MATRIX_LIST(DESTROY_MATRIX)

@@ -34,7 +34,7 @@ enum cx_status workspace_fit(struct cx_backend *backend, struct workspace *works
     const size_t pairs = larger(batch->pairs > workspace->pairs && workspace->pairs > 0 ? batch->pairs + batch->pairs / 4 : batch->pairs, workspace->pairs);
     const size_t H = backend->config.heads, d = backend->config.hidden_size, f = backend->config.intermediate_size;
     const size_t parts_wanted = workspace->parts_wanted, maps_wanted = workspace->maps_wanted, ff_wanted = workspace->ff_wanted;
-    const size_t heads_wanted = workspace->heads_wanted, vectors_wanted = workspace->vectors_wanted;
+    const size_t heads_wanted = workspace->heads_wanted, vectors_wanted = workspace->vectors_wanted, masked_wanted = workspace->masked_wanted;
     enum cx_status status = CX_OK;
 
     workspace_destroy(backend, workspace);

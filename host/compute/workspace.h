@@ -36,6 +36,8 @@
     X(residual_norm_source, FLOAT, T *d *maps_wanted)   /* x̂ */                                                                                              \
     X(gram, DOUBLE, T *(H + 1) * (H + 1) * maps_wanted) /* G of F and x, later of F̂ and x̂ */                                                               \
     X(head_ff_sources, FLOAT, T *H *f *ff_wanted)       /* P */                                                                                                \
+    X(head_sources_kept, FLOAT, T *H *d *masked_wanted) /* F or F̂ with zeros for masked dimensions */                                                        \
+    X(residual_kept, FLOAT, T *d *masked_wanted)        /* x or x̂, likewise */                                                                               \
     /* a token's own part, the sum of all parts, the bias part: of the stage at hand, and of the feed-forward block alone */                                   \
     X(own, FLOAT, T *d *maps_wanted)                                                                                                                           \
     X(sum, FLOAT, T *d *maps_wanted)                                                                                                                           \
@@ -52,10 +54,11 @@
     X(part_ff_res_ln, FLOAT, n *d *vectors_wanted)
 
 struct workspace {
-    size_t tokens, pairs, longest;     /* the batch it has room for */
-    bool parts_wanted;                 /* maps, norms per head or vectors: anything but the forward pass */
-    bool maps_wanted, ff_wanted;       /* maps or norms per head; maps of the feed-forward block */
-    bool heads_wanted, vectors_wanted; /* norms per head; the parts themselves */
+    size_t tokens, pairs, longest;               /* the batch it has room for */
+    bool parts_wanted;                           /* maps, norms per head or vectors: anything but the forward pass */
+    bool maps_wanted, ff_wanted;                 /* maps or norms per head; maps of the feed-forward block */
+    bool heads_wanted, vectors_wanted;           /* norms per head; the parts themselves */
+    bool masked_wanted;                          /* maps without some dimensions */
     struct layer_results results[CX_READ_SLOTS]; /* those of result_count are used; see decomposer.h */
     size_t result_count;
 #define WORKSPACE_MEMBER(name, element, count) struct cx_tensor *name;

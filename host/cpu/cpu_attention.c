@@ -8,22 +8,27 @@
 static void attend_tile(const struct cpu_backend *cpu, const struct cpu_tile *tile, size_t head, const float *query, const float *key, const float *value,
                         float *attention, float *context) {
     const struct cx_model_config *config = &cpu->base.config;
-    size_t width = config->hidden_size, size = config->head_size, n = tile->length;
+    size_t width = config->hidden_size, size = config->head_size, n = tile->length, sources = cpu_tile_sources(cpu, tile);
     size_t first_token = cpu->batch->token_offset[tile->sequence], column = head * size;
     size_t target = (first_token + tile->first) * width + column, source = first_token * width + column;
     float *weights = attention + config->heads * cpu->batch->pair_offset[tile->sequence] + (head * n + tile->first) * n;
     float *packed = cpu_scratch(cpu, omp_get_thread_num());
-    for (size_t strip = 0; strip < n; strip += CPU_STRIP) {
-        size_t columns = n - strip < CPU_STRIP ? n - strip : CPU_STRIP;
+    const float scale = (float)(1.0 / sqrt((double)size));
+    for (size_t strip = 0; strip < sources; strip += CPU_STRIP) {
+        size_t columns = sources - strip < CPU_STRIP ? sources - strip : CPU_STRIP;
         cpu->kernels->pack_rows(columns, size, key + source + strip * width, width, packed);
         cpu->kernels->product(tile->rows, columns, size, NULL, 0, query + target, width, packed, weights + strip, n);
     }
-    for (size_t row = 0; row < tile->rows; row++)
-        cpu->kernels->softmax(n, (float)(1.0 / sqrt((double)size)), weights + row * n);
+    for (size_t row = 0; row < tile->rows; row++) {
+        size_t attended = config->causal ? tile->first + row + 1 : n;
+        cpu->kernels->softmax(attended, scale, weights + row * n);
+        if (attended < n)
+            memset(weights + row * n + attended, 0, (n - attended) * sizeof *weights);
+    }
     for (size_t strip = 0; strip < size; strip += CPU_STRIP) {
         size_t columns = size - strip < CPU_STRIP ? size - strip : CPU_STRIP;
-        cpu->kernels->pack_columns(columns, n, value + source + strip, width, packed);
-        cpu->kernels->product(tile->rows, columns, n, NULL, 0, weights, n, packed, context + target + strip, width);
+        cpu->kernels->pack_columns(columns, sources, value + source + strip, width, packed);
+        cpu->kernels->product(tile->rows, columns, sources, NULL, 0, weights, n, packed, context + target + strip, width);
     }
 }
 

@@ -37,6 +37,7 @@ static const struct cx_backend_operations cpu_operations = {
     .add = cpu_add,
     .broadcast = cpu_broadcast,
     .norm_linear = cpu_norm_linear,
+    .scale_columns = cpu_scale_columns,
     .ff_bias = cpu_ff_bias,
     .head_sources = cpu_head_sources,
     .gram = cpu_gram,

@@ -65,6 +65,11 @@ static inline struct cpu_backend *cpu_backend_of(struct cx_backend *backend) {
     return (struct cpu_backend *)backend;
 }
 
+/* The sequence's first so many tokens are the sources that any of the tile's targets attends to. */
+static inline size_t cpu_tile_sources(const struct cpu_backend *backend, const struct cpu_tile *tile) {
+    return backend->base.config.causal ? (size_t)tile->first + tile->rows : tile->length;
+}
+
 /* `bytes` zeroed bytes, aligned to 64, or to the size of a huge page if they are many. *memory is NULL after a failure. Release with free(). */
 CX_MUST_USE enum cx_status cpu_allocate(size_t count, size_t size, const char *purpose, void *memory_pointer, struct cx_error *error);
 
@@ -138,6 +143,8 @@ enum cx_status cpu_add(struct cx_backend *, size_t count, const struct cx_tensor
 enum cx_status cpu_broadcast(struct cx_backend *, size_t rows, const struct cx_tensor *x, struct cx_tensor *y, struct cx_error *);
 enum cx_status cpu_norm_linear(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
                                const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
+enum cx_status cpu_scale_columns(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                 struct cx_error *);
 
 /* --- cpu_linear.c --- */
 enum cx_status cpu_linear(struct cx_backend *, enum cx_linear_use, size_t rows, const struct cx_tensor *x, const struct cx_matrix *,

@@ -6,7 +6,8 @@
  *     tc_ij + mt_ij = (Σ_h α^h_ij F̂_jh + [i=j] x̂_j) / σ1_i   [d], mt the mean over d
  *     ‖o‖² = ‖oc‖² + d m²;  vc = oc + tc;  ‖v‖² = ‖vc‖² + d (m + mt)²;  ‖w‖² = Σ γ2² vc² / σ2_i²
  *
- * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that, the checksum 2/d.
+ * 2 d f floating-point operations a pair; building z and the norms add H/d + H/f of that, the checksum 2/d. In a causal model the pairs with j > i are no
+ * rows of the product, and their norms are 0.
  */
 #include <omp.h>
 #include <string.h>
@@ -25,8 +26,10 @@
  */
 enum { item_targets = 16, item_rows = 384, item_share = 4 };
 
-static size_t count_items(const struct cx_batch *batch, size_t threads) {
-    size_t wanted = (batch->tokens + item_targets - 1) / item_targets, fitting = batch->pairs / item_rows + 1;
+static size_t count_items(const struct cpu_backend *cpu) {
+    const struct cx_batch *batch = cpu->batch;
+    const size_t threads = (size_t)cpu->threads, rows = cx_attended_pairs(&cpu->base.config, batch->pairs, batch->tokens);
+    size_t wanted = (batch->tokens + item_targets - 1) / item_targets, fitting = rows / item_rows + 1;
     if (wanted < threads * item_share)
         wanted = 2 * wanted < threads * item_share ? 2 * wanted : threads * item_share;
     if (wanted > fitting)
@@ -47,56 +50,75 @@ static size_t find_sequence(const size_t *offsets, size_t sequences, size_t posi
     return low;
 }
 
+/* The rows of the batch's targets 0 .. target - 1. */
+static size_t rows_before(const struct cpu_backend *cpu, size_t target) {
+    const struct cx_batch *batch = cpu->batch;
+    const size_t sequence = find_sequence(batch->token_offset, batch->sequences, target), first = batch->token_offset[sequence], count = target - first;
+    if (cpu->base.config.causal)
+        return cx_attended_pairs(&cpu->base.config, batch->pair_offset[sequence] + count * count, target);
+    return batch->pair_offset[sequence] + count * (batch->token_offset[sequence + 1] - first);
+}
+
 /* The first target of item `item` of `items`: targets are counted over the batch, and items have about the same number of rows. */
-static size_t first_target(const struct cx_batch *batch, size_t item, size_t items) {
-    if (item == items)
-        return batch->tokens;
-    size_t share = batch->pairs / items, rest = batch->pairs % items;
-    size_t pair = item * share + (item < rest ? item : rest);
-    size_t sequence = find_sequence(batch->pair_offset, batch->sequences, pair);
-    size_t first = batch->token_offset[sequence], n = batch->token_offset[sequence + 1] - first;
-    return n == 0 ? first : first + (pair - batch->pair_offset[sequence] + n - 1) / n;
+static size_t first_target(const struct cpu_backend *cpu, size_t item, size_t items) {
+    const size_t rows = rows_before(cpu, cpu->batch->tokens), share = rows / items, rest = rows % items;
+    const size_t row = item * share + (item < rest ? item : rest);
+    size_t low = 0, high = cpu->batch->tokens;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (rows_before(cpu, middle) < row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 /* Rows of a tile, if the rows of targets begin .. end - 1 are to be spread evenly over as few tiles as can hold them. */
-static size_t fair_rows(const struct cx_batch *batch, size_t capacity, size_t sequence, size_t begin, size_t end) {
-    size_t rows = 0;
-    for (size_t target = begin; target < end; sequence++) {
-        size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1], border = stop < end ? stop : end;
-        if (border > target) {
-            rows += (border - target) * (stop - start);
-            target = border;
-        }
-    }
-    size_t tiles = (rows + capacity - 1) / capacity;
+static size_t fair_rows(const struct cpu_backend *cpu, size_t capacity, size_t begin, size_t end) {
+    size_t rows = rows_before(cpu, end) - rows_before(cpu, begin), tiles = (rows + capacity - 1) / capacity;
     return tiles > 0 ? (rows + tiles - 1) / tiles : 1;
 }
 
-/* Appends the pairs of some targets of one sequence, and runs tiles as they fill up. `soft` rows make a tile full, so that an item's tiles are about equal. */
-static void append_targets(struct pair_tile *tile, struct pair_segment segment, size_t soft) {
-    const size_t n = segment.sequence_length;
-    for (size_t source = 0; source < n; source += segment.sources) {
+/* Appends the segment's pairs, and runs tiles as they fill up. `soft` rows make a tile full, so that an item's tiles are about equal. */
+static void append_block(struct pair_tile *tile, struct pair_segment segment, size_t soft) {
+    const size_t end = segment.source + segment.sources;
+    for (; segment.source < end; segment.source += segment.sources) {
         if (tile->row_capacity - tile->rows < segment.targets)
             pair_tile_run(tile);
         size_t fitting = (tile->row_capacity - tile->rows) / segment.targets;
         size_t wanted = tile->rows < soft ? (soft - tile->rows + segment.targets - 1) / segment.targets : 1;
-        segment.sources = n - source;
+        segment.sources = end - segment.source;
         if (segment.sources > fitting)
             segment.sources = fitting;
         if (segment.sources > wanted)
             segment.sources = wanted;
-        segment.source = segment.sequence_start + source;
         pair_tile_append(tile, &segment);
         if (tile->rows >= soft)
             pair_tile_run(tile);
     }
 }
 
+/*
+ * Appends the pairs of the segment's targets with the sources that they attend to, in the sources' order: all, or in a causal model those that all of them
+ * attend to, and then one source after the other, each with the targets that are left.
+ */
+static void append_targets(struct pair_tile *tile, struct pair_segment segment, bool causal, size_t soft) {
+    segment.source = segment.sequence_start;
+    segment.sources = causal ? segment.target + 1 - segment.sequence_start : segment.sequence_length;
+    append_block(tile, segment, soft);
+    while (causal && --segment.targets > 0) {
+        segment.source = ++segment.target;
+        segment.sources = 1;
+        append_block(tile, segment, soft);
+    }
+}
+
 /* The pairs of targets begin .. end - 1 of the batch. */
-static void run_item(const struct cx_batch *batch, struct pair_tile *tile, size_t begin, size_t end) {
-    const size_t most = tile->row_capacity < PAIR_TARGETS ? tile->row_capacity : PAIR_TARGETS;
+static void run_item(const struct cpu_backend *cpu, struct pair_tile *tile, size_t begin, size_t end) {
+    const struct cx_batch *batch = cpu->batch;
+    const size_t most = tile->row_capacity < PAIR_TARGETS ? tile->row_capacity : PAIR_TARGETS, soft = fair_rows(cpu, tile->row_capacity, begin, end);
     size_t sequence = find_sequence(batch->token_offset, batch->sequences, begin);
-    size_t soft = fair_rows(batch, tile->row_capacity, sequence, begin, end);
     for (size_t target = begin; target < end;) {
         size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1];
         if (target >= stop) {
@@ -111,27 +133,42 @@ static void run_item(const struct cx_batch *batch, struct pair_tile *tile, size_
             .sequence_length = stop - start,
             .pair_offset = batch->pair_offset[sequence],
         };
-        append_targets(tile, segment, soft);
+        append_targets(tile, segment, cpu->base.config.causal, soft);
         target += segment.targets;
     }
     pair_tile_run(tile);
 }
 
+/* The outputs of targets begin .. end - 1 as they are before the first row comes. */
+static void clear_outputs(const struct cpu_backend *cpu, const struct pair_problem *problem, size_t begin, size_t end) {
+    const struct cx_batch *batch = cpu->batch;
+    if (problem->sum)
+        memset(problem->sum + begin * problem->width, 0, (end - begin) * problem->width * sizeof *problem->sum);
+    if (problem->check)
+        memset(problem->check + begin, 0, (end - begin) * sizeof *problem->check);
+    for (size_t target = begin; cpu->base.config.causal && target < end; target++) {
+        float *const maps[] = {problem->ff, problem->ff_res, problem->ff_res_ln};
+        const size_t sequence = find_sequence(batch->token_offset, batch->sequences, target), first = batch->token_offset[sequence];
+        const size_t n = batch->token_offset[sequence + 1] - first, attended = target - first + 1;
+        for (size_t map = 0; map < sizeof maps / sizeof *maps; map++) {
+            if (maps[map])
+                memset(maps[map] + batch->pair_offset[sequence] + (target - first) * n + attended, 0, (n - attended) * sizeof(float));
+        }
+    }
+}
+
 static void run_items(const struct cpu_backend *cpu, const struct pair_problem *problem) {
-    const size_t items = count_items(cpu->batch, (size_t)cpu->threads);
+    const size_t items = count_items(cpu);
 #pragma omp parallel num_threads(cpu->threads)
     {
         struct pair_tile tile;
         pair_tile_place(&tile, problem, cpu_scratch(cpu, omp_get_thread_num()));
 #pragma omp for schedule(dynamic)
         for (size_t item = 0; item < items; item++) {
-            size_t begin = first_target(cpu->batch, item, items), end = first_target(cpu->batch, item + 1, items);
-            if (problem->sum)
-                memset(problem->sum + begin * problem->width, 0, (end - begin) * problem->width * sizeof *problem->sum);
-            if (problem->check)
-                memset(problem->check + begin, 0, (end - begin) * sizeof *problem->check);
+            size_t begin = first_target(cpu, item, items), end = first_target(cpu, item + 1, items);
+            clear_outputs(cpu, problem, begin, end);
             if (begin < end)
-                run_item(cpu->batch, &tile, begin, end);
+                run_item(cpu, &tile, begin, end);
         }
     }
 }

@@ -42,9 +42,10 @@ struct norms_job {
     float *map;
 };
 
-/* One item: all targets of a sequence, the sources of one tile. */
+/* One item: the sources of one tile, and all targets of the sequence; in a causal model those from the first of a group of sources on. */
 static void norms_of_sources(const struct norms_job *job, const struct cpu_tile *tile) {
     const struct cx_batch *batch = job->cpu->batch;
+    const bool causal = job->cpu->base.config.causal;
     size_t heads = job->cpu->base.config.heads, rows = heads + 1, n = tile->length, first_token = batch->token_offset[tile->sequence];
     const float *attention = job->attention + heads * batch->pair_offset[tile->sequence];
     const float *factor = job->inverse_deviation ? job->inverse_deviation + first_token : NULL;
@@ -53,9 +54,13 @@ static void norms_of_sources(const struct norms_job *job, const struct cpu_tile 
     size_t end = (size_t)tile->first + tile->rows;
     for (size_t source = tile->first; source < end; source += CPU_SOURCE_LANES) {
         size_t sources = end - source < CPU_SOURCE_LANES ? end - source : CPU_SOURCE_LANES;
+        size_t target = causal ? source : 0;
         const double *gram = job->gram + (first_token + source) * rows * rows;
         interleave_gram(heads, sources, gram, gram_lanes);
-        job->cpu->kernels->quadratic_forms(heads, n, sources, attention + source, n * n, n, gram_lanes, factor, workspace, map + source);
+        job->cpu->kernels->quadratic_forms(heads, n - target, sources, attention + target * n + source, n * n, n, gram_lanes, factor ? factor + target : NULL,
+                                           workspace, map + target * n + source);
+        for (size_t before = 0; before < target; before++)
+            memset(map + before * n + source, 0, sources * sizeof *map);
         for (size_t lane = 0; job->with_residual && lane < sources; lane++) {
             size_t own = (source + lane) * n + source + lane;
             double norm = sqrt(own_form(heads, attention + own, n * n, gram + lane * rows * rows));
@@ -136,7 +141,7 @@ enum cx_status cpu_head_norms(struct cx_backend *backend, const struct cx_tensor
 /* Columns `column` .. column + columns of own and sum, for the targets of one tile: a few strips, so that more of a source is read at once. */
 static void parts_of_tile(const struct cpu_backend *cpu, const struct cpu_tile *tile, size_t column, size_t columns, const float *attention,
                           const float *sources, float *own, float *sum) {
-    size_t heads = cpu->base.config.heads, width = cpu->base.config.hidden_size, n = tile->length;
+    size_t heads = cpu->base.config.heads, width = cpu->base.config.hidden_size, n = tile->length, inner = cpu_tile_sources(cpu, tile);
     size_t first_token = cpu->batch->token_offset[tile->sequence], target = first_token + tile->first;
     const float *weights = attention + heads * cpu->batch->pair_offset[tile->sequence] + (size_t)tile->first * n;
     float *packed = cpu_scratch(cpu, omp_get_thread_num());
@@ -145,8 +150,8 @@ static void parts_of_tile(const struct cpu_backend *cpu, const struct cpu_tile *
         for (size_t strip = 0; strip < columns; strip += CPU_STRIP) {
             size_t strip_columns = columns - strip < CPU_STRIP ? columns - strip : CPU_STRIP;
             float *sums = sum + target * width + column + strip;
-            cpu->kernels->pack_columns(strip_columns, n, source + strip, heads * width, packed);
-            cpu->kernels->product(tile->rows, strip_columns, n, head > 0 ? sums : NULL, width, weights + head * n * n, n, packed, sums, width);
+            cpu->kernels->pack_columns(strip_columns, inner, source + strip, heads * width, packed);
+            cpu->kernels->product(tile->rows, strip_columns, inner, head > 0 ? sums : NULL, width, weights + head * n * n, n, packed, sums, width);
         }
     }
     for (size_t row = 0; row < tile->rows; row++) {

@@ -1,4 +1,4 @@
-/* Layer norm, its linear part, and the two trivial pieces beside it. One row is one item of work. */
+/* Layer norm, its linear part, and the trivial pieces beside it. One row is one item of work. */
 #include "cpu_backend.h"
 
 #include <string.h>
@@ -39,6 +39,23 @@ enum cx_status cpu_norm_linear(struct cx_backend *backend, size_t rows, const st
     for (size_t row = 0; row < rows; row++)
         cpu->kernels->norm_linear(width, x->values + row * width, scale->values, inverse_deviation ? inverse_deviation->values[row] : 1.0f,
                                   shift ? shift->values : NULL, y->values + row * width);
+    return CX_OK;
+}
+
+enum cx_status cpu_scale_columns(struct cx_backend *backend, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                 struct cx_error *error) {
+    const struct cpu_backend *cpu = cpu_backend_of(backend);
+    const size_t width = cpu->base.config.hidden_size;
+    const struct cpu_argument arguments[] = {CPU_FLOATS(x, rows * width), CPU_FLOATS(scale, width), CPU_FLOATS(y, rows * width)};
+    enum cx_status status = CPU_CHECK_ALL("scale_columns", arguments, error);
+    if (status != CX_OK)
+        return status;
+    const float *from = x->values, *factors = scale->values;
+    float *to = y->values;
+#pragma omp parallel for schedule(static) num_threads(cpu->threads) if (rows > least_rows)
+    for (size_t row = 0; row < rows; row++)
+        for (size_t k = 0; k < width; k++)
+            to[row * width + k] = factors[k] * from[row * width + k];
     return CX_OK;
 }
 

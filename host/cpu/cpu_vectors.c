@@ -136,8 +136,13 @@ enum cx_status cpu_part_vectors(struct cx_backend *backend, const struct cx_part
     if (status != CX_OK)
         return status;
     struct vectors_job job = {cpu, in, parts, sequence, first_token, n, target - first_token};
-#pragma omp parallel for schedule(dynamic) num_threads(cpu->threads) if (n > source_block)
-    for (size_t first = 0; first < n; first += source_block)
-        parts_of_sources(&job, first, n - first < source_block ? n - first : source_block);
+    const size_t attended = cpu->base.config.causal ? job.target + 1 : n;
+#pragma omp parallel for schedule(dynamic) num_threads(cpu->threads) if (attended > source_block)
+    for (size_t first = 0; first < attended; first += source_block)
+        parts_of_sources(&job, first, attended - first < source_block ? attended - first : source_block);
+    for (size_t stage = 0; stage < CX_STAGES; stage++) {
+        if (parts[stage])
+            memset(parts[stage]->values + attended * width, 0, (n - attended) * width * sizeof(float));
+    }
     return CX_OK;
 }

@@ -1,7 +1,8 @@
-/* What comes before the weights: model, corpus and backend are opened, and the folder is this run's, or is refused. */
+/* What comes before the work: model, corpus and backend are opened, and the folder is this run's, or is refused. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "choose_mask.h"
 #include "contexture/json.h"
 #include "identity.h"
 #include "pair_count.h"
@@ -30,6 +31,14 @@ static enum cx_status open_model_and_corpus(struct run *run, struct cx_error *er
     if (status == CX_OK)
         tell_backend(run);
     return status;
+}
+
+/* Part of the run's description, so before it; needs the weights. */
+static enum cx_status mask_dimensions(struct run *run, struct cx_error *error) {
+    if (run->setup.mask.choice == CX_MASK_NONE)
+        return CX_OK;
+    enum cx_status status = cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
+    return status == CX_OK ? choose_mask(&run->setup, run->backend, cx_checkpoint_weights(run->checkpoint), &run->own, error) : status;
 }
 
 static enum cx_status describe_run(struct run *run, struct cx_error *error) {
@@ -141,6 +150,9 @@ static enum cx_status follow_rank_0(struct run *run, struct cx_error *error) {
         status = cx_fail(error, CX_ERROR_CONFLICT,
                          "its backend is %s and that of rank 0 is %s, which would not give the same bytes; name one with --backend, on nodes that have it",
                          run->backend->operations->name, backend ? backend : "unknown");
+    if (status == CX_OK && run->setup.mask.choice != CX_MASK_NONE)
+        status = mask_dims_take_json(&run->setup.mask, run->setup.layer_count, run->setup.config.hidden_size,
+                                     json_object_get(json_object_get(run->identity, "analyses"), "masked_dimensions"), error);
     if (status == CX_OK)
         status = take_fingerprint(run, "model", run->model_fingerprint, error);
     if (status == CX_OK)
@@ -162,6 +174,8 @@ enum cx_status claim_folder(struct run *run, struct cx_error *error) {
     enum cx_status status = open_model_and_corpus(run, error);
     if (status == CX_OK && share_is_told(&run->share))
         return follow_rank_0(run, error);
+    if (status == CX_OK)
+        status = mask_dimensions(run, error);
     if (status == CX_OK)
         status = cx_checkpoint_fingerprint(run->settings->model, run->model_fingerprint, error);
     if (status == CX_OK)

@@ -23,7 +23,8 @@ static json_t *names_of(unsigned set) {
 }
 
 /* The analyses by name, each with the options that its values depend on. */
-static json_t *analyses_of(const struct cx_run_settings *settings) {
+static json_t *analyses_of(const struct setup *setup) {
+    const struct cx_run_settings *settings = setup->settings;
     json_t *analyses = json_object();
     int failed = analyses == NULL;
     for (unsigned analysis = 0; analysis < CX_ANALYSES; analysis++)
@@ -35,6 +36,12 @@ static json_t *analyses_of(const struct cx_run_settings *settings) {
         failed |= json_object_set_new(analyses, "min_count", json_integer((json_int_t)settings->min_count));
         failed |= json_object_set_new(analyses, "top_pairs", json_integer((json_int_t)settings->top_pairs));
     }
+    if (settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_NORMS)) {
+        failed |= json_object_set_new(analyses, "mask_dims", json_string(settings->mask_dims));
+        failed |= json_object_set_new(analyses, "masked_dimensions", mask_dims_json(&setup->mask, setup->layer_count));
+    }
+    if (setup->mask.choice == CX_MASK_ACTIVATION)
+        failed |= json_object_set_new(analyses, "mask_sequences", json_integer(calibration_sequences));
     if (settings->analyses != 0)
         failed |= json_object_set_new(analyses, "raw_maps", json_boolean(settings->raw_maps));
     if (failed) {
@@ -62,7 +69,7 @@ enum cx_status identity_create(const struct setup *setup, const char *model_fing
         const char *key;
         json_t *value;
     } members[] = {
-        {"analyses", analyses_of(settings)},
+        {"analyses", analyses_of(setup)},
         {"annotations", json_boolean(setup->labels != NULL)},
         {"backend", json_string(backend)},
         {"bad_annotations", json_string(bad_annotations_names[settings->bad_annotations])},

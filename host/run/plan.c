@@ -84,6 +84,8 @@ static enum cx_status count_sequence(const struct setup *setup, const struct cx_
     plan->longest = n > plan->longest ? n : plan->longest;
     plan->largest_sequence = floats * sizeof(float) > plan->largest_sequence ? floats * sizeof(float) : plan->largest_sequence;
     plan->operations += cx_layer_operations(&setup->config, sequence->tokens) * (double)setup->layer_count;
+    if (setup->mask.choice != CX_MASK_NONE) /* the pair product again, for LN2's map before and after */
+        plan->operations += CX_NORM_SIDES * cx_pair_product_operations(&setup->config, sequence->tokens) * (double)setup->layer_count;
     return CX_OK;
 }
 

@@ -50,6 +50,8 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .hidden_states = run->settings->hidden_states,
         .layers = run->setup.layers,
         .vector_layers = run->setup.vector_layers,
+        .masked = run->setup.mask.dimensions,
+        .masked_count = run->setup.mask.count,
         .stop = stop_in_batch,
         .stop_context = run,
         .unchecked = !run->settings->checks,
@@ -57,7 +59,7 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
     };
     const struct team_options team = {run->settings, &run->own, run->model_fingerprint};
     enum cx_status status = team_open(&run->team, run->share.ranks, run->backend, &team, error);
-    if (status == CX_OK)
+    if (status == CX_OK && !run->checkpoint)
         status = run->backend->is_given_weights ? cx_checkpoint_open_unread(run->settings->model, &run->checkpoint, error)
                                                 : cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
     if (status == CX_OK)

@@ -39,8 +39,8 @@ struct run {
 };
 
 /*
- * Opens everything up to the refusal of a folder that belongs to another run: no weight has been loaded so far. Of several processes, one describes the run and
- * prepares the folder.
+ * Opens everything up to the refusal of a folder that belongs to another run: no weight has been loaded so far, but where --mask-dims chooses by them. Of
+ * several processes, one describes the run and prepares the folder.
  */
 CX_MUST_USE enum cx_status claim_folder(struct run *run, struct cx_error *error);
 

@@ -80,6 +80,19 @@ static enum cx_status choose_sequences(struct setup *setup, struct cx_error *err
     return CX_OK;
 }
 
+static enum cx_status read_mask(struct setup *setup, struct cx_error *error) {
+    const struct cx_run_settings *settings = setup->settings;
+    const bool is_analysed = settings->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_NORMS);
+    enum cx_status status = mask_dims_parse(settings->mask_dims, setup->config.hidden_size, &setup->mask, error);
+    if (status == CX_OK && is_analysed && setup->mask.choice == CX_MASK_NONE)
+        return cx_fail(error, CX_ERROR_USAGE, "--analyses norm_dimensions: which dimensions? Say so, as --mask-dims gamma:3");
+    if (status == CX_OK && !is_analysed && setup->mask.choice != CX_MASK_NONE)
+        return cx_fail(error, CX_ERROR_USAGE,
+                       "--mask-dims %s: only the analysis norm_dimensions masks dimensions; add it to --analyses, or leave the option out",
+                       settings->mask_dims);
+    return status;
+}
+
 unsigned setup_maps(const struct cx_run_settings *settings) {
     return settings->maps | cx_analyses_maps(settings->analyses);
 }
@@ -92,6 +105,8 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
     if (status == CX_OK)
         status = list_layers("--vectors", settings->vectors, setup->config.layers, &setup->vector_layers, &setup->vector_layer_numbers,
                              &setup->vector_layer_count, error);
+    if (status == CX_OK)
+        status = read_mask(setup, error);
     if (status == CX_OK)
         status = open_tokenizer(setup, observer, error);
     if (status == CX_OK)
@@ -118,6 +133,7 @@ enum cx_status setup_open(struct setup *setup, const struct cx_run_settings *set
         .vector_stages = setup->vector_stages,
         .per_head = settings->per_head,
         .hidden_states = settings->hidden_states,
+        .maps_without = setup->mask.choice != CX_MASK_NONE,
     };
     return CX_OK;
 }
@@ -126,6 +142,7 @@ void setup_close(struct setup *setup) {
     cx_corpus_close(setup->corpus);
     cx_label_table_destroy(setup->labels);
     cx_tokenizer_close(setup->tokenizer);
+    mask_dims_free(&setup->mask);
     free(setup->layers);
     free(setup->vector_layers);
     free(setup->layer_numbers);
@@ -155,6 +172,9 @@ struct cx_stats_options setup_stats_options(const struct setup *setup) {
         .min_count = settings->min_count,
         .top_pairs = settings->top_pairs,
         .raw_maps = settings->raw_maps,
+        .mask_choice = setup->mask.choice,
+        .masked_count = setup->mask.count,
+        .masked = setup->mask.dimensions,
     };
 }
 

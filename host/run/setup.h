@@ -5,6 +5,7 @@
 #include "contexture/run.h"
 #include "contexture/shard_plan.h"
 #include "contexture/window.h"
+#include "mask_dims.h"
 
 struct setup {
     const struct cx_run_settings *settings;
@@ -18,7 +19,8 @@ struct setup {
     size_t *layer_numbers, *vector_layer_numbers; /* rising */
     size_t layer_count, vector_layer_count;
     unsigned vector_stages;
-    int threads; /* never 0 */
+    struct mask_dims mask; /* its dimensions are chosen when the model has been opened */
+    int threads;           /* never 0 */
     struct cx_result_layout layout;
 };
 

@@ -23,6 +23,8 @@ enum cx_status cx_result_floats(const struct cx_result_layout *layout, size_t to
                 add_product(2 * (size_t)CX_STAGES, layout->stored_layers, tokens, floats) && cx_add(*floats, layout->stored_layers, floats);
     if (fits && layout->per_head)
         fits = add_product(2 * layout->heads, layout->stored_layers, pairs, floats);
+    if (fits && layout->maps_without)
+        fits = add_product((size_t)CX_NORMS * CX_NORM_SIDES, layout->stored_layers, pairs, floats);
     if (fits && layout->hidden_states)
         fits = add_product(layout->model_layers + 1, 1, width, floats);
     if (fits)
@@ -54,6 +56,8 @@ void cx_result_place(const struct cx_result_layout *layout, size_t tokens, float
         result->head_attention_weight = take(&memory, layers * layout->heads * pairs);
         result->head_attention_norm = take(&memory, layers * layout->heads * pairs);
     }
+    for (unsigned k = 0; layout->maps_without && k < CX_NORMS * CX_NORM_SIDES; k++)
+        result->maps_without[k / CX_NORM_SIDES][k % CX_NORM_SIDES] = take(&memory, layers * pairs);
     if (layout->hidden_states)
         result->hidden_states = take(&memory, (layout->model_layers + 1) * tokens * layout->hidden_size);
     for (unsigned stage = 0; stage < CX_STAGES && layout->vector_layers > 0; stage++)

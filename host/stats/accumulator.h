@@ -36,6 +36,12 @@ void workspace_rank(struct workspace *workspace, const struct view *view, size_t
 /* Spearman's correlation of two that were ranked; NaN if the elements of one are all equal. */
 double workspace_spearman(const struct workspace *workspace, const struct view *view, size_t variant, size_t a, size_t b);
 
+/* Sums over sequences, from which a mean and a deviation follow: a table's columns count, sum and sum_squares. NaN is not counted. */
+struct moments {
+    double count, sum, squares;
+};
+void moments_add(struct moments *moments, double value);
+
 struct accumulator_kind {
     enum cx_analysis analysis;
     CX_MUST_USE enum cx_status (*create)(const struct cx_stats_options *options, void **state, struct cx_error *error);
@@ -52,6 +58,6 @@ struct accumulator_kind {
     void (*destroy)(void *state);
 };
 
-extern const struct accumulator_kind change_accumulator, mixing_accumulator, pair_accumulator, category_accumulator, cancellation_accumulator;
+extern const struct accumulator_kind change_accumulator, mixing_accumulator, pair_accumulator, category_accumulator, cancellation_accumulator, norm_accumulator;
 
 #endif

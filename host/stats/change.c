@@ -1,5 +1,4 @@
 /* Contextualization change: 1 - Spearman's correlation of two maps of a layer. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,13 +15,9 @@ static const unsigned steps[][2] = {
 enum { step_count = sizeof steps / sizeof steps[0] };
 _Static_assert((int)CX_STAGES <= (int)most_ranked, "the workspace has ranks for these maps");
 
-struct cell {
-    double count, sum, squares;
-};
-
 struct change_state {
     struct cx_stats_options options;
-    struct cell (*cells)[step_count][VARIANTS]; /* [layer_count] */
+    struct moments (*cells)[step_count][VARIANTS]; /* [layer_count] */
 };
 
 static enum cx_status create(const struct cx_stats_options *options, void **state, struct cx_error *error) {
@@ -46,15 +41,8 @@ static void add(void *state, size_t layer, const struct view *view, struct works
         workspace_rank(workspace, view, stage);
     }
     for (size_t step = 0; step < step_count; step++)
-        for (size_t variant = 0; variant < VARIANTS; variant++) {
-            const double correlation = workspace_spearman(workspace, view, variant, steps[step][0], steps[step][1]);
-            struct cell *cell = &self->cells[layer][step][variant];
-            if (isnan(correlation))
-                continue;
-            cell->count += 1;
-            cell->sum += 1 - correlation;
-            cell->squares += (1 - correlation) * (1 - correlation);
-        }
+        for (size_t variant = 0; variant < VARIANTS; variant++)
+            moments_add(&self->cells[layer][step][variant], 1 - workspace_spearman(workspace, view, variant, steps[step][0], steps[step][1]));
 }
 
 static enum cx_status take(void *state, struct cx_stats_set *set, int32_t (*label)(const void *context, uint32_t id), const void *context,
@@ -64,7 +52,7 @@ static enum cx_status take(void *state, struct cx_stats_set *set, int32_t (*labe
     (void)label, (void)context;
     for (size_t k = 0; k < self->options.layer_count * step_count * VARIANTS && status == CX_OK; k++) {
         const size_t variant = k % VARIANTS, step = k / VARIANTS % step_count, layer = k / VARIANTS / step_count;
-        const struct cell *cell = &self->cells[layer][step][variant];
+        const struct moments *cell = &self->cells[layer][step][variant];
         const double row[] = {(double)self->options.layers[layer], steps[step][0], steps[step][1], (double)variant, cell->count, cell->sum, cell->squares};
         status = row_add(&set->tables[TABLE_CHANGE], row, sizeof row / sizeof row[0], error);
     }

@@ -67,6 +67,14 @@ void changes_of(const struct workspace *workspace, const struct view *view, size
     }
 }
 
+void moments_add(struct moments *moments, double value) {
+    if (isnan(value))
+        return;
+    moments->count += 1;
+    moments->sum += value;
+    moments->squares += value * value;
+}
+
 void workspace_rank(struct workspace *workspace, const struct view *view, size_t k) {
     for (size_t variant = 0; variant < VARIANTS; variant++) {
         int32_t *ranks = workspace->ranks[variant][k];

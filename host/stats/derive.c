@@ -173,6 +173,10 @@ enum cx_status cx_stats_derive(const struct cx_stats_set *parts, struct cx_stats
         status = derive_categories(parts, merged, error);
     if (status == CX_OK && analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_CANCELLATION))
         derive_cancellation(merged);
+    if (status == CX_OK && analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_NORMS)) {
+        derive_mean(&merged->tables[TABLE_NORM_CHANGE], "sum", "sum_squares", "mean", "std");
+        derive_mean(&merged->tables[TABLE_NORM_SHARE], "sum", "sum_squares", "mean", "std");
+    }
     if (status != CX_OK)
         cx_stats_set_free(merged);
     return status;

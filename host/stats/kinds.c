@@ -11,8 +11,11 @@ static const char *const stage_names[] = {CX_STAGE_LIST(STAGE_NAME) NULL};
 static const char *const component_names[] = {COMPONENT_LIST(COMPONENT_NAME) NULL};
 #define CODE_NAME(enumerator, name, meaning) name,
 static const char *const variant_names[] = {VARIANT_LIST(CODE_NAME) NULL};
+static const char *const norm_names[] = {NORM_LIST(CODE_NAME) NULL};
+static const char *const dimensions_names[] = {DIMENSIONS_LIST(CODE_NAME) NULL};
 static const char *const class_names[] = {CLASS_LIST(CODE_NAME) NULL};
 static const char *const category_names[] = {CATEGORY_LIST(CODE_NAME) NULL};
+static const char *const side_names[] = {"before", "after", NULL};
 static const char *const sign_names[] = {"positive", "negative", NULL};
 
 #define KEY(name, names, meaning)                                                                                                                              \
@@ -178,6 +181,35 @@ static const struct cx_stats_column_kind cancelled_category_columns[] = {
     DERIVED("pearson", "Pearson's correlation over all pairs of the corpus"),
 };
 
+#define LAYER_NORM LAYER, KEY("norm", norm_names, "layer norm of the layer")
+
+static const struct cx_stats_column_kind norm_change_columns[] = {
+    LAYER_NORM,
+    KEY("dimensions", dimensions_names, "which dimensions the maps' norms are over; difference: kept less all"),
+    KEY("variant", variant_names, "which elements of the maps are compared"),
+    COUNT("count", "sequences whose maps can be compared: two elements at least, that differ"),
+    SUM("sum", "of 1 - Spearman's correlation of the maps before and after the layer norm, ties with average ranks, over sequences"),
+    SUM("sum_squares", "of the same, squared"),
+    DERIVED("mean", "sum / count"),
+    DERIVED("std", "standard deviation over sequences, with count - 1"),
+};
+
+static const struct cx_stats_column_kind norm_share_columns[] = {
+    LAYER_NORM,
+    KEY("side", side_names, "map before or after the layer norm"),
+    KEY("variant", variant_names, "which elements of the map are taken"),
+    COUNT("count", "sequences with a norm above 0"),
+    SUM("sum", "over sequences: the masked dimensions' share of the sum of the squared norms"),
+    SUM("sum_squares", "of the same, squared"),
+    DERIVED("mean", "sum / count"),
+    DERIVED("std", "standard deviation over sequences, with count - 1"),
+};
+
+static const struct cx_stats_column_kind norm_dimension_columns[] = {
+    LAYER_NORM,
+    KEY("dimension", NULL, "masked: left out of the norms that are over the kept dimensions"),
+};
+
 #define TABLE(name, analysis, places, columns)                                                                                                                 \
     { name, analysis, places, columns, sizeof columns / sizeof columns[0] }
 enum { BOTH = CX_STATS_IN_PART | CX_STATS_IN_MERGED };
@@ -196,6 +228,9 @@ const struct cx_stats_table_kind cx_stats_table_kinds[] = {
     [TABLE_BOOTSTRAP_COUNT] = TABLE("categories/bootstrap_count", CX_ANALYSIS_CATEGORIES, CX_STATS_IN_PART, bootstrap_count_columns),
     [TABLE_CANCELLATION] = TABLE("cancellation/sequence", CX_ANALYSIS_CANCELLATION, BOTH, cancellation_columns),
     [TABLE_CANCELLED_CATEGORY] = TABLE("cancellation/category", CX_ANALYSIS_CANCELLATION, BOTH, cancelled_category_columns),
+    [TABLE_NORM_CHANGE] = TABLE("norm_dimensions/change", CX_ANALYSIS_NORMS, BOTH, norm_change_columns),
+    [TABLE_NORM_SHARE] = TABLE("norm_dimensions/share", CX_ANALYSIS_NORMS, BOTH, norm_share_columns),
+    [TABLE_NORM_DIMENSION] = TABLE("norm_dimensions/dimension", CX_ANALYSIS_NORMS, BOTH, norm_dimension_columns),
 };
 const size_t cx_stats_table_count = sizeof cx_stats_table_kinds / sizeof cx_stats_table_kinds[0];
 
@@ -224,6 +259,11 @@ unsigned cx_analysis_by_name(const char *name, size_t length) {
     while (analysis < CX_ANALYSES && (strlen(analysis_names[analysis]) != length || memcmp(analysis_names[analysis], name, length) != 0))
         analysis++;
     return analysis;
+}
+
+const char *cx_mask_choice_name(enum cx_mask_choice choice) {
+    static const char *const names[CX_MASK_CHOICES] = {"none", "gamma", "activation", "dims"};
+    return choice < CX_MASK_CHOICES ? names[choice] : NULL;
 }
 
 unsigned cx_analyses_maps(unsigned analyses) {

@@ -24,6 +24,17 @@ enum component { COMPONENT_LIST(COMPONENT_ENUMERATOR) COMPONENTS, SINGLE_COMPONE
     X(VARIANT_NO_SPECIAL, "no_special", "targets and sources that the tokenizer did not add")                                                                  \
     X(VARIANT_NO_DIAGONAL, "no_diagonal", "target and source are different places")
 
+/* A layer's two layer norms, in the order of cx_norm_stages. */
+#define NORM_LIST(X)                                                                                                                                           \
+    X(NORM_LN1, "ln1", "behind the attention block")                                                                                                           \
+    X(NORM_LN2, "ln2", "behind the feed-forward block")
+
+/* Over which dimensions the norms are of the maps that are compared. */
+#define DIMENSIONS_LIST(X)                                                                                                                                     \
+    X(DIMENSIONS_ALL, "all", "all")                                                                                                                            \
+    X(DIMENSIONS_KEPT, "kept", "all but the masked ones")                                                                                                      \
+    X(DIMENSIONS_DIFFERENCE, "difference", "kept less all, of the same sequence")
+
 /* Classes of tokens. Special, mask, word_start, word_piece and no_word part the tokens; the others are apart from that. */
 #define CLASS_LIST(X)                                                                                                                                          \
     X(CLASS_ALL, "all", "every token")                                                                                                                         \
@@ -57,6 +68,8 @@ enum component { COMPONENT_LIST(COMPONENT_ENUMERATOR) COMPONENTS, SINGLE_COMPONE
 
 #define CODE_ENUMERATOR(enumerator, name, meaning) enumerator,
 enum variant { VARIANT_LIST(CODE_ENUMERATOR) VARIANTS };
+enum norm { NORM_LIST(CODE_ENUMERATOR) NORMS };
+enum dimensions { DIMENSIONS_LIST(CODE_ENUMERATOR) DIMENSIONS };
 enum token_class { CLASS_LIST(CODE_ENUMERATOR) CLASSES };
 enum category { CATEGORY_LIST(CODE_ENUMERATOR) CATEGORIES };
 #undef CODE_ENUMERATOR
@@ -75,6 +88,9 @@ enum stats_table {
     TABLE_BOOTSTRAP_COUNT,
     TABLE_CANCELLATION,
     TABLE_CANCELLED_CATEGORY,
+    TABLE_NORM_CHANGE,
+    TABLE_NORM_SHARE,
+    TABLE_NORM_DIMENSION,
 };
 
 #endif

@@ -106,13 +106,17 @@ static enum cx_status merge_table(struct cx_stats_table *into, const struct cx_s
 
 static bool same_options(const struct cx_stats_options *a, const struct cx_stats_options *b) {
     return a->analyses == b->analyses && a->layer_count == b->layer_count && memcmp(a->layers, b->layers, a->layer_count * sizeof *a->layers) == 0 &&
-           a->bootstrap == b->bootstrap && a->min_count == b->min_count && a->top_pairs == b->top_pairs && a->raw_maps == b->raw_maps;
+           a->bootstrap == b->bootstrap && a->min_count == b->min_count && a->top_pairs == b->top_pairs && a->raw_maps == b->raw_maps &&
+           a->mask_choice == b->mask_choice && a->masked_count == b->masked_count;
 }
 
 enum cx_status cx_stats_merge(struct cx_stats_set *into, struct cx_stats_set *from, struct cx_error *error) {
     struct label_union both = {0};
     if (!same_options(&into->options, &from->options))
         return cx_fail(error, CX_ERROR_DAMAGED, "the statistics of two parts were taken with different options, and cannot be added up");
+    const struct cx_stats_table *masked = &into->tables[TABLE_NORM_DIMENSION], *masked_too = &from->tables[TABLE_NORM_DIMENSION];
+    if (masked->present && rows_of_both(masked, masked_too) != masked->rows)
+        return cx_fail(error, CX_ERROR_DAMAGED, "the statistics of two parts mask different dimensions, and cannot be added up");
     enum cx_status status = unite_labels(into, from, &both, error);
     if (status == CX_OK) {
         renumber(into, both.from_first);

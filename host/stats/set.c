@@ -25,6 +25,7 @@ static enum cx_status copy_options(const struct cx_stats_options *options, struc
     size_t *layers = NULL;
     set->options = *options;
     set->options.layers = NULL;
+    set->options.masked = NULL;
     set->options.pair_filter = NULL;
     enum cx_status status = cx_allocate(options->layer_count, sizeof *layers, "statistics", &layers, error);
     if (status != CX_OK)

@@ -9,8 +9,8 @@
 #include "contexture/memory.h"
 #include "rows.h"
 
-static const struct accumulator_kind *const kinds[] = {&change_accumulator, &mixing_accumulator, &pair_accumulator, &category_accumulator,
-                                                       &cancellation_accumulator};
+static const struct accumulator_kind *const kinds[] = {&change_accumulator,   &mixing_accumulator,       &pair_accumulator,
+                                                       &category_accumulator, &cancellation_accumulator, &norm_accumulator};
 enum { kind_count = sizeof kinds / sizeof kinds[0] };
 
 struct cx_stats {

@@ -47,6 +47,9 @@ static bool write_options(hid_t file, const struct cx_stats_options *options) {
         group >= 0 && cx_hdf5_write_texts(group, "analyses", names, count) && cx_hdf5_write_layers(group, "layers", options->layers, options->layer_count) &&
         cx_hdf5_write_integer(group, "bootstrap", (int64_t)options->bootstrap) && cx_hdf5_write_integer(group, "min_count", (int64_t)options->min_count) &&
         cx_hdf5_write_integer(group, "top_pairs", (int64_t)options->top_pairs) && cx_hdf5_write_integer(group, "raw_maps", options->raw_maps);
+    if (done && options->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_NORMS))
+        done = cx_hdf5_write_text(group, "mask_dims", cx_mask_choice_name(options->mask_choice)) &&
+               cx_hdf5_write_integer(group, "masked_count", (int64_t)options->masked_count);
     cx_hdf5_release(group);
     return done;
 }
@@ -133,6 +136,19 @@ static bool read_count(hid_t object, const char *name, uint64_t *value) {
     return done;
 }
 
+static bool read_mask(hid_t group, struct cx_stats_options *options) {
+    enum { width = 16 };
+    char name[width + 1] = "";
+    size_t names = 0;
+    uint64_t count = 0;
+    if (!cx_hdf5_read_texts(group, "mask_dims", name, 1, width, &names) || !read_count(group, "masked_count", &count))
+        return false;
+    while (options->mask_choice < CX_MASK_CHOICES && strcmp(name, cx_mask_choice_name(options->mask_choice)) != 0)
+        options->mask_choice++;
+    options->masked_count = (size_t)count;
+    return options->mask_choice < CX_MASK_CHOICES;
+}
+
 static bool read_options(hid_t group, struct cx_stats_options *options, size_t layers[CX_MOST_LAYERS]) {
     enum { width = 64 };
     char names[CX_ANALYSES][width];
@@ -149,6 +165,8 @@ static bool read_options(hid_t group, struct cx_stats_options *options, size_t l
     }
     if (!cx_hdf5_read_integers(group, "layers", numbers, CX_MOST_LAYERS, &options->layer_count) || !read_count(group, "bootstrap", &options->bootstrap) ||
         !read_count(group, "min_count", &options->min_count) || !read_count(group, "top_pairs", &options->top_pairs) || !read_count(group, "raw_maps", &raw))
+        return false;
+    if (options->analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_NORMS) && !read_mask(group, options))
         return false;
     for (size_t k = 0; k < options->layer_count; k++)
         layers[k] = (size_t)numbers[k];

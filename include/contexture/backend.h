@@ -13,6 +13,9 @@
  * for its own copy alone: what is computed meanwhile goes on. Numbers are float32 unless said otherwise; norms and Gram matrices are accumulated in float64.
  * The values an operation gives do not depend on the number of threads.
  *
+ * In a causal model (config.causal) a sum over sources j of target i goes over j <= i. attend() writes exact zeros above the diagonal, the others rely on them
+ * and write zeros there, too; pairs above the diagonal cost no work where there is much of it (ff_pair_norms leaves them out altogether).
+ *
  * Ownership: whoever creates a tensor or a matrix destroys it (destroying NULL is allowed), before closing the backend.
  * A backend is used by one thread at a time.
  */
@@ -211,6 +214,10 @@ struct cx_backend_operations {
        inverse_deviation NULL: factor 1. shift NULL: none. y may be x. */
     CX_MUST_USE enum cx_status (*norm_linear)(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale,
                                               const struct cx_tensor *inverse_deviation, const struct cx_tensor *shift, struct cx_tensor *y, struct cx_error *);
+
+    /* y [rows, d] = scale [d] ⊙ every row of x [rows, d]. y may be x. */
+    CX_MUST_USE enum cx_status (*scale_columns)(struct cx_backend *, size_t rows, const struct cx_tensor *x, const struct cx_tensor *scale, struct cx_tensor *y,
+                                                struct cx_error *);
 
     /* y [T, f] = ρ ⊙ (inverse_deviation_i * slope [f] + offset [f]): the bias part's way through the activation. */
     CX_MUST_USE enum cx_status (*ff_bias)(struct cx_backend *, const struct cx_tensor *ratio, const struct cx_tensor *inverse_deviation,

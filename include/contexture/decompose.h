@@ -19,11 +19,14 @@
 
 /* What is wanted of every layer. */
 struct cx_decompose_options {
-    unsigned maps;               /* a set of maps, see stage.h */
-    bool per_head;               /* α and α‖f‖ per head, too */
-    bool hidden_states;          /* the layers' inputs and outputs */
-    const bool *layers;          /* [config->layers]: which layers' results are wanted; NULL: all */
-    const bool *vector_layers;   /* [config->layers]: of which layers the parts themselves are wanted; NULL: none */
+    unsigned maps;             /* a set of maps, see stage.h */
+    bool per_head;             /* α and α‖f‖ per head, too */
+    bool hidden_states;        /* the layers' inputs and outputs */
+    const bool *layers;        /* [config->layers]: which layers' results are wanted; NULL: all */
+    const bool *vector_layers; /* [config->layers]: of which layers the parts themselves are wanted; NULL: none */
+    bool norm_inputs;          /* the layer norms' inputs */
+    const size_t *masked;      /* [L, CX_NORMS, masked_count] dimensions that maps_without leave out, read when opened; NULL: no such maps */
+    size_t masked_count;
     bool (*stop)(void *context); /* asked before every layer: true ends the batch with CX_ERROR_INTERRUPTED. NULL: never */
     void *stop_context;
     bool unchecked; /* a wrong checksum, or parts that do not add up, do not end the batch */
@@ -42,8 +45,11 @@ struct cx_sequence_result {
     float *mixing_ratio[CX_STAGES]; /* each [n, L] */
     float *bias_norm[CX_STAGES];    /* each [n, L] */
     float *completeness_error;      /* [L]: the largest over stages and tokens of ‖Σ_j part + bias - state‖ / ‖state‖ */
-    float *hidden_states;           /* [layers + 1, n, d], all layers: layer 0 is the input of the first layer */
-    float *vectors[CX_STAGES];      /* each [V, n, n, d]: parts of the V vector layers: layer, target, source, dimension */
+    /* Each [L, n, n]: the maps before and behind each layer norm, of the same parts, but with norms that leave the masked dimensions out. */
+    float *maps_without[CX_NORMS][CX_NORM_SIDES];
+    float *norm_inputs[CX_NORMS]; /* each [L, n, d]: the states before the layer norms */
+    float *hidden_states;         /* [layers + 1, n, d], all layers: layer 0 is the input of the first layer */
+    float *vectors[CX_STAGES];    /* each [V, n, n, d]: parts of the V vector layers: layer, target, source, dimension */
 };
 
 struct cx_decomposer;
@@ -79,7 +85,8 @@ CX_MUST_USE enum cx_status cx_decompose(struct cx_decomposer *decomposer, const 
 /* Where the time went so far; waits for all that was begun. All zeros without the option. */
 CX_MUST_USE enum cx_status cx_decompose_profile(struct cx_decomposer *decomposer, struct cx_decompose_profile *profile, struct cx_error *error);
 
-/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, and those of the pair product alone (2 n² f d). */
+/* Useful floating-point operations of one sequence of n tokens through all stages of one layer, and those of the pair product alone: 2 n² f d, in a causal
+   model n (n + 1) f d. */
 double cx_layer_operations(const struct cx_model_config *config, size_t tokens);
 double cx_pair_product_operations(const struct cx_model_config *config, size_t tokens);
 

@@ -39,6 +39,11 @@ struct cx_model_config {
     bool causal; /* a token attends to itself and to tokens before it: α_ij = 0, and every part of source j in target i, for j > i */
 };
 
+/* Of the `pairs` (Σ n²) of target and source of sequences with `tokens` (Σ n) tokens, those in which the target attends to the source. */
+static inline size_t cx_attended_pairs(const struct cx_model_config *config, size_t pairs, size_t tokens) {
+    return config->causal ? (pairs + tokens) / 2 : pairs;
+}
+
 /*
  * A view of one tensor, row-major, in Hugging Face's layout: a dense layer's weight is [out, in], so y = x W^T + b, and
  * `rows` is the output width. A vector has rows == 1. The memory belongs to whoever made the view.

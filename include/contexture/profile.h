@@ -14,6 +14,7 @@
     X(add)                                                                                                                                                     \
     X(broadcast)                                                                                                                                               \
     X(norm_linear)                                                                                                                                             \
+    X(scale_columns)                                                                                                                                           \
     X(ff_bias)                                                                                                                                                 \
     X(head_sources)                                                                                                                                            \
     X(gram)                                                                                                                                                    \

@@ -55,8 +55,9 @@ struct cx_run_settings {
     uint64_t min_count;
     uint64_t top_pairs;
     bool raw_maps;
-    bool profile; /* time the operations, and write profile.json */
-    bool checks;  /* a result that cannot be right ends the run */
+    const char *mask_dims; /* "none", "gamma:3", "activation:3", "dims:308,381" */
+    bool profile;          /* time the operations, and write profile.json */
+    bool checks;           /* a result that cannot be right ends the run */
     enum cx_cluster_kind cluster;
     bool nccl;       /* ranks with GPUs may use it; contexture/team.h */
     double patience; /* seconds without a sign of life after which another process counts as dead */

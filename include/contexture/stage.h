@@ -18,6 +18,11 @@
 enum cx_stage { CX_STAGE_LIST(CX_STAGE_ENUMERATOR) CX_STAGES };
 #undef CX_STAGE_ENUMERATOR
 
+/* The stages before and after a layer's two layer norms. */
+enum cx_norm_side { CX_BEFORE_NORM, CX_AFTER_NORM, CX_NORM_SIDES };
+enum { CX_NORMS = 2 };
+extern const enum cx_stage cx_norm_stages[CX_NORMS][CX_NORM_SIDES];
+
 /* A set of stages: bit `1u << stage`. Bit CX_STAGES stands for the map "attn_weight", α itself averaged over the heads. */
 #define CX_STAGE_BIT(stage) (1u << (stage))
 #define CX_MAPS             (CX_STAGES + 1)

@@ -27,7 +27,8 @@
     X(CX_ANALYSIS_MIXING, "mixing_ratio")                                                                                                                      \
     X(CX_ANALYSIS_PAIRS, "pair_amplification")                                                                                                                 \
     X(CX_ANALYSIS_CATEGORIES, "categories")                                                                                                                    \
-    X(CX_ANALYSIS_CANCELLATION, "cancellation")
+    X(CX_ANALYSIS_CANCELLATION, "cancellation")                                                                                                                \
+    X(CX_ANALYSIS_NORMS, "norm_dimensions")
 
 #define CX_ANALYSIS_ENUMERATOR(enumerator, name) enumerator,
 enum cx_analysis { CX_ANALYSIS_LIST(CX_ANALYSIS_ENUMERATOR) CX_ANALYSES };
@@ -41,6 +42,18 @@ const char *cx_analysis_name(unsigned analysis);
 
 /* The analysis of that name, or CX_ANALYSES if there is none. */
 unsigned cx_analysis_by_name(const char *name, size_t length);
+
+/* How the dimensions that norm_dimensions masks were chosen, for each layer norm. */
+enum cx_mask_choice {
+    CX_MASK_NONE,
+    CX_MASK_GAMMA,      /* the largest |γ| */
+    CX_MASK_ACTIVATION, /* the largest mean |input| */
+    CX_MASK_DIMENSIONS, /* named by the user, the same for all */
+    CX_MASK_CHOICES
+};
+
+/* "none", "gamma", "activation", "dims": as the option --mask-dims and the output call them. */
+const char *cx_mask_choice_name(enum cx_mask_choice choice);
 
 /* The maps that a set of analyses looks at, a set of stages. */
 unsigned cx_analyses_maps(unsigned analyses);
@@ -105,6 +118,9 @@ struct cx_stats_options {
     uint64_t min_count;                       /* of a pair of token types in the corpus */
     uint64_t top_pairs;                       /* pairs told for each layer, component and sign */
     bool raw_maps;                            /* maps are compared as they are; else each row is divided by its sum first */
+    enum cx_mask_choice mask_choice;          /* of norm_dimensions */
+    size_t masked_count;                      /* dimensions masked of each layer norm */
+    const size_t *masked;                     /* borrowed: [L, CX_NORMS, masked_count] rising; for cx_stats_create() alone, the tables hold them */
     const struct cx_pair_filter *pair_filter; /* borrowed; NULL: all pairs are kept. Of no account in merging: it only leaves out what would not be told. */
 };
 
@@ -162,7 +178,8 @@ CX_MUST_USE enum cx_status cx_stats_create(const struct cx_stats_options *option
                                            struct cx_error *error);
 void cx_stats_destroy(struct cx_stats *stats); /* NULL is allowed */
 
-/* Adds sequences, which come behind those added before, with their results: the maps of cx_analyses_maps() and their mixing ratios must be there. */
+/* Adds sequences, which come behind those added before, with their results: the maps of cx_analyses_maps(), their mixing ratios, and, for norm_dimensions, the
+ * maps without dimensions must be there. */
 CX_MUST_USE enum cx_status cx_stats_add(struct cx_stats *stats, const struct cx_sequence *sequences, const struct cx_sequence_result *results, size_t count,
                                         struct cx_error *error);
 

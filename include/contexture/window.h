@@ -23,7 +23,7 @@ struct cx_result_layout {
     size_t stored_layers;   /* L */
     size_t vector_layers;   /* V */
     unsigned vector_stages; /* a set of stages */
-    bool per_head, hidden_states;
+    bool per_head, hidden_states, maps_without;
 };
 
 /* Floats that the results of a sequence of n tokens need. CX_ERROR_MEMORY if the number does not fit. */

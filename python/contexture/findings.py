@@ -1,4 +1,4 @@
-"""The three statements of Kobayashi et al. (ICLR 2024), tested on a run: sentences made from its numbers, whichever way they come out."""
+"""Statements of Kobayashi et al. (ICLR 2024), tested on a run: sentences made from its numbers, whichever way they come out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas
 from contexture.errors import RunError
 from contexture.plot_statistics import COMPONENT_LABELS
 from contexture.run import Run
-from contexture.statistics import SINGLE_COMPONENTS, Statistics
+from contexture.statistics import NORMS, SINGLE_COMPONENTS, Statistics
 
 CONFIRMED, PARTLY, NOT_CONFIRMED, UNTESTED = "confirmed", "partly confirmed", "not confirmed", "cannot be tested"
 OTHER_ENTITY_PAIRS = ("both_entities", "entity_other", "no_entity")
@@ -29,8 +29,15 @@ class Finding:
 
 
 def findings(run: Run) -> list[Finding]:
-    """One for each statement, in the paper's order."""
-    return [every_component(run), word_and_entity_pairs(run), cancellation(run)]
+    """One for each of the paper's three statements, in its order, and one about outlier dimensions if the run was asked for them."""
+    return [every_component(run), word_and_entity_pairs(run), cancellation(run), *([outlier_dimensions(run)] if masks_dimensions(run) else [])]
+
+
+def masks_dimensions(run: Run) -> bool:
+    try:
+        return "norm_dimensions" in run.statistics.analyses
+    except RunError:
+        return False
 
 
 # (a)
@@ -184,6 +191,43 @@ def cancellation(run: Run) -> Finding:
     caveat = (
         "The map behind FF stands in FF's change and in RES2's with opposite signs: three unrelated maps of equal spread would have a share of −0.5 "
         f"for RES2, and for RES2 and LN2 together, and 0 for LN2. Together they are below −0.5 in {_layers(below) if below else 'no layer'}. −1 is undoing all."
+    )
+    return Finding(statement, verdict, sentences, caveat)
+
+
+# Layer norms
+
+
+def outlier_dimensions(run: Run) -> Finding:
+    statement = "What a layer norm does to the contextualization is mostly the work of few dimensions"
+    table, shares = (part[part["variant"] == "all"].dropna(subset=["low"]) for part in (run.norm_dimensions(), run.norm_dimensions("share")))
+    if table.empty:
+        return Finding(statement, UNTESTED, ["An interval needs two sequences at least whose maps can be compared."])
+    sentences, less, most, tested = [f"Left out: the {run.statistics.mask}, of each layer norm."], 0, 0, 0
+    for norm in NORMS:
+        whole, kept, difference = (table[(table["norm"] == norm) & (table["dimensions"] == name)] for name in ("all", "kept", "difference"))
+        if difference.empty:
+            continue
+        bounds = difference.set_index("layer")[["low", "high"]].join(whole.set_index("layer")["mean"])
+        layers = {
+            "less": bounds.index[bounds["high"] < 0].tolist(),
+            "by more than half": bounds.index[bounds["high"] < -0.5 * bounds["mean"]].tolist(),
+            "more": bounds.index[bounds["low"] > 0].tolist(),
+        }
+        less, most, tested = less + len(layers["less"]), most + len(layers["by more than half"]), tested + len(bounds)
+        where = ", ".join(f"{what} in {_layers(which)}" for what, which in layers.items() if which) or "in no layer is it clear of 0"
+        before, after, lost = (_over_layers(part, "mean", "low", "high") for part in (whole, kept, difference))
+        percent = f", {number(100 * abs(lost[0]) / before[0])} % {'less' if lost[0] < 0 else 'more'}" if before[0] > 0 else ""
+        sentences.append(
+            f"{COMPONENT_LABELS[norm]} changes the map by {interval(*after)} instead of {interval(*before)}{percent} (1 − ρ, mean over layers); "
+            f"difference {interval(*lost)}: {where}."
+        )
+        held = [number(100 * _over_layers(shares[(shares["norm"] == norm) & (shares["side"] == side)], "mean")[0]) for side in ("before", "after")]
+        sentences.append(f"They hold {held[0]} % of the squared norms before {COMPONENT_LABELS[norm]} and {held[1]} % after it.")
+    verdict = CONFIRMED if most == tested else NOT_CONFIRMED if _outcome(less, tested) == NOT_CONFIRMED else PARTLY
+    caveat = (
+        "Confirmed if more than half of the change goes in every layer, in part if the change is clearly smaller in some. Mean and deviation are always those of "
+        "all dimensions; the masked ones are left out of the norms alone, and other dimensions may come out otherwise."
     )
     return Finding(statement, verdict, sentences, caveat)
 

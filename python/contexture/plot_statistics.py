@@ -6,6 +6,7 @@ Colours are those of Okabe and Ito, which people with colour vision deficiencies
 from __future__ import annotations
 
 from collections.abc import Sequence as AbstractSequence
+from itertools import product
 
 import numpy as np
 import pandas
@@ -16,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from contexture.errors import RunError, UnknownName
 from contexture.plot import DOTS_PER_INCH, Picture
 from contexture.run import Run
-from contexture.statistics import NORMAL_QUANTILE, SINGLE_COMPONENTS
+from contexture.statistics import NORMAL_QUANTILE, NORMS, SINGLE_COMPONENTS
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 
@@ -212,6 +213,26 @@ def cancellation(run: Run, earlier: str = "ff", later: AbstractSequence[str] | N
     axes[1].set_ylabel(f"Spearman's ρ with\n{COMPONENT_LABELS[earlier]}'s change")
     axes[1].set_xlabel("layer")
     _legend(axes[0])
+    return figure
+
+
+def norm_dimensions(run: Run, variant: str = "all") -> Figure:
+    """By layer: the change of the map by each layer norm with all dimensions and without the masked ones, and the share of the squared norms that these hold."""
+    table, numbers = _of_layers(_of(run.norm_dimensions(), "variant", variant), None)
+    shares = _of(run.norm_dimensions("share"), "variant", variant)
+    figure, (change, share) = _panels(2)
+    for axis, part, column, labels, ylabel in (
+        (change, table, "dimensions", {"all": "all dimensions", "kept": "without the masked"}, "contextualization change, 1 − ρ"),
+        (share, shares, "side", {"before": "before", "after": "after"}, "masked dimensions' share\nof the squared norms"),
+    ):
+        for place, (norm, name) in enumerate(product(NORMS, labels)):
+            values = _aligned(part[(part["norm"] == norm) & (part[column] == name)], numbers, "mean", "low", "high")
+            _line(axis, numbers, *values, f"{COMPONENT_LABELS[norm]}, {labels[name]}", (BLUE, SKY, GREEN, ORANGE)[place], place)
+        _layer_ticks(axis, numbers)
+        axis.set_ylabel(ylabel)
+        axis.set_ylim(bottom=0)
+        _legend(axis)
+    share.set_xlabel("layer")
     return figure
 
 

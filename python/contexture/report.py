@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 import contexture
 from contexture import plot_statistics
 from contexture.errors import RunError, UnknownName
-from contexture.findings import as_sentence, findings, number
+from contexture.findings import as_sentence, findings, masks_dimensions, number
 from contexture.heatmap import Heatmap, example_heatmaps
 from contexture.plot_statistics import CATEGORY_LABELS, CLASS_LABELS, COMPONENT_LABELS
 from contexture.run import Run, open_run
-from contexture.statistics import COMPONENTS, SINGLE_COMPONENTS
+from contexture.statistics import COMPONENTS, NORMS, SINGLE_COMPONENTS
 
 EXAMPLES = 3
 TOP_PAIRS = 10
@@ -95,11 +95,13 @@ def picture(figure: Figure, alt: str, caption: str) -> Picture:
 
 
 def sections(run: Run) -> list[Section]:
+    norms = [_section(run, "norms", "Layer norms and outlier dimensions", fill_norms)] if masks_dimensions(run) else []
     return [
         _section(run, "change", "Contextualization change", fill_change),
         _section(run, "categories", "Which pairs are amplified: categories", fill_categories),
         _section(run, "pairs", "Which pairs are amplified: tokens", fill_top_pairs),
         _section(run, "cancellation", "What cancels", fill_cancellation),
+        *norms,
         _section(run, "mixing", "Mixing ratio", fill_mixing),
     ]
 
@@ -197,6 +199,29 @@ def fill_cancellation(run: Run, section: Section) -> None:
     section.tables.append(
         _by_layer(categories, "category", ("share", "low", "high"), CATEGORY_LABELS, "RES2 + LN2 on FF, by category of the pair: share and interval")
     )
+
+
+def fill_norms(run: Run, section: Section) -> None:
+    table, shares, masked = (run.norm_dimensions(by) for by in ("change", "share", "dimension"))
+    section.text.append(
+        f"The change of the map by each layer norm, once with norms over all dimensions, once without the {run.statistics.mask}: the parts stay what they "
+        "are, their norms alone leave these dimensions out. Below: how much of the squared norms they hold."
+    )
+    part = table[(table["variant"] == "all") & table["dimensions"].isin(["all", "kept"])]
+    alt = f"Change by LN1 and LN2 with and without the masked dimensions, by layer. {_largest(part, 'mean', 'norm')}"
+    section.pictures.append(picture(plot_statistics.norm_dimensions(run), alt, "Layer norms with and without the masked dimensions. Whiskers: 95 % intervals."))
+    dimensions = {"all": "all dimensions", "kept": "without the masked", "difference": "difference"}
+    for variant, title in (("all", "All elements"), ("no_special", "Without special tokens"), ("no_diagonal", "Without the diagonal")):
+        part = table[table["variant"] == variant].copy()
+        part["row"] = [f"{COMPONENT_LABELS[norm]}, {dimensions[name]}" for norm, name in zip(part["norm"], part["dimensions"], strict=True)]
+        section.tables.append(_by_layer(part, "row", ("mean", "low", "high"), {}, f"{title}: change, mean and interval"))
+    part = shares[shares["variant"] == "all"].copy()
+    part["row"] = [f"{side} {COMPONENT_LABELS[norm]}" for norm, side in zip(part["norm"], part["side"], strict=True)]
+    section.tables.append(_by_layer(part, "row", ("mean", "low", "high"), {}, "The masked dimensions’ share of the squared norms: mean and interval"))
+    chosen = masked.groupby(["norm", "layer"])["dimension"].apply(lambda values: ", ".join(map(str, values)))
+    layers = sorted(set(masked["layer"].tolist()))
+    rows = [[COMPONENT_LABELS[norm], *(chosen.get((norm, layer), "") for layer in layers)] for norm in NORMS]
+    section.tables.append(Table(["", *(f"layer {layer}" for layer in layers)], rows, "Masked dimensions"))
 
 
 def fill_mixing(run: Run, section: Section) -> None:

@@ -220,6 +220,10 @@ class Run:
         """How much of an earlier component's change a later one undoes; by="category": by category of the pair."""
         return self.statistics.cancellation(by)
 
+    def norm_dimensions(self, by: str = "change") -> pandas.DataFrame:
+        """How much each layer norm reorders the map, with and without its masked dimensions; by="share": of the squared norms; by="dimension": which."""
+        return self.statistics.norm_dimensions(by)
+
     def close(self) -> None:
         """Closes the files. Reading on opens them again."""
         self._statistics = None

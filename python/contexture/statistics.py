@@ -34,7 +34,10 @@ COMPONENTS = {
 
 SINGLE_COMPONENTS = tuple(COMPONENTS)[:5]
 
-ANALYSES = ("contextualization_change", "mixing_ratio", "pair_amplification", "categories", "cancellation")
+NORMS = {"ln1": COMPONENTS["ln1"], "ln2": COMPONENTS["ln2"]}
+"""Stages before and after each layer norm."""
+
+ANALYSES = ("contextualization_change", "mixing_ratio", "pair_amplification", "categories", "cancellation", "norm_dimensions")
 
 
 class Statistics:
@@ -55,7 +58,7 @@ class Statistics:
             if merged != len(run):
                 raise RunError(f"{path} holds {merged} of the {len(run)} sequences of the run; `contexture merge {run.path}` makes it anew")
         self.options: dict[str, Any] = self._file.dataset_attributes("/stats")
-        """Options that the values depend on: analyses, layers, bootstrap, min_count, top_pairs, raw_maps."""
+        """Options that the values depend on: analyses, layers, bootstrap, min_count, top_pairs, raw_maps; with norm_dimensions mask_dims, masked_count."""
         self.analyses: list[str] = [text.decode() if isinstance(text, bytes) else str(text) for text in self.options["analyses"]]
 
     @property
@@ -85,7 +88,8 @@ class Statistics:
         """All columns of /stats/<name>; codes and labels as text."""
         analysis = name.split("/")[0]
         if analysis not in self.analyses:
-            raise self._missing(analysis if analysis in ANALYSES else "all")
+            options = " --mask-dims gamma:3" if analysis == "norm_dimensions" else ""
+            raise self._missing(f"{analysis if analysis in ANALYSES else 'all'}{options}")
         group = f"/stats/{name}"
         columns = self._file.names(group)
         if not columns:
@@ -248,6 +252,29 @@ class Statistics:
             table[f"{name}_low"], table[f"{name}_high"] = _interval(table[f"{name}_mean"], table[f"{name}_std"], table["count"])
             columns += [f"{name}_{what}" for what in ("mean", "std", "low", "high")]
         return table[columns]
+
+    def norm_dimensions(self, by: str = "change") -> pandas.DataFrame:
+        """What each layer norm does to the map, with norms of the parts over all dimensions ("all") and without its masked ones ("kept").
+
+        by="change": columns layer, norm ("ln1", "ln2"), dimensions, variant, mean, std, count, low, high of 1 − Spearman's ρ of the maps before and
+        after the layer norm, over sequences; dimensions "difference" is kept less all, of the same sequence. by="share": side ("before", "after") in
+        the place of dimensions: the masked dimensions' share of the sum of the squared norms. by="dimension": columns layer, norm, dimension: the masked.
+        """
+        if by not in ("change", "share", "dimension"):
+            raise UnknownName("table of layer norms", by, ["change", "share", "dimension"])
+        table = self.table(f"norm_dimensions/{by}")
+        if by == "dimension":
+            return table[["layer", "norm", "dimension"]]
+        table["low"], table["high"] = _interval(table["mean"], table["std"], table["count"])
+        return table[["layer", "norm", "dimensions" if by == "change" else "side", "variant", "mean", "std", "count", "low", "high"]]
+
+    @property
+    def mask(self) -> str:
+        """How the masked dimensions of a layer norm were chosen, in words."""
+        count = int(self.options.get("masked_count", 0))
+        name = self.options.get("mask_dims", b"")
+        how = {"gamma": "with the largest |γ|", "activation": "with the largest mean |input|", "dims": "named"}
+        return f"{count} dimension{'s' if count != 1 else ''} {how.get(name.decode() if isinstance(name, bytes) else str(name), '')}".rstrip()
 
     @property
     def layers(self) -> list[int]:

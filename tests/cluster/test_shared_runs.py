@@ -64,6 +64,17 @@ def test_ranks_give_the_same_bytes(bench, out, ranks):
     assert said.count(" sequences, ") == 1, f"one rank tells: {said}"
 
 
+@needs_mpi
+@once
+def test_ranks_mask_the_dimensions_that_rank_0_chose(bench, out):
+    options = ("--limit", "12", "--stages", "none", "--analyses", "norm_dimensions", "--mask-dims", "activation:2")
+    alone = bench.folder / "masked"
+    bench.finish(bench.start(alone, *options))
+    bench.finish(bench.start_ranks(out, 2, *options))
+    expected, found = ({name: data for name, data in contents(folder).items() if name.endswith(".h5")} for folder in (alone, out))
+    assert len(expected) == 5 and expected == found
+
+
 def test_processes_in_one_folder_give_the_same_bytes(bench, out):
     for process in [bench.start(out, "--cluster", "folder") for _ in range(3)]:
         said, _ = bench.finish(process)

@@ -145,6 +145,7 @@ class Decomposition:
     mixing_ratio: dict[str, Array]  # stage: [L, n]
     bias_norm: dict[str, Array]  # stage: [L, n]
     completeness_error: Array  # [L]
+    states: dict[str, Array]  # stage: [L, n, d], the true ones
     vectors: dict[str, Array] = field(default_factory=dict)  # stage: [V, n, n, d] of the layers asked for
 
 
@@ -156,6 +157,7 @@ class _Layer:
         self.mixing_ratio = {stage: np.empty(n) for stage in STAGES}
         self.bias_norm = {stage: np.empty(n) for stage in STAGES}
         self.completeness_error = 0.0
+        self.states = {stage: np.empty((n, d)) for stage in STAGES}
         self.vectors = {stage: np.empty((n, n, d)) for stage in STAGES} if keep_vectors else {}
 
     def add(self, stage: str, targets: Array, parts: Array, bias: Array, state: Array) -> None:
@@ -167,6 +169,7 @@ class _Layer:
         self.bias_norm[stage][targets] = length(bias)
         error = length(parts.sum(axis=1) + bias - state) / length(state)
         self.completeness_error = max(self.completeness_error, float(error.max()))
+        self.states[stage][targets] = state
         if self.vectors:
             self.vectors[stage][targets] = parts
 
@@ -203,13 +206,14 @@ def decompose_layer(checkpoint: Checkpoint, layer: int, x: Array, keep_vectors: 
     w_2, b_2 = checkpoint.dense(f"{at}.output.dense")
     scale2, shift2 = checkpoint.norm(f"{at}.output")
 
-    # α^h = softmax(q k^T / sqrt(e)), and f^h(x_j) = (x_j W_V^h + b_V^h) W_O^h.
+    # α^h = softmax(q k^T / sqrt(e)), in a causal model over j <= i, and f^h(x_j) = (x_j W_V^h + b_V^h) W_O^h.
     alpha = np.empty((heads, n, n))
     f = np.empty((heads, n, d))
     for h in range(heads):
         own = slice(h * e, (h + 1) * e)
         query, key = x @ w_q[:, own] + b_q[own], x @ w_k[:, own] + b_k[own]
-        alpha[h] = softmax(query @ key.T / np.sqrt(e))
+        scores = query @ key.T / np.sqrt(e)
+        alpha[h] = softmax(np.where(np.tri(n, dtype=bool), scores, -np.inf) if config.get("is_decoder") else scores)
         f[h] = (x @ w_v[:, own] + b_v[own]) @ w_o[own]
     head_norm = alpha * length(f)[:, None, :]
 
@@ -287,6 +291,7 @@ def decompose(
         mixing_ratio={stage: np.stack([layer.mixing_ratio[stage] for layer in collected]) for stage in STAGES},
         bias_norm={stage: np.stack([layer.bias_norm[stage] for layer in collected]) for stage in STAGES},
         completeness_error=np.array([layer.completeness_error for layer in collected]),
+        states={stage: np.stack([layer.states[stage] for layer in collected]) for stage in STAGES},
         vectors={stage: np.stack([collected[layer].vectors[stage] for layer in vector_layers]) for stage in STAGES} if len(vector_layers) else {},
     )
 

@@ -21,6 +21,7 @@ ENTITIES = ("same_entity", "both_entities", "entity_other", "no_entity")
 LATER = (("ff", "res2"), ("ff", "ln2"), ("ff", "res2_ln2"))
 LABELS = ("", "NOUN", "PER")
 ANALYSES = ("contextualization_change", "mixing_ratio", "pair_amplification", "categories", "cancellation")
+WITH_NORMS = (*ANALYSES, "norm_dimensions")
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def write_merged(file: h5py.File, options: Options) -> None:
         write_categories(file, options)
     if "cancellation" in options.analyses:
         write_cancellation(file, options)
+    if "norm_dimensions" in options.analyses:
+        stats.attrs.update({"mask_dims": np.bytes_(b"gamma"), "masked_count": 2})
+        write_norms(file, options)
 
 
 def write_change(file: h5py.File, options: Options) -> None:
@@ -175,6 +179,21 @@ def write_cancellation(file: h5py.File, options: Options) -> None:
     category.made("sequences", lambda row: 4, "i8")
     for name, shift in (("share", 0), ("low", -0.1), ("high", 0.1), ("pearson", 0.3)):
         category.made(name, lambda row, shift=shift: np.nan if options.nan else -0.5 + shift)
+
+
+def write_norms(file: h5py.File, options: Options) -> None:
+    """LN1 loses half of its change, LN2 gains some."""
+    layers, norms = (list(options.layers), None), (("ln1", "ln2"),) * 2
+    dimensions, sides = ("all", "kept", "difference"), ("before", "after")
+    change = Table(file, "norm_dimensions/change", options, {"layer": layers, "norm": norms, "dimensions": (dimensions,) * 2, "variant": (VARIANTS,) * 2})
+    share = Table(file, "norm_dimensions/share", options, {"layer": layers, "norm": norms, "side": (sides,) * 2, "variant": (VARIANTS,) * 2})
+    change.made("mean", lambda row: {"ln1": (0.2, 0.1, -0.1), "ln2": (0.1, 0.15, 0.05)}[row["norm"]][dimensions.index(row["dimensions"])])
+    share.made("mean", lambda row: 0.5 if row["side"] == "before" else 0.25)
+    for table in (change, share):
+        table.made("count", lambda row: 1 if options.nan else 4, "i8")
+        table.made("std", lambda row: np.nan if options.nan else 0.01)
+    masked = Table(file, "norm_dimensions/dimension", options, {"layer": layers, "norm": norms, "(place)": (range(2), None)})
+    masked.made("dimension", lambda row: 10 * row["layer"] + row["(place)"], "i4")
 
 
 # Sums of the changes by replicate, and pairs, in every part; the same of all components and layers.

@@ -20,7 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import make_checkpoint  # noqa: E402
 
-# Between them: every activation, dtype, naming and file layout; one head; n above and below d; a wide epsilon.
+# Between them: every activation, dtype, naming and file layout; one head; n above and below d; a wide epsilon; a causal mask.
 _BASE = make_checkpoint.Options()
 RANDOM_CHECKPOINTS: dict[str, make_checkpoint.Options] = {
     "gelu": _BASE,
@@ -31,6 +31,7 @@ RANDOM_CHECKPOINTS: dict[str, make_checkpoint.Options] = {
     "f16": replace(_BASE, dtype="F16", epsilon=1e-5, seed=6),
     "bf16-odd-shapes": replace(_BASE, dtype="BF16", hidden_size=30, heads=5, intermediate_size=37, epsilon=0.1, seed=7),
     "sharp": replace(_BASE, sharpness=40.0, seed=8),
+    "causal": replace(_BASE, causal=True, prefix=True, seed=9),
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +87,12 @@ def assert_right(sequence: contexture.Sequence, checkpoint: oracle.Checkpoint, s
         assert support.worst_relative(norms, expected.maps[stage][run.vector_layers]) < slack * MAPS_BOUND, f"{where}, vectors of {stage}"
         error = np.abs(actual - reference).max() / np.abs(reference).max()
         assert error < slack * HIDDEN_STATE_BOUND, f"{where}, vectors of {stage}: error {error:.2e} of the largest entry"
+    if checkpoint.config.get("is_decoder"):
+        after = np.triu_indices(sequence.n_tokens, 1)
+        for name, values in (*sequence.maps.items(), *sequence.head_maps.items()):
+            assert not values[..., after[0], after[1]].any(), f"{where}, map {name} is not 0 above the diagonal"
+        for stage in run.vector_stages:
+            assert not sequence.vectors[stage][:, after[0], after[1]].any(), f"{where}, vectors of {stage} are not 0 above the diagonal"
 
 
 def assert_states_agree(sequence: contexture.Sequence, states: Callable[[contexture.Sequence], np.ndarray], slack: float = 1) -> None:
@@ -119,6 +127,37 @@ def test_random_checkpoint(name: str, random_checkpoints: dict[str, Path], tmp_p
         for sequence in run:
             assert_right(sequence, checkpoint, slack)
             assert_states_agree(sequence, states, slack)
+
+
+def test_causal_model_as_transformers_saves_it(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    torch.manual_seed(11)
+    config = transformers.BertConfig(
+        vocab_size=400, hidden_size=36, num_hidden_layers=2, num_attention_heads=3, intermediate_size=50, max_position_embeddings=80, is_decoder=True
+    )
+    config.initializer_range = 0.3  # parts that differ
+    folder = tmp_path / "model"
+    transformers.BertLMHeadModel(config).save_pretrained(folder)
+    for name in ("vocab.txt", "tokenizer_config.json", "tokenizer.json"):
+        shutil.copy(random_checkpoints["causal"] / name, folder / name)
+    described = json.loads(support.contexture("info", folder, "--json").stdout)
+    assert described["causal"] is True
+    documents = [{"input_ids": np.random.default_rng(n).integers(5, 400, n).tolist()} for n in (1, 2, 3, 31, 70)]
+    corpus, out = support.write_jsonl(tmp_path / "corpus.jsonl", documents), tmp_path / "out"
+    support.contexture("run", "--model", folder, "--corpus", corpus, "--out", out, "--per-head", "--hidden-states", "--analyses", "all")
+    states = reference_states(folder)
+    with contexture.open_run(out) as run:
+        assert len(run) == len(documents)
+        for sequence in run:
+            assert_right(sequence, oracle.Checkpoint(folder))
+            assert_states_agree(sequence, states)
+
+    # The same weights without the mask are another model: the folder is not gone on with.
+    saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**saved, "is_decoder": False}), encoding="utf-8")
+    refused = support.contexture("run", "--model", folder, "--corpus", corpus, "--out", out, "--per-head", "--hidden-states", "--analyses", "all", expect=1)
+    assert "the folder holds another run: model was" in refused.stderr
 
 
 def test_minilm_on_real_sentences(minilm: Path, minilm_oracle: oracle.Checkpoint, tmp_path: Path) -> None:

@@ -123,6 +123,23 @@ def test_cancellation(run: contexture.Run) -> None:
         run.cancellation("layer")
 
 
+def test_norm_dimensions(tmp_path: Path) -> None:
+    run = contexture.open_run(fake_statistics.write_run(tmp_path / "out", Options(analyses=fake_statistics.WITH_NORMS)))
+    table = run.norm_dimensions()
+    assert list(table) == ["layer", "norm", "dimensions", "variant", "mean", "std", "count", "low", "high"] and len(table) == len(LAYERS) * 2 * 3 * 3
+    row = one(table, layer=3, norm="ln1", dimensions="difference", variant="all")
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((-0.1, -0.1 - QUANTILE * 0.005, -0.1 + QUANTILE * 0.005))
+    assert one(run.norm_dimensions("share"), layer=1, norm="ln2", side="after", variant="no_special")["mean"] == 0.25
+    masked = run.norm_dimensions("dimension")
+    assert masked.loc[(masked["layer"] == 3) & (masked["norm"] == "ln2"), "dimension"].tolist() == [30, 31]
+    assert run.statistics.mask == "2 dimensions with the largest |γ|"
+    change, share = plot_statistics.norm_dimensions(run).axes
+    np.testing.assert_allclose(lines(change), [[0.2] * 2, [0.1] * 2, [0.1] * 2, [0.15] * 2])
+    np.testing.assert_allclose(lines(share), [[0.5] * 2, [0.25] * 2] * 2)
+    with pytest.raises(contexture.UnknownName, match="'shares'; the nearest is 'share'"):
+        run.norm_dimensions("shares")
+
+
 # What is not there.
 
 
@@ -140,6 +157,8 @@ def test_analysis_that_was_not_made_is_named(tmp_path: Path) -> None:
         run.mixing_ratio()
     with pytest.raises(contexture.RunError, match="--analyses pair_amplification"):
         run.top_pairs()
+    with pytest.raises(contexture.RunError, match="--analyses norm_dimensions --mask-dims"):
+        run.norm_dimensions()
 
 
 def test_unfinished_and_outdated_runs_ask_for_a_merge(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -170,6 +171,29 @@ def test_statements_come_out_either_way(tmp_path: Path) -> None:
         third.sentences[0].startswith("RES2 and LN2 together add 25.0 % of FF's change: share 0.25 [0.15, 0.35]")
         and "added to in layers 1, 3" in third.sentences[0]
     )
+
+
+def test_layer_norms_are_told_of_where_dimensions_were_masked(tmp_path: Path) -> None:
+    """LN1 changes less without them in every layer, LN2 more: partly so. A run of one sequence, and one of none, cannot tell."""
+    folder = fake_statistics.write_run(tmp_path / "out", Options(analyses=fake_statistics.WITH_NORMS))
+    with contexture.open_run(folder) as run:
+        *others, found = findings.findings(run)
+    assert len(others) == 3 and found.verdict == findings.PARTLY
+    assert found.sentences[0] == "Left out: the 2 dimensions with the largest |γ|, of each layer norm."
+    assert found.sentences[1] == (
+        "LN1 changes the map by 0.100 [0.090, 0.110] instead of 0.200 [0.190, 0.210], 50.0 % less (1 − ρ, mean over layers); "
+        "difference −0.100 [−0.110, −0.090]: less in layers 1, 3."
+    )
+    assert found.sentences[2] == "They hold 50.0 % of the squared norms before LN1 and 25.0 % after it."
+    assert "50.0 % more" in found.sentences[3] and found.sentences[3].endswith("more in layers 1, 3.")
+    content = assert_sound(render(folder))
+    text = " ".join(content.text.split())
+    assert "Layer norms and outlier dimensions" in text and "and one about layer norms" in text and "30, 31" in text
+    assert len(content.all("img")) == 8
+    for name, options in (("bare", BARE), ("empty", Options(empty=True))):
+        folder = fake_statistics.write_run(tmp_path / name, replace(options, analyses=fake_statistics.WITH_NORMS))
+        content = assert_sound(render(folder))
+        assert content.text.count("cannot be tested") >= 4 and "nan" not in content.text.lower().replace("dominance", "")
 
 
 def test_numbers_are_written_for_people() -> None:

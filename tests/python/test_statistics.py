@@ -212,6 +212,24 @@ def test_spearman_is_scipy(real_run: Path, real_sequences: list[Sequence]) -> No
     assert relative(row["sum"], np.sum(values)) < SUM_BOUND
 
 
+def test_zeros_of_a_causal_model_are_ranked(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    """Half of every map is ties at 0: they take part, with the mean of their ranks, and nothing becomes NaN."""
+    texts = ["the cat sat on the river bank", "many people use water a long time", "an old tree", "find a way"]
+    corpus, out = support.write_jsonl(tmp_path / "corpus.jsonl", [{"text": text} for text in texts]), tmp_path / "out"
+    support.contexture("run", "--model", random_checkpoints["causal"], "--corpus", corpus, "--out", out, "--analyses", "all")
+    found = list(sequences(out / "run.h5"))
+    assert len(found) == len(texts)
+    rows = Table(out / "run.h5", "contextualization_change/sequence").rows("layer", "before", "after", "variant")
+    for before, after in STEPS:
+        maps = [(sequence.maps[STAGES.index(before), 1].ravel(), sequence.maps[STAGES.index(after), 1].ravel()) for sequence in found]
+        assert all((first == 0).mean() > 0.3 for first, _ in maps)
+        row = rows[1, before, after, "all"]
+        assert row["count"] == len(found)
+        assert relative(row["sum"], sum(1 - stats.spearmanr(*two).statistic for two in maps), 1e-3) < SUM_BOUND
+    changed = [row["mean"] for key, row in Table(out / "run.h5", "categories/category").rows("layer", "component", "category").items() if key[2] == "all"]
+    assert changed and np.isfinite(changed).all()
+
+
 def token_classes(sequence: Sequence, token: int) -> Iterator[tuple[str, str]]:
     yield "all", ""
     word = sequence.word[token]
