@@ -211,8 +211,7 @@ static void cuda_close(struct cx_backend *backend) {
     fused_close(cuda);
     cuda_reads_close(cuda);
     cuda_timings_close(cuda);
-    for (int k = 0; k < CUDA_TABLES; k++)
-        cuda_forget(cudaFree(cuda->tables[k].memory));
+    cuda_tables_drop(cuda);
     cuda_forget(cudaFree(cuda->scratch.memory));
     for (int k = 0; k < CUDA_BATCHES; k++) {
         cuda_forget(cudaFree(cuda->batch_blocks[k].memory.memory));

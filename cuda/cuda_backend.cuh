@@ -347,6 +347,7 @@ CX_MUST_USE enum cx_status cuda_team_share(struct cuda_backend *, const char *op
 void cuda_team_close(struct cuda_backend *);
 
 /* --- cuda_embed.cu --- */
+void cuda_tables_drop(struct cuda_backend *);
 enum cx_status cuda_embed_open(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
                                struct cx_error *);
 enum cx_status cuda_embed(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,

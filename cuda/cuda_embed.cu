@@ -97,3 +97,10 @@ enum cx_status cuda_embed(struct cx_backend *backend, const struct cx_weight *wo
     return CUDA_LAUNCH(cuda, "embed", error, embed_kernel, cuda_blocks(count, threads), threads, 0, tables.words, tables.types, tables.positions, count,
                        static_cast<unsigned>(width), x->values);
 }
+
+void cuda_tables_drop(struct cuda_backend *cuda) {
+    for (int k = 0; k < CUDA_TABLES; k++) {
+        cuda_forget(cudaFree(cuda->tables[k].memory));
+        cuda->tables[k] = {};
+    }
+}

@@ -251,6 +251,8 @@ static enum cx_status cuda_team_join(struct cx_backend *backend, const struct cx
     status = began(team, "join the other processes", team->nccl.ncclCommInitRankConfig(&team->communicator, place->size, name, place->rank, &settings), error);
     if (status == CX_OK)
         status = wait_for(team, "join the other processes", NULL, error);
+    /* One member alone may have used the model before, and all must send and take the same. */
+    cuda_tables_drop(cuda);
     team->joined = status == CX_OK;
     backend->is_given_weights = team->joined && place->rank > 0;
     return status;
