@@ -5,6 +5,10 @@ foreach(name pairs fused forward)
   target_sources(test_cuda_${name} PRIVATE cuda_cases.c op_reference.c op_reference_parts.c op_reference_ranks.c)
 endforeach()
 
+if(NOT CX_CUDA STREQUAL "EMULATED") # there with the stand-in: cuda_nccl.cmake
+  contexture_test(cuda_team contexture_compute)
+endif()
+
 # Minutes of CPU time: two schedules of these; under AddressSanitizer one, and that of the layer sequence and the forward precisions alone. test_cuda_kernels, a
 # selection of them, has more schedules and runs under every sanitizer (tests/cuda_emulation/kernels.tests.cmake).
 set(cuda_seeds 0 5)
