@@ -18,10 +18,29 @@ elseif(NOT CX_CUDA STREQUAL "OFF")
   endif()
 endif()
 
+# NCCL, for several GPUs: its header is enough, for the library is opened at run time. The emulation opens a stand-in, tests/cuda_nccl.
+option(CX_NCCL "Pass weights and sums between GPUs by NCCL, if its header is there" ON)
+file(GLOB nccl_hints ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/nvidia/nccl/include)
+find_path(CX_NCCL_INCLUDE nccl.h HINTS ${CX_CUDA_INCLUDE} /usr/local/cuda/include ENV CUDA_PATH ENV NCCL_HOME PATH_SUFFIXES include HINTS ${nccl_hints})
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/*.cu)
+if(CX_NCCL AND CX_NCCL_INCLUDE)
+  list(FILTER cuda_sources EXCLUDE REGEX "cuda_nccl_absent[.]cu$")
+else()
+  list(FILTER cuda_sources EXCLUDE REGEX "cuda_nccl[.]cu$")
+endif()
+
+# use_nccl(definition…): what cuda_nccl.cu opens at run time.
+function(use_nccl)
+  if(CX_NCCL AND CX_NCCL_INCLUDE)
+    target_include_directories(contexture_cuda SYSTEM PRIVATE ${CX_NCCL_INCLUDE})
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/cuda/cuda_nccl.cu PROPERTIES COMPILE_DEFINITIONS "${ARGV}")
+  endif()
+endfunction()
+
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
-  file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/*.cu)
   emulated_cuda_library(contexture_cuda ${cuda_sources})
   target_link_libraries(contexture_cuda PUBLIC contexture_base)
+  use_nccl("CX_NCCL_LIBRARY=\"libemulated_nccl.so\"")
 elseif(NOT CX_HAVE_CUDA)
   message(STATUS "CUDA backend: not built")
   add_library(contexture_cuda STATIC ${PROJECT_SOURCE_DIR}/cuda/cuda_absent.c)
@@ -44,7 +63,6 @@ else()
   find_package(CUDAToolkit REQUIRED)
   message(STATUS "CUDA backend: nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}")
 
-  file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cuda/*.cu)
   add_library(contexture_cuda STATIC ${cuda_sources})
   set_target_properties(contexture_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
   target_include_directories(contexture_cuda PRIVATE ${PROJECT_SOURCE_DIR}/cuda)
@@ -53,6 +71,7 @@ else()
   # cuBLASLt is opened at run time: cuda/cuda_blas.cuh.
   target_compile_definitions(contexture_cuda PRIVATE "CX_CUBLAS_FOLDER=\"${CUDAToolkit_LIBRARY_DIR}\"")
   target_link_libraries(contexture_cuda PUBLIC contexture_base ${CMAKE_DL_LIBS})
+  use_nccl("CX_NCCL_LIBRARY=\"libnccl.so.2\"" "CX_NCCL_FOLDER=\"${CX_NCCL_INCLUDE}/../lib\"")
 endif()
 
 # The one file outside that chooses among backends.

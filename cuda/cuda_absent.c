@@ -12,6 +12,10 @@ bool cuda_backend_usable(char *text, size_t size) {
     return false;
 }
 
+bool cuda_team_usable(char *text, size_t size) {
+    return cuda_backend_usable(text, size);
+}
+
 enum cx_status cuda_backend_product_rate(struct cx_backend *backend, bool is_half, size_t rows, int repeats, double *rate, struct cx_error *error) {
     (void)backend;
     (void)is_half;

@@ -10,9 +10,12 @@ enum { least_capability = 80 };
 
 static void cuda_close(struct cx_backend *);
 static void cuda_describe(const struct cx_backend *, char *text, size_t size);
+static void cuda_device_name(const struct cx_backend *, char *text, size_t size);
 
 static const struct cx_backend_operations cuda_operations = {
     .name = "cuda",
+    .team = &cuda_team_operations,
+    .device_name = cuda_device_name,
     .close = cuda_close,
     .describe = cuda_describe,
     .tensor_create = cuda_tensor_create,
@@ -27,6 +30,7 @@ static const struct cx_backend_operations cuda_operations = {
     .pair_matrix_create = cuda_pair_matrix_create,
     .pair_matrix_destroy = cuda_pair_matrix_destroy,
     .batch_begin = cuda_batch_begin,
+    .embed_open = cuda_embed_open,
     .embed = cuda_embed,
     .norm = cuda_norm,
     .linear = cuda_linear,
@@ -73,8 +77,8 @@ static void name_of(int device, char *name, size_t size) {
         snprintf(name, size, "%s", properties.name);
 }
 
-/* The device of that number among those that are good enough, in CUDA's order (the fastest first, or as CUDA_VISIBLE_DEVICES says); -1 with the reason in
-   `text`. */
+/* The device of that number among those that are good enough, in CUDA's order (the fastest first, or as CUDA_VISIBLE_DEVICES says), counted anew behind the
+   last; -1 with the reason in `text`. */
 static int choose_device(int number, char *text, size_t size) {
     int count = 0, capability = 0, usable = 0;
     char name[256];
@@ -87,18 +91,15 @@ static int choose_device(int number, char *text, size_t size) {
         snprintf(text, size, "no NVIDIA GPU was found (%s)", code == cudaSuccess ? "no device" : cudaGetErrorName(code));
         return -1;
     }
-    for (int device = 0; device < count; device++) {
+    for (int device = 0; device < count; device++)
+        usable += capability_of(device) >= least_capability;
+    for (int device = 0, left = usable > 0 ? number % usable : 0; device < count; device++) {
         capability = capability_of(device);
         name_of(device, name, sizeof name);
-        if (capability >= least_capability && usable++ == number) {
+        if (capability >= least_capability && left-- == 0) {
             snprintf(text, size, "%s, compute capability %d.%d", name, capability / 10, capability % 10);
             return device;
         }
-    }
-    if (usable > 0) {
-        snprintf(text, size, "%d processes on this machine would share %d usable GPU%s, and two on one are refused: start as many as there are GPUs",
-                 number + 1, usable, usable == 1 ? "" : "s");
-        return -1;
     }
     snprintf(text, size, "the GPU is too old: %s has compute capability %d.%d, %d.%d is the least", name, capability / 10, capability % 10,
              least_capability / 10, least_capability % 10);
@@ -206,12 +207,12 @@ static void cuda_close(struct cx_backend *backend) {
     cuda_forget(cudaSetDevice(cuda->device));
     if (cuda->stream)
         cuda_forget(cudaStreamSynchronize(cuda->stream));
+    cuda_team_close(cuda);
     cuda_products_close(cuda);
     fused_close(cuda);
     cuda_reads_close(cuda);
     cuda_timings_close(cuda);
-    for (int k = 0; k < CUDA_TABLES; k++)
-        cuda_forget(cudaFree(cuda->tables[k].memory));
+    cuda_tables_drop(cuda);
     cuda_forget(cudaFree(cuda->scratch.memory));
     for (int k = 0; k < CUDA_BATCHES; k++) {
         cuda_forget(cudaFree(cuda->batch_blocks[k].memory.memory));
@@ -229,6 +230,18 @@ static void cuda_close(struct cx_backend *backend) {
     cuda_forget(cudaGetLastError());
     free(cuda->chunks);
     free(cuda);
+}
+
+/* As nvidia-smi writes it. */
+static void cuda_device_name(const struct cx_backend *backend, char *text, size_t size) {
+    enum { uuid_bytes = 16 };
+    const struct cuda_backend *cuda = reinterpret_cast<const struct cuda_backend *>(backend);
+    struct cudaDeviceProp properties = {};
+    const bool known = cudaGetDeviceProperties(&properties, cuda->device) == cudaSuccess;
+    size_t used = static_cast<size_t>(snprintf(text, size, "GPU"));
+    for (int k = 0; k < uuid_bytes && known && used < size; k++)
+        used += static_cast<size_t>(snprintf(text + used, size - used, "%s%02x", k == 0 || (k >= 4 && k <= 10 && k % 2 == 0) ? "-" : "",
+                                             static_cast<unsigned>(static_cast<unsigned char>(properties.uuid.bytes[k]))));
 }
 
 static void cuda_describe(const struct cx_backend *backend, char *text, size_t size) {

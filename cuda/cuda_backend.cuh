@@ -124,6 +124,7 @@ enum { CUDA_TABLES = 8, CUDA_STAGES = 2, CUDA_BATCHES = 2, CUDA_STAGE_BYTES = 4 
 struct cuda_products;
 struct fused_state;
 struct cuda_timings;
+struct cuda_team;
 
 /* A copy begun by read_begin(): see cuda_read.cu. */
 struct cuda_read_slot {
@@ -182,6 +183,7 @@ struct cuda_backend {
     size_t chunk_count, chunk_capacity;
     unsigned chunk_rows, chunk_units; /* of the largest chunk, rows rounded up to what a product takes */
 
+    struct cuda_team *team;    /* NULL: none was looked for. cuda_nccl.cu */
     struct fused_state *fused; /* NULL: ff_pair_norms goes in chunks. fused_pairs.cuh */
     unsigned pair_rows;        /* rows of a chunk, at most; a multiple of CUDA_PAIR_UNIT */
 
@@ -252,6 +254,8 @@ CX_MUST_USE enum cx_status cuda_pinned_fit(struct cuda_backend *, struct cuda_li
 CX_MUST_USE enum cx_status cuda_allocate(struct cuda_backend *, size_t count, size_t size, const char *purpose, void **memory, struct cx_error *);
 /* From pageable host memory, through the pinned pieces; returns when `values` may be changed. */
 CX_MUST_USE enum cx_status cuda_upload(struct cuda_backend *, const char *operation, void *target, const void *values, size_t bytes, struct cx_error *);
+/* A weight on its way: on a team the values of the member that reads, for all. */
+CX_MUST_USE enum cx_status cuda_upload_shared(struct cuda_backend *, const char *operation, void *target, const void *values, size_t bytes, struct cx_error *);
 /* The other direction; returns when `values` has them. */
 CX_MUST_USE enum cx_status cuda_download(struct cuda_backend *, const char *operation, void *values, const void *source, size_t bytes, struct cx_error *);
 
@@ -334,7 +338,18 @@ void cuda_pair_sizes(struct cuda_backend *);
 /* Sources of a tile in a batch of so many pairs: fewer where there would be too few tiles to occupy the device. */
 unsigned cuda_pair_sources_of(const struct cuda_backend *, size_t pairs);
 
+/* --- several processes: cuda_nccl.cu, or cuda_nccl_absent.cu in a build without NCCL --- */
+
+extern const struct cx_team_operations cuda_team_operations;
+/* What is in device memory, or, of a few bytes, on the host, of the member that reads the weights, for all. Nothing happens where there is no team. */
+CX_MUST_USE enum cx_status cuda_team_share_device(struct cuda_backend *, void *memory, size_t bytes, struct cx_error *);
+CX_MUST_USE enum cx_status cuda_team_share(struct cuda_backend *, const char *operation, void *values, size_t bytes, struct cx_error *);
+void cuda_team_close(struct cuda_backend *);
+
 /* --- cuda_embed.cu --- */
+void cuda_tables_drop(struct cuda_backend *);
+enum cx_status cuda_embed_open(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
+                               struct cx_error *);
 enum cx_status cuda_embed(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
                           struct cx_tensor *x, struct cx_error *);
 

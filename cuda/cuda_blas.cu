@@ -15,7 +15,8 @@ void cuda_blas_close(struct cuda_blas *) {}
 #else
 
 #include <cstdio>
-#include <dlfcn.h>
+
+#include "cuda_library.cuh"
 
 #define AS_TEXT(number)  #number
 #define TEXT_OF(number)  AS_TEXT(number)
@@ -29,23 +30,9 @@ static const char *const places[] = {
 #endif
 };
 
-/* The library stays in memory for the process' life: it has threads and exit handlers of its own. The reason is that of the first place. */
-static void *open_library(char *reason, size_t size) {
-    for (const char *place : places) {
-        void *library = dlopen(place, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
-        if (library)
-            return library;
-        const char *text = dlerror();
-        if (place == places[0])
-            snprintf(reason, size, "cuBLASLt, which comes with CUDA, cannot be opened (%s)", text ? text : place);
-    }
-    return NULL;
-}
-
 static bool find_functions(struct cuda_blas *blas, char *reason, size_t size) {
 #define CUDA_BLAS_FIND(name)                                                                                                                                   \
-    if (!(blas->name = reinterpret_cast<decltype(blas->name)>(dlsym(blas->library, #name)))) {                                                                 \
-        snprintf(reason, size, "the cuBLASLt on this machine has no function " #name);                                                                         \
+    if (!(blas->name = reinterpret_cast<decltype(blas->name)>(cuda_library_find(blas->library, "cuBLASLt", #name, reason, size)))) {                           \
         return false;                                                                                                                                          \
     }
     CUDA_BLAS_LIST(CUDA_BLAS_FIND)
@@ -59,7 +46,7 @@ static bool find_functions(struct cuda_blas *blas, char *reason, size_t size) {
 
 bool cuda_blas_open(struct cuda_blas *blas, char *reason, size_t size) {
     *blas = {};
-    blas->library = open_library(reason, size);
+    blas->library = cuda_library_open("cuBLASLt, which comes with CUDA,", places, sizeof places / sizeof *places, reason, size);
     if (blas->library && find_functions(blas, reason, size))
         return true;
     cuda_blas_close(blas);
@@ -67,8 +54,7 @@ bool cuda_blas_open(struct cuda_blas *blas, char *reason, size_t size) {
 }
 
 void cuda_blas_close(struct cuda_blas *blas) {
-    if (blas->library)
-        (void)dlclose(blas->library);
+    cuda_library_close(blas->library);
     *blas = {};
 }
 

@@ -1,7 +1,4 @@
-/*
- * cuBLASLt, opened at run time. Linked, its hundreds of megabytes would be mapped by every start of the program, and a machine without it could not even
- * print the help; opened, its absence is a reason like a missing GPU. cublasLt.h is included here and nowhere else; cuda_product.cu alone includes this file.
- */
+/* cuBLASLt, opened at run time (cuda_library.cuh). cublasLt.h is included here and nowhere else; cuda_product.cu alone includes this file. */
 #ifndef CONTEXTURE_CUDA_BLAS_CUH
 #define CONTEXTURE_CUDA_BLAS_CUH
 

@@ -35,9 +35,12 @@ static enum cx_status upload_half(struct cuda_backend *cuda, struct cx_matrix *m
         status = cuda_allocate(cuda, count, sizeof *host->half, "a dense layer's weight in float16", reinterpret_cast<void **>(&matrix->half), error);
     if (status != CX_OK)
         return status;
-    matrix->half_exponent = cuda_half_exponent(matrix->out * matrix->in, host->values);
-    cuda_half_fill(matrix->out, matrix->in, stride, matrix->half_exponent, host->values, host->half);
-    return cuda_upload(cuda, "matrix_create", matrix->half, host->half, count * sizeof *host->half, error);
+    if (!cuda->base.is_given_weights) {
+        matrix->half_exponent = cuda_half_exponent(matrix->out * matrix->in, host->values);
+        cuda_half_fill(matrix->out, matrix->in, stride, matrix->half_exponent, host->values, host->half);
+    }
+    status = cuda_upload_shared(cuda, "matrix_create", matrix->half, host->half, count * sizeof *host->half, error);
+    return status == CX_OK ? cuda_team_share(cuda, "matrix_create", &matrix->half_exponent, sizeof matrix->half_exponent, error) : status;
 }
 
 static enum cx_status upload(struct cuda_backend *cuda, const struct cx_weight *weight, struct cx_matrix *matrix, struct host_matrix *host,
@@ -52,8 +55,9 @@ static enum cx_status upload(struct cuda_backend *cuda, const struct cx_weight *
         return status;
     matrix->out = weight->rows;
     matrix->in = weight->columns;
-    cx_weight_to_float(weight, host->values);
-    status = cuda_upload(cuda, "matrix_create", matrix->weight, host->values, count * sizeof *host->values, error);
+    if (!cuda->base.is_given_weights)
+        cx_weight_to_float(weight, host->values);
+    status = cuda_upload_shared(cuda, "matrix_create", matrix->weight, host->values, count * sizeof *host->values, error);
     return status == CX_OK && cuda->forward_precision == CX_FORWARD_F16 ? upload_half(cuda, matrix, host, error) : status;
 }
 

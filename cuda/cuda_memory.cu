@@ -75,6 +75,11 @@ enum cx_status cuda_upload(struct cuda_backend *cuda, const char *operation, voi
     return status;
 }
 
+enum cx_status cuda_upload_shared(struct cuda_backend *cuda, const char *operation, void *target, const void *values, size_t bytes, struct cx_error *error) {
+    enum cx_status status = cuda->base.is_given_weights ? CX_OK : cuda_upload(cuda, operation, target, values, bytes, error);
+    return status == CX_OK ? cuda_team_share_device(cuda, target, bytes, error) : status;
+}
+
 /* Bytes of piece `index` of `bytes`. */
 static size_t piece_bytes(size_t bytes, size_t index) {
     const size_t done = index * CUDA_STAGE_BYTES;
@@ -166,5 +171,5 @@ enum cx_status cuda_write(struct cx_backend *backend, struct cx_tensor *tensor, 
     enum cx_status status = cuda_enter(cuda, "write", false, error);
     if (status == CX_OK)
         status = CUDA_CHECK_ALL("write", arguments, error);
-    return status == CX_OK ? cuda_upload(cuda, "write", tensor->values, values, count * sizeof *values, error) : status;
+    return status == CX_OK ? cuda_upload_shared(cuda, "write", tensor->values, values, count * sizeof *values, error) : status;
 }

@@ -16,6 +16,9 @@ bool cuda_backend_built(void);
  */
 bool cuda_backend_usable(char *text, size_t size);
 
+/* Whether several processes could pass numbers between their GPUs by NCCL: its version, else the reason, as the end of "… because". */
+bool cuda_team_usable(char *text, size_t size);
+
 /*
  * What the device's own library makes of a product [rows, rows] x [rows, rows], in FLOP/s: what the kernels are measured against. float16 operands, or
  * float32; the median of `repeats` products after one that is not counted.

@@ -65,7 +65,8 @@ struct preparation {
     size_t element;
 };
 
-static enum cx_status prepare(struct cx_pair_matrix *matrix, const struct cx_weight *weight, struct preparation *host, struct cx_error *error) {
+/* `is_given`: memory alone, for the numbers come from another process. */
+static enum cx_status prepare(struct cx_pair_matrix *matrix, const struct cx_weight *weight, bool is_given, struct preparation *host, struct cx_error *error) {
     const size_t d = matrix->width, f = matrix->depth, stride = cuda_padded(f);
     size_t count, padded_count;
     if (!cx_multiply(d, f, &count) || !cx_multiply(d, stride, &padded_count))
@@ -80,7 +81,7 @@ static enum cx_status prepare(struct cx_pair_matrix *matrix, const struct cx_wei
         status = cx_allocate(f, sizeof *host->sums, "the checksums of a feed-forward weight", &host->sums, error);
     if (status == CX_OK)
         status = cx_allocate(padded_count, host->element, "a centred feed-forward weight", &host->operand, error);
-    if (status != CX_OK)
+    if (status != CX_OK || is_given)
         return status;
     cx_weight_to_float(weight, host->values);
     centre_columns(d, f, host->values, host->means);
@@ -98,16 +99,19 @@ static enum cx_status upload(struct cuda_backend *cuda, struct cx_pair_matrix *m
     const size_t count = matrix->width * cuda_padded(matrix->depth);
     enum cx_status status = cuda_allocate(cuda, count, host->element, "a centred feed-forward weight", &matrix->centred, error);
     if (status == CX_OK)
-        status = cuda_upload(cuda, "pair_matrix_create", matrix->centred, host->operand, count * host->element, error);
+        status = cuda_upload_shared(cuda, "pair_matrix_create", matrix->centred, host->operand, count * host->element, error);
     if (status == CX_OK)
         status =
             cuda_allocate(cuda, 2 * matrix->depth, sizeof(float), "the means of a feed-forward weight", reinterpret_cast<void **>(&matrix->row_means), error);
     if (status == CX_OK)
-        status = cuda_upload(cuda, "pair_matrix_create", matrix->row_means, host->means, matrix->depth * sizeof(float), error);
+        status = cuda_upload_shared(cuda, "pair_matrix_create", matrix->row_means, host->means, matrix->depth * sizeof(float), error);
     if (status != CX_OK)
         return status;
     matrix->checks = matrix->row_means + matrix->depth;
-    return cuda_upload(cuda, "pair_matrix_create", matrix->checks, host->checks, matrix->depth * sizeof(float), error);
+    status = cuda_upload_shared(cuda, "pair_matrix_create", matrix->checks, host->checks, matrix->depth * sizeof(float), error);
+    if (status == CX_OK)
+        status = cuda_team_share(cuda, "pair_matrix_create", &matrix->scale_exponent, sizeof matrix->scale_exponent, error);
+    return status == CX_OK ? cuda_team_share(cuda, "pair_matrix_create", &matrix->scaled_norm, sizeof matrix->scaled_norm, error) : status;
 }
 
 enum cx_status cuda_pair_matrix_create(struct cx_backend *backend, const struct cx_weight *weight, struct cx_pair_matrix **matrix, struct cx_error *error) {
@@ -127,7 +131,7 @@ enum cx_status cuda_pair_matrix_create(struct cx_backend *backend, const struct 
     created->width = weight->rows;
     created->depth = weight->columns;
     created->precision = cuda->pair_precision;
-    status = prepare(created, weight, &host, error);
+    status = prepare(created, weight, backend->is_given_weights, &host, error);
     if (status == CX_OK)
         status = upload(cuda, created, &host, error);
     if (status == CX_OK) {

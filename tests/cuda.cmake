@@ -5,6 +5,10 @@ foreach(name pairs fused forward)
   target_sources(test_cuda_${name} PRIVATE cuda_cases.c op_reference.c op_reference_parts.c op_reference_ranks.c)
 endforeach()
 
+if(NOT CX_CUDA STREQUAL "EMULATED") # there with the stand-in: cuda_nccl.cmake
+  contexture_test(cuda_team contexture_compute)
+endif()
+
 # Minutes of CPU time: two schedules of these; under AddressSanitizer one, and that of the layer sequence and the forward precisions alone. test_cuda_kernels, a
 # selection of them, has more schedules and runs under every sanitizer (tests/cuda_emulation/kernels.tests.cmake).
 set(cuda_seeds 0 5)
@@ -35,7 +39,7 @@ if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels un
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
-  # A minute: one schedule; small cases of the same kernels run under more of them in test_cuda_kernels.
+  # A minute: one schedule; fewer tiles of the same kernels run under all of them in test_cuda_fused_schedules.
   set(cuda_seeds 5)
   cuda_backend_test(fused_small test_cuda_fused small)
   cuda_backend_test(fused_large test_cuda_fused large)

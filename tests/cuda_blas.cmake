@@ -3,7 +3,7 @@ if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   file(STRINGS ${CX_CUDA_INCLUDE}/cublas_api.h major REGEX "define CUBLAS_VER_MAJOR ")
   string(REGEX REPLACE "[^0-9]" "" major "${major}")
 
-  set(source ${PROJECT_SOURCE_DIR}/cuda/cuda_blas.cu)
+  set(source ${PROJECT_SOURCE_DIR}/cuda/cuda_blas.cu ${PROJECT_SOURCE_DIR}/cuda/cuda_library.cu)
   set_source_files_properties(${source} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -xc++)
   add_executable(open_blas cuda_blas/open_blas.cpp ${source})
   target_include_directories(open_blas PRIVATE ${PROJECT_SOURCE_DIR}/cuda)

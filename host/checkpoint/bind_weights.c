@@ -21,6 +21,7 @@ struct binding {
     const struct cx_tensor_table *table;
     const char *prefix;
     struct cx_bound_weights *bound;
+    bool is_read;
     unsigned char *used; /* [table->count] */
     struct cx_error *error;
 };
@@ -79,6 +80,8 @@ static enum cx_status check_tensor(const struct binding *binding, const struct c
     if (!tensor->usable)
         return cx_fail(binding->error, CX_ERROR_UNSUPPORTED, "%s: tensor %s: expected dtype F32, F16 or BF16, found %s; convert the model with transformers",
                        binding->path, tensor->name, tensor->dtype_name);
+    if (!binding->is_read)
+        return CX_OK;
     size_t count = tensor->size / cx_dtype_size(tensor->dtype);
     size_t wrong = cx_first_not_finite(tensor->data, tensor->dtype, count);
     /* The scan is the only time that most of a word embedding is looked at: do not keep it in memory for that. */
@@ -94,7 +97,7 @@ static enum cx_status check_tensor(const struct binding *binding, const struct c
 static enum cx_status aligned_data(struct binding *binding, const struct cx_safetensors_tensor *tensor, const void **data) {
     struct cx_bound_weights *bound = binding->bound;
     *data = tensor->data;
-    if ((uintptr_t)tensor->data % cx_dtype_size(tensor->dtype) == 0)
+    if ((uintptr_t)tensor->data % cx_dtype_size(tensor->dtype) == 0 || !binding->is_read)
         return CX_OK;
     enum cx_status status =
         cx_reserve(&bound->copies, &bound->copy_capacity, bound->copy_count + 1, sizeof *bound->copies, "copies of weights", binding->error);
@@ -192,8 +195,8 @@ static enum cx_status refuse_unknown(const struct binding *binding) {
 }
 
 enum cx_status cx_weights_bind(const char *path, const struct cx_family *family, const struct cx_model_config *config, const struct cx_tensor_table *table,
-                               struct cx_bound_weights *bound, struct cx_error *error) {
-    struct binding binding = {.path = path, .family = family, .config = config, .table = table, .bound = bound, .error = error};
+                               bool is_read, struct cx_bound_weights *bound, struct cx_error *error) {
+    struct binding binding = {.path = path, .family = family, .config = config, .table = table, .is_read = is_read, .bound = bound, .error = error};
     *bound = (struct cx_bound_weights){0};
     enum cx_status status = find_prefix(&binding);
     if (status == CX_OK)

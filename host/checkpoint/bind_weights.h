@@ -17,9 +17,9 @@ struct cx_bound_weights {
     size_t copy_count, copy_capacity;
 };
 
-/* `path` names the folder in messages. The views live as long as `table` and `bound`. */
+/* `path` names the folder in messages. Unless `is_read`, no tensor's numbers are looked at. The views live as long as `table` and `bound`. */
 CX_MUST_USE enum cx_status cx_weights_bind(const char *path, const struct cx_family *family, const struct cx_model_config *config,
-                                           const struct cx_tensor_table *table, struct cx_bound_weights *bound, struct cx_error *error);
+                                           const struct cx_tensor_table *table, bool is_read, struct cx_bound_weights *bound, struct cx_error *error);
 void cx_weights_unbind(struct cx_bound_weights *bound);
 
 /* Tells the kernel that the pages which hold data[0..size) of a mapped file need not stay in memory. */

@@ -1,5 +1,6 @@
 #include "contexture/checkpoint.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ enum cx_status cx_checkpoint_read_config(const char *directory, struct cx_model_
     return status;
 }
 
-enum cx_status cx_checkpoint_open(const char *directory, struct cx_checkpoint **checkpoint, struct cx_error *error) {
+static enum cx_status open_checkpoint(const char *directory, bool is_read, struct cx_checkpoint **checkpoint, struct cx_error *error) {
     struct cx_model_folder folder = {0};
     struct cx_checkpoint *opened = NULL;
     *checkpoint = NULL;
@@ -43,13 +44,21 @@ enum cx_status cx_checkpoint_open(const char *directory, struct cx_checkpoint **
     if (status == CX_OK)
         status = cx_tensor_table_open(&folder, &opened->table, error);
     if (status == CX_OK)
-        status = cx_weights_bind(folder.path, opened->family, &opened->config, &opened->table, &opened->bound, error);
+        status = cx_weights_bind(folder.path, opened->family, &opened->config, &opened->table, is_read, &opened->bound, error);
     cx_model_folder_close(&folder);
     if (status == CX_OK)
         *checkpoint = opened;
     else
         cx_checkpoint_close(opened);
     return status;
+}
+
+enum cx_status cx_checkpoint_open(const char *directory, struct cx_checkpoint **checkpoint, struct cx_error *error) {
+    return open_checkpoint(directory, true, checkpoint, error);
+}
+
+enum cx_status cx_checkpoint_open_unread(const char *directory, struct cx_checkpoint **checkpoint, struct cx_error *error) {
+    return open_checkpoint(directory, false, checkpoint, error);
 }
 
 void cx_checkpoint_close(struct cx_checkpoint *checkpoint) {
@@ -99,7 +108,31 @@ static enum cx_status hash_tokenizer(struct cx_hasher *hasher, const struct cx_m
     return status;
 }
 
-enum cx_status cx_checkpoint_fingerprint(const char *directory, char fingerprint[33], struct cx_error *error) {
+static enum cx_status hash_weights(struct cx_hasher *hasher, const struct cx_model_folder *folder, struct cx_error *error) {
+    enum cx_status status = CX_OK;
+    for (size_t k = 0; k < folder->weight_count && status == CX_OK; k++)
+        status = hash_file(hasher, folder->weight_names[k], folder->weight_paths[k], error);
+    return status;
+}
+
+/* Of a weight file what stands before the numbers: the header's length, and the header. */
+static enum cx_status hash_weight_headers(struct cx_hasher *hasher, const struct cx_model_folder *folder, struct cx_error *error) {
+    struct cx_tensor_table table = {0};
+    enum cx_status status = cx_tensor_table_open(folder, &table, error);
+    for (size_t k = 0; k < table.file_count && status == CX_OK; k++) {
+        const unsigned char *data = table.files[k].mapping.data;
+        size_t length = sizeof(uint64_t);
+        for (size_t byte = 0; byte < sizeof(uint64_t); byte++)
+            length += (size_t)data[byte] << 8 * byte;
+        cx_hasher_add(hasher, folder->weight_names[k], strlen(folder->weight_names[k]));
+        cx_hasher_add(hasher, data, length);
+    }
+    cx_tensor_table_close(&table);
+    return status;
+}
+
+static enum cx_status hash_model(const char *directory, enum cx_status (*hash)(struct cx_hasher *, const struct cx_model_folder *, struct cx_error *),
+                                 char fingerprint[33], struct cx_error *error) {
     struct cx_model_folder folder = {0};
     struct cx_hasher *hasher = NULL;
     fingerprint[0] = '\0';
@@ -112,8 +145,8 @@ enum cx_status cx_checkpoint_fingerprint(const char *directory, char fingerprint
         status = hash_file(hasher, "config.json", folder.config_path, error);
     if (status == CX_OK && folder.index_path)
         status = hash_file(hasher, "model.safetensors.index.json", folder.index_path, error);
-    for (size_t k = 0; k < folder.weight_count && status == CX_OK; k++)
-        status = hash_file(hasher, folder.weight_names[k], folder.weight_paths[k], error);
+    if (status == CX_OK)
+        status = hash(hasher, &folder, error);
     if (status == CX_OK)
         status = hash_tokenizer(hasher, &folder, error);
     if (status == CX_OK)
@@ -121,4 +154,12 @@ enum cx_status cx_checkpoint_fingerprint(const char *directory, char fingerprint
     cx_hasher_destroy(hasher);
     cx_model_folder_close(&folder);
     return status;
+}
+
+enum cx_status cx_checkpoint_fingerprint(const char *directory, char fingerprint[33], struct cx_error *error) {
+    return hash_model(directory, hash_weights, fingerprint, error);
+}
+
+enum cx_status cx_checkpoint_outline(const char *directory, char outline[33], struct cx_error *error) {
+    return hash_model(directory, hash_weight_headers, outline, error);
 }

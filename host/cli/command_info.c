@@ -15,21 +15,24 @@
 static const char *const activation_names[] = {[CX_GELU] = "gelu", [CX_GELU_TANH] = "gelu_new", [CX_RELU] = "relu", [CX_SILU] = "silu"};
 
 static enum cx_status describe_machine(bool json, struct cx_error *error) {
-    char report[512];
+    char report[512], team[512];
     const long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE), cores = sysconf(_SC_NPROCESSORS_ONLN);
     const uint64_t memory = pages > 0 && page_size > 0 ? (uint64_t)pages * (uint64_t)page_size : 0;
     cx_backend_report(report, sizeof report);
+    const bool has_team = cx_team_report(team, sizeof team);
     if (json) {
-        char *text = json_text(report, strlen(report));
-        enum cx_status status = output_print(error, "{\"version\": \"%s\", \"libraries\": \"%s\", \"cores\": %ld, \"memory\": %" PRIu64 ", \"backend\": %s}\n",
-                                             CX_VERSION, cx_library_versions(), cores, memory, text ? text : "null");
+        char *text = json_text(report, strlen(report)), *nccl = has_team ? json_text(team, strlen(team)) : NULL;
+        enum cx_status status =
+            output_print(error, "{\"version\": \"%s\", \"libraries\": \"%s\", \"cores\": %ld, \"memory\": %" PRIu64 ", \"backend\": %s, \"nccl\": %s}\n",
+                         CX_VERSION, cx_library_versions(), cores, memory, text ? text : "null", nccl ? nccl : "null");
+        free(nccl);
         free(text);
         return status;
     }
     char bytes[32];
     write_memory(memory, bytes, sizeof bytes);
-    return output_print(error, "contexture  %s\nlibraries   %s\nmachine     %ld cores, %s\nbackend     %s\n", CX_VERSION, cx_library_versions(), cores, bytes,
-                        report);
+    return output_print(error, "contexture  %s\nlibraries   %s\nmachine     %ld cores, %s\nbackend     %s\nnccl        %s%s\n", CX_VERSION,
+                        cx_library_versions(), cores, bytes, report, has_team ? "" : "none, because ", team);
 }
 
 static enum cx_status describe_model(const char *directory, bool json, struct cx_error *error) {

@@ -122,6 +122,8 @@ const struct option option_table[] = {
      "results held before they are written; twice as much is needed (on a GPU three times), and at least one sequence's"},
     {"cluster", 0, OPTION_CHOICE, MEMBER(run.cluster), "off", 0, 0, clusters, NULL, COMMAND_RUN, 0, PLACE_ALL, false, machine_group,
      "share the work on one folder: folder, any processes that see it, each claiming parts; array, the tasks of a Slurm job array; mpi, the ranks of a job"},
+    {"nccl", 0, OPTION_FLAG, MEMBER(run.nccl), "true", 0, 0, NULL, NULL, COMMAND_RUN, 0, PLACE_ALL, false, machine_group,
+     "on, unless --no-nccl: ranks with GPUs get the weights from rank 0, and sum up their progress, by NCCL, where all of them have it"},
     {"patience", 0, OPTION_NUMBER, MEMBER(run.patience), "30", 1, 3600, NULL, "SECONDS", COMMAND_RUN, 0, PLACE_ALL, false, machine_group,
      "with --cluster: how long another process may give no sign of life before it counts as dead"},
     {"gflops", 0, OPTION_NUMBER, MEMBER(gflops), "0", 0, 1e9, NULL, "RATE", COMMAND_PLAN, 0, PLACE_ALL, false, machine_group,

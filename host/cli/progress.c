@@ -32,16 +32,18 @@ static size_t terminal_width(void) {
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* "12 min 03 s left, 4,567 tokens/s, 123.4 sequences/s, 1,234 sequences": what matters most comes first, for narrow terminals. */
+/* "12 min 03 s left, 4,567 tokens/s, 123.4 sequences/s, 1,234 sequences, mixing ratio 0.812": what matters most comes first, for narrow terminals. */
 static void describe(const struct cx_run_progress *state, char *text, size_t size) {
-    char sequences[32], rate[32], left[32] = "";
+    char sequences[32], rate[32], left[32] = "", mixing[32] = "";
     const double seconds = state->seconds > 0 ? state->seconds : 1;
     write_grouped(state->sequences, sequences, sizeof sequences);
     write_grouped((uint64_t)((double)state->tokens / seconds), rate, sizeof rate);
     if (state->seconds_left >= 0)
         write_duration(state->seconds_left, left, sizeof left);
-    (void)snprintf(text, size, "%s%s%s tokens/s, %.1f sequences/s, %s sequences", left, left[0] ? " left, " : "", rate, (double)state->sequences / seconds,
-                   sequences);
+    if (state->mixing_ratio >= 0)
+        (void)snprintf(mixing, sizeof mixing, ", mixing ratio %.3f", state->mixing_ratio);
+    (void)snprintf(text, size, "%s%s%s tokens/s, %.1f sequences/s, %s sequences%s", left, left[0] ? " left, " : "", rate, (double)state->sequences / seconds,
+                   sequences, mixing);
 }
 
 static void draw_bar(struct progress *progress, const struct cx_run_progress *state) {

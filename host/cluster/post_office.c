@@ -19,37 +19,38 @@
 
 enum message_kind {
     /* to rank 0 */
-    MESSAGE_ALIVE, /* numbers: sequences, tokens, shards */
+    MESSAGE_ALIVE, /* progress */
     MESSAGE_ASK,
-    MESSAGE_END, /* status, text */
+    MESSAGE_LINE,  /* text */
+    MESSAGE_LEAVE, /* the sums */
+    MESSAGE_END,   /* status, text */
     /* from rank 0 */
     MESSAGE_HERE,
     MESSAGE_TEXT, /* text */
-    MESSAGE_GIVE, /* numbers[0]: the shard */
+    MESSAGE_GIVE, /* number: the shard */
     MESSAGE_NONE, /* no shard is left */
+    MESSAGE_SUM,  /* begin one */
+    MESSAGE_LEFT, /* there will be no further sum */
     MESSAGE_STOP,
-    MESSAGE_BYE, /* status; numbers[0]: a rank is lost */
+    MESSAGE_BYE, /* status; number: a rank is lost */
 };
 
 struct message {
     int32_t kind, status;
-    uint64_t numbers[3];
+    uint64_t number;
+    struct cx_ranks_progress progress;
     char text[]; /* zero-terminated */
 };
 
 /* --- what is sent --- */
 
-static enum cx_status send_message(struct cx_ranks *ranks, int to, enum message_kind kind, enum cx_status job, const uint64_t numbers[3], const char *text,
-                                   struct cx_error *error) {
+static enum cx_status send_message(struct cx_ranks *ranks, int to, const struct message *head, const char *text, struct cx_error *error) {
     const size_t length = text ? strlen(text) : 0;
     struct message *message = NULL;
     enum cx_status status = cx_allocate(1, sizeof *message + length + 1, "a message", &message, error);
     if (status != CX_OK)
         return status;
-    message->kind = (int32_t)kind;
-    message->status = (int32_t)job;
-    if (numbers)
-        memcpy(message->numbers, numbers, sizeof message->numbers);
+    *message = *head;
     if (text)
         memcpy(message->text, text, length);
     status = peers_send(ranks->peers, to, message, sizeof *message + length + 1, error);
@@ -58,7 +59,7 @@ static enum cx_status send_message(struct cx_ranks *ranks, int to, enum message_
 }
 
 static enum cx_status send_plain(struct cx_ranks *ranks, int to, enum message_kind kind, struct cx_error *error) {
-    return send_message(ranks, to, kind, CX_OK, NULL, NULL, error);
+    return send_message(ranks, to, &(struct message){.kind = (int32_t)kind}, NULL, error);
 }
 
 static enum cx_status answer_wish(struct cx_ranks *ranks, int rank, struct cx_error *error) {
@@ -70,14 +71,15 @@ static enum cx_status answer_wish(struct cx_ranks *ranks, int rank, struct cx_er
     peer->waits_for_shard = false;
     if (ranks->queue_taken == ranks->queue_length || ranks->stopped)
         return send_plain(ranks, rank, MESSAGE_NONE, error);
-    const uint64_t numbers[3] = {ranks->queue[ranks->queue_taken++]};
-    return send_message(ranks, rank, MESSAGE_GIVE, CX_OK, numbers, NULL, error);
+    return send_message(ranks, rank, &(struct message){.kind = MESSAGE_GIVE, .number = ranks->queue[ranks->queue_taken++]}, NULL, error);
 }
 
 /* --- what arrives; the mutex is held --- */
 
+/* Who was interrupted may have been so by another's failure, of which the message comes later; unless that is a rank's loss. */
 void ranks_note_failure(struct cx_ranks *ranks, enum cx_status status, const char *sentence) {
-    if (ranks->job_status == CX_OK) {
+    const bool is_cause = ranks->job_status == CX_ERROR_INTERRUPTED && status != CX_ERROR_INTERRUPTED && !ranks->lost;
+    if (ranks->job_status == CX_OK || is_cause) {
         ranks->job_status = status;
         snprintf(ranks->job_sentence, sizeof ranks->job_sentence, "%s", sentence);
     }
@@ -90,10 +92,15 @@ static enum cx_status take_at_rank_0(struct cx_ranks *ranks, int from, const str
     peer->heard = cx_monotonic_seconds();
     switch (message->kind) {
     case MESSAGE_ALIVE:
-        peer->progress = (struct cx_ranks_progress){message->numbers[0], message->numbers[1], message->numbers[2]};
+        peer->progress = message->progress;
         return CX_OK;
     case MESSAGE_ASK:
         return answer_wish(ranks, from, error);
+    case MESSAGE_LINE:
+        return peer->line ? CX_OK : cx_copy_text(message->text, strlen(message->text), &peer->line, error);
+    case MESSAGE_LEAVE:
+        ranks->sums_ended = peer->leaves_sums = true;
+        return CX_OK;
     case MESSAGE_END:
         peer->ended = true;
         peer->ended_at = cx_monotonic_seconds();
@@ -118,14 +125,20 @@ static enum cx_status take_at_other(struct cx_ranks *ranks, int from, const stru
     case MESSAGE_NONE:
         ranks->answered = true;
         ranks->no_more = message->kind == MESSAGE_NONE;
-        ranks->answer = message->numbers[0];
+        ranks->answer = message->number;
+        return CX_OK;
+    case MESSAGE_SUM:
+        ranks->sums_called++;
+        return CX_OK;
+    case MESSAGE_LEFT:
+        ranks->sums_ended = true;
         return CX_OK;
     case MESSAGE_STOP:
         ranks->stopped = true;
         return CX_OK;
     case MESSAGE_BYE:
         ranks->dismissed = ranks->stopped = true;
-        ranks->lost = message->numbers[0] != 0;
+        ranks->lost = message->number != 0;
         ranks->dismissal = (enum cx_status)message->status;
         return CX_OK;
     default:
@@ -160,10 +173,22 @@ static enum cx_status take_messages(struct cx_ranks *ranks, bool *busy, struct c
 
 static enum cx_status send_to_all(struct cx_ranks *ranks, enum message_kind kind, enum cx_status job, const char *text, struct cx_error *error) {
     enum cx_status status = CX_OK;
-    const uint64_t numbers[3] = {ranks->lost};
+    const struct message head = {.kind = (int32_t)kind, .status = (int32_t)job, .number = ranks->lost};
     for (int rank = 1; rank < ranks->place.size && status == CX_OK; rank++)
         if (!ranks->others[rank].lost)
-            status = send_message(ranks, rank, kind, job, numbers, text, error);
+            status = send_message(ranks, rank, &head, text, error);
+    return status;
+}
+
+/* The call for a sum goes before the answer to who wants no further one: what arrives before that answer is all that there are. */
+static enum cx_status send_sums(struct cx_ranks *ranks, struct cx_error *error) {
+    enum cx_status status = ranks->sum_wanted ? send_to_all(ranks, MESSAGE_SUM, CX_OK, NULL, error) : CX_OK;
+    ranks->sum_wanted = false;
+    for (int rank = 1; rank < ranks->place.size && status == CX_OK; rank++) {
+        if (ranks->others[rank].leaves_sums)
+            status = send_plain(ranks, rank, MESSAGE_LEFT, error);
+        ranks->others[rank].leaves_sums = false;
+    }
     return status;
 }
 
@@ -191,6 +216,8 @@ static enum cx_status turn_at_rank_0(struct cx_ranks *ranks, bool tell, struct c
     for (int rank = 1; rank < ranks->place.size && status == CX_OK; rank++)
         if (ranks->others[rank].waits_for_shard && (ranks->offered || ranks->stopped))
             status = answer_wish(ranks, rank, error);
+    if (status == CX_OK)
+        status = send_sums(ranks, error);
     if (status == CX_OK && ranks->stop_wanted && !ranks->stop_sent) {
         ranks->stop_sent = true;
         status = send_to_all(ranks, MESSAGE_STOP, CX_OK, NULL, error);
@@ -213,13 +240,20 @@ static enum cx_status turn_at_other(struct cx_ranks *ranks, bool tell, struct cx
         ranks->asked = true;
         status = send_plain(ranks, 0, MESSAGE_ASK, error);
     }
-    if (status == CX_OK && tell) {
-        const uint64_t numbers[3] = {ranks->own.sequences, ranks->own.tokens, ranks->own.shards};
-        status = send_message(ranks, 0, MESSAGE_ALIVE, CX_OK, numbers, NULL, error);
+    if (status == CX_OK && ranks->line_to_send) {
+        status = send_message(ranks, 0, &(struct message){.kind = MESSAGE_LINE}, ranks->line_to_send, error);
+        free(ranks->line_to_send);
+        ranks->line_to_send = NULL;
     }
+    if (status == CX_OK && ranks->leave_wanted && !ranks->left) {
+        ranks->left = true;
+        status = send_plain(ranks, 0, MESSAGE_LEAVE, error);
+    }
+    if (status == CX_OK && tell)
+        status = send_message(ranks, 0, &(struct message){.kind = MESSAGE_ALIVE, .progress = ranks->own}, NULL, error);
     if (status == CX_OK && ranks->end_wanted && !ranks->ended) {
         ranks->ended = true;
-        status = send_message(ranks, 0, MESSAGE_END, ranks->end_status, NULL, ranks->end_sentence, error);
+        status = send_message(ranks, 0, &(struct message){.kind = MESSAGE_END, .status = (int32_t)ranks->end_status}, ranks->end_sentence, error);
     }
     if (!ranks->dismissed && cx_monotonic_seconds() - ranks->heard >= ranks->patience && !ranks->lost) {
         ranks->lost = ranks->stopped = true;

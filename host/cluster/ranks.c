@@ -124,6 +124,40 @@ enum cx_status cx_ranks_share_text(struct cx_ranks *ranks, const char *given, ch
     return status;
 }
 
+/* The lines of all ranks as one text, when the last has come; the mutex is held. */
+static enum cx_status collect_lines(struct cx_ranks *ranks, const char *own, char **lines, struct cx_error *error) {
+    size_t length = strlen(own) + 1;
+    for (int rank = 1; rank < ranks->place.size; rank++) {
+        while (!ranks->others[rank].line && !ranks->stopped)
+            pthread_cond_wait(&ranks->changed, &ranks->mutex);
+        if (!ranks->others[rank].line)
+            return fail_stopped(ranks, error);
+        length += strlen(ranks->others[rank].line) + 1;
+    }
+    enum cx_status status = cx_allocate(length + 1, 1, "what the ranks say", lines, error);
+    if (status != CX_OK)
+        return status;
+    char *end = stpcpy(stpcpy(*lines, own), "\n");
+    for (int rank = 1; rank < ranks->place.size; rank++)
+        end = stpcpy(stpcpy(end, ranks->others[rank].line), "\n");
+    return CX_OK;
+}
+
+enum cx_status cx_ranks_exchange(struct cx_ranks *ranks, const char *line, char **lines, struct cx_error *error) {
+    enum cx_status status;
+    *lines = NULL;
+    if (ranks->place.rank == 0) {
+        pthread_mutex_lock(&ranks->mutex);
+        status = collect_lines(ranks, line, lines, error);
+        pthread_mutex_unlock(&ranks->mutex);
+        return status == CX_OK ? cx_ranks_share_text(ranks, *lines, NULL, error) : status;
+    }
+    pthread_mutex_lock(&ranks->mutex);
+    status = cx_copy_text(line, strlen(line), &ranks->line_to_send, error);
+    pthread_mutex_unlock(&ranks->mutex);
+    return status == CX_OK ? cx_ranks_share_text(ranks, NULL, lines, error) : status;
+}
+
 enum cx_status cx_ranks_offer(struct cx_ranks *ranks, const uint64_t *shards, size_t count, struct cx_error *error) {
     uint64_t *queue = NULL;
     enum cx_status status = cx_allocate(count, sizeof *queue, "the shards to hand out", &queue, error);
@@ -184,7 +218,35 @@ void cx_ranks_tell_progress(struct cx_ranks *ranks, const struct cx_ranks_progre
         all->sequences += ranks->others[rank].progress.sequences;
         all->tokens += ranks->others[rank].progress.tokens;
         all->shards += ranks->others[rank].progress.shards;
+        all->mixing_ratios += ranks->others[rank].progress.mixing_ratios;
+        all->mixing_ratio_count += ranks->others[rank].progress.mixing_ratio_count;
     }
+    pthread_mutex_unlock(&ranks->mutex);
+}
+
+void cx_ranks_call_sum(struct cx_ranks *ranks) {
+    pthread_mutex_lock(&ranks->mutex);
+    if (!ranks->sums_ended && !ranks->stopped) {
+        ranks->sum_wanted = true;
+        ranks->sums_called++;
+    }
+    pthread_mutex_unlock(&ranks->mutex);
+}
+
+uint64_t cx_ranks_sums_called(struct cx_ranks *ranks) {
+    pthread_mutex_lock(&ranks->mutex);
+    const uint64_t called = ranks->sums_called;
+    pthread_mutex_unlock(&ranks->mutex);
+    return called;
+}
+
+void cx_ranks_end_sums(struct cx_ranks *ranks) {
+    pthread_mutex_lock(&ranks->mutex);
+    if (ranks->place.rank == 0)
+        ranks->sums_ended = true;
+    ranks->leave_wanted = true;
+    while (!ranks->sums_ended && !ranks->stopped)
+        pthread_cond_wait(&ranks->changed, &ranks->mutex);
     pthread_mutex_unlock(&ranks->mutex);
 }
 
@@ -294,6 +356,9 @@ enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, str
     pthread_mutex_destroy(&ranks->mutex);
     free(ranks->text_to_send);
     free(ranks->text);
+    free(ranks->line_to_send);
+    for (int rank = 1; ranks->others && rank < ranks->place.size; rank++)
+        free(ranks->others[rank].line);
     free(ranks->queue);
     free(ranks->others);
     free(ranks);

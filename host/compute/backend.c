@@ -52,3 +52,7 @@ bool cx_backend_report(char *text, size_t size) {
     snprintf(text, size, "auto takes the CPU backend (%s), because %s", processor, reason);
     return !cuda_backend_built();
 }
+
+bool cx_team_report(char *text, size_t size) {
+    return cuda_team_usable(text, size);
+}

@@ -33,6 +33,7 @@ enum cx_status cx_decomposer_open(struct cx_backend *backend, const struct cx_mo
     if ((status = copy_choice(options->layers, true, layers, &self->layers, error)) ||
         (status = copy_choice(options->vector_layers, false, layers, &self->vector_layers, error)) ||
         (status = cx_allocate(layers, sizeof *self->tensors, "the layers' tensors", &self->tensors, error)) ||
+        (status = backend->operations->embed_open(backend, &weights->word_embedding, &weights->position_embedding, &weights->token_type_embedding, error)) ||
         (status = vector_upload(backend, &weights->embedding_norm_scale, &self->embedding_norm_scale, error)) ||
         (status = vector_upload(backend, &weights->embedding_norm_shift, &self->embedding_norm_shift, error)))
         goto cleanup;

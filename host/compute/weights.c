@@ -45,7 +45,8 @@ enum cx_status vector_upload(struct cx_backend *backend, const struct cx_weight 
     enum cx_status status = cx_allocate(count, sizeof *values, weight->name, &values, error);
     if (status)
         return status;
-    cx_weight_to_float(weight, values);
+    if (!backend->is_given_weights)
+        cx_weight_to_float(weight, values);
     status = upload(backend, values, count, tensor, error);
     free(values);
     return status;
@@ -75,9 +76,11 @@ static enum cx_status derive(struct cx_backend *backend, const struct cx_layer_w
         (status = cx_allocate(d * d, sizeof(float), "centred attention output weights", &centred, error)) ||
         (status = cx_allocate(d, sizeof(float), weights->attention_norm_scale.name, &scale, error)))
         goto cleanup;
-    cx_weight_to_float(&weights->attention_output, attention_output);
-    cx_weight_to_float(&weights->attention_norm_scale, scale);
-    centre_output_weights(attention_output, scale, d, centred);
+    if (!backend->is_given_weights) {
+        cx_weight_to_float(&weights->attention_output, attention_output);
+        cx_weight_to_float(&weights->attention_norm_scale, scale);
+        centre_output_weights(attention_output, scale, d, centred);
+    }
 
     if ((status = upload(backend, centred, d * d, &centred_tensor, error)) ||
         (status = operations->tensor_create(backend, CX_ELEMENT_FLOAT, d * f, &tensors->value_to_ff, error)) ||

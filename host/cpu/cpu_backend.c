@@ -28,6 +28,7 @@ static const struct cx_backend_operations cpu_operations = {
     .pair_matrix_create = cpu_pair_matrix_create,
     .pair_matrix_destroy = cpu_pair_matrix_destroy,
     .batch_begin = cpu_batch_begin,
+    .embed_open = cpu_embed_open,
     .embed = cpu_embed,
     .norm = cpu_norm,
     .linear = cpu_linear,

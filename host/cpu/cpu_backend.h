@@ -131,6 +131,8 @@ void cpu_pair_matrix_destroy(struct cx_backend *, struct cx_pair_matrix *);
 enum cx_status cpu_ff_pair_norms(struct cx_backend *, const struct cx_ff_pairs *, struct cx_error *);
 
 /* --- cpu_embed.c --- */
+enum cx_status cpu_embed_open(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
+                              struct cx_error *);
 enum cx_status cpu_embed(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
                          struct cx_tensor *x, struct cx_error *);
 

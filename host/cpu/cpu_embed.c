@@ -15,6 +15,13 @@ static enum cx_status check_ids(const char *what, const int32_t *ids, size_t tok
     return CX_OK;
 }
 
+/* The tables are read where they are. */
+enum cx_status cpu_embed_open(struct cx_backend *backend, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
+                              struct cx_error *error) {
+    (void)backend, (void)word, (void)position, (void)token_type, (void)error;
+    return CX_OK;
+}
+
 enum cx_status cpu_embed(struct cx_backend *backend, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
                          struct cx_tensor *x, struct cx_error *error) {
     struct cpu_backend *cpu = cpu_backend_of(backend);

@@ -13,7 +13,7 @@
 
 static bool stop_is_wanted(void *context) {
     struct run *run = context;
-    if (run->share.ranks && cx_ranks_stopped(run->share.ranks))
+    if (team_is_faulty(&run->team) || (run->share.ranks && cx_ranks_stopped(run->share.ranks)))
         return true;
     return run->observer && run->observer->stop && run->observer->stop(run->observer->context);
 }
@@ -57,12 +57,16 @@ static enum cx_status load_model(struct run *run, struct cx_error *error) {
         .unchecked = !run->settings->checks,
         .profile = run->settings->profile,
     };
-    enum cx_status status = run->checkpoint ? CX_OK : cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
+    const struct team_options team = {run->settings, &run->own, run->model_fingerprint};
+    enum cx_status status = team_open(&run->team, run->share.ranks, run->backend, &team, error);
+    if (status == CX_OK && !run->checkpoint)
+        status = run->backend->is_given_weights ? cx_checkpoint_open_unread(run->settings->model, &run->checkpoint, error)
+                                                : cx_checkpoint_open(run->settings->model, &run->checkpoint, error);
     if (status == CX_OK)
         status = cx_decomposer_open(run->backend, cx_checkpoint_weights(run->checkpoint), &options, &run->computer.decomposer, error);
     if (status == CX_OK)
         cx_checkpoint_release_pages(run->checkpoint);
-    return status;
+    return status == CX_OK ? CX_OK : team_fail(&run->team, status, error);
 }
 
 static enum cx_status read_step(void *context, void *slot, struct cx_error *error) {
@@ -103,15 +107,24 @@ static void tell_shared_progress(struct run *run, struct cx_run_progress *progre
 
 static void tell_progress(void *context) {
     struct run *run = context;
-    struct cx_ranks_progress all = {atomic_load(&run->computer.sequences), atomic_load(&run->computer.tokens), atomic_load(&run->writer.shards)};
+    const struct cx_ranks_progress own = {
+        .sequences = (double)atomic_load(&run->computer.sequences),
+        .tokens = (double)atomic_load(&run->computer.tokens),
+        .shards = (double)atomic_load(&run->writer.shards),
+        .mixing_ratios = atomic_load(&run->writer.mixing_ratios),
+        .mixing_ratio_count = atomic_load(&run->writer.mixing_ratio_count),
+    };
+    struct cx_ranks_progress all = own;
     if (run->share.ranks)
-        cx_ranks_tell_progress(run->share.ranks, &(struct cx_ranks_progress){all.sequences, all.tokens, all.shards}, &all);
+        cx_ranks_tell_progress(run->share.ranks, &own, &all);
+    team_tick(&run->team, &own, &all);
     if (!run->observer || !run->observer->progress || share_is_told(&run->share))
         return;
     struct cx_run_progress progress = {
-        .sequences = all.sequences,
-        .tokens = all.tokens,
-        .shards = all.shards,
+        .sequences = (uint64_t)all.sequences,
+        .tokens = (uint64_t)all.tokens,
+        .shards = (uint64_t)all.shards,
+        .mixing_ratio = all.mixing_ratio_count > 0 ? all.mixing_ratios / all.mixing_ratio_count : -1,
         .seconds = cx_monotonic_seconds() - run->pipeline_begin,
         .fraction = -1,
         .seconds_left = -1,
@@ -185,13 +198,13 @@ static enum cx_status run_steps(struct run *run, struct cx_error *error) {
             status = share_wait(&run->share, &more, error);
     }
     run->report->profile.seconds = cx_monotonic_seconds() - run->pipeline_begin;
-    return status;
+    return team_end(&run->team, status, error);
 }
 
 /* Ends that the same command goes on from. */
 static enum cx_status tell_resumable(struct run *run, enum cx_status status, struct cx_error *error) {
     char cause[sizeof error->message];
-    if (status == CX_ERROR_DEVICE_LOST)
+    if (status == CX_ERROR_DEVICE_LOST || team_is_faulty(&run->team))
         snprintf(cause, sizeof cause, "%s", error ? error->message : "the device was lost");
     else
         snprintf(cause, sizeof cause, "stopped by %s", cx_signal_caught() ? cx_signal_caught() : "the caller");
@@ -271,6 +284,8 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
     if (run.writer_is_open && (status == CX_ERROR_INTERRUPTED || status == CX_ERROR_DEVICE_LOST))
         status = tell_resumable(&run, status, error);
     status = end_run(&run, status, error);
+    if (status != CX_OK)
+        team_close(&run.team, false);
 
     for (size_t k = 0; k < most_windows; k++)
         window_free(&run.windows[k]);
@@ -283,9 +298,11 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
     free(run.identity_text);
     cx_decomposer_close(run.computer.decomposer);
     cx_checkpoint_close(run.checkpoint);
-    cx_backend_close(run.backend);
     setup_close(&run.setup);
-    return share_close(&run.share, status, error);
+    status = share_close(&run.share, status, error);
+    team_close(&run.team, status == CX_OK);
+    cx_backend_close(run.backend);
+    return status;
 }
 
 void cx_run_report_free(struct cx_run_report *report) {

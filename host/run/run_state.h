@@ -7,6 +7,7 @@
 #include "computer.h"
 #include "contexture/checkpoint.h"
 #include "share.h"
+#include "team.h"
 #include "writer.h"
 
 /* One more window than there are result buffers: the next one is read while one is computed and one is written. */
@@ -18,6 +19,7 @@ struct run {
     struct cx_run_observer own;             /* what the steps are given */
     struct cx_run_report *report;
     struct share share;
+    struct team team;
     struct shard_source source;
     char *identity_text;
     struct setup setup;

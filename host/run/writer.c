@@ -194,6 +194,27 @@ static void hide_stages(const struct writer *writer, const struct window *window
             }
 }
 
+/* What the run finds, while it runs; the statistics proper are those of the parts. */
+static void watch_mixing_ratio(struct writer *writer, const struct window *window) {
+    const unsigned maps = writer->options.maps;
+    double sum = atomic_load(&writer->mixing_ratios), count = atomic_load(&writer->mixing_ratio_count);
+    unsigned stage = CX_STAGES;
+    while (stage > 0 && !(maps & CX_STAGE_BIT(stage - 1)))
+        stage--;
+    if (stage == 0)
+        return;
+    for (size_t k = 0; k < window->sequences.count; k++) {
+        const size_t numbers = writer->options.stored_layer_count * window->sequences.items[k].tokens;
+        for (size_t place = 0; place < numbers; place++) {
+            const float ratio = window->results[k].mixing_ratio[stage - 1][place];
+            sum += isnan(ratio) ? 0 : (double)ratio;
+            count += isnan(ratio) ? 0 : 1;
+        }
+    }
+    atomic_store(&writer->mixing_ratios, sum);
+    atomic_store(&writer->mixing_ratio_count, count);
+}
+
 enum cx_status writer_work(struct writer *writer, struct window *window, struct cx_error *error) {
     enum cx_status status = atomic_load(&writer->finishing.failed) ? writer_settle(writer, error) : CX_OK;
     if (status == CX_OK && !writer->part) {
@@ -204,6 +225,8 @@ enum cx_status writer_work(struct writer *writer, struct window *window, struct 
         status = add_statistics(writer, window, error);
         hide_stages(writer, window);
     }
+    if (status == CX_OK)
+        watch_mixing_ratio(writer, window);
     if (status == CX_OK && window->sequences.count > 0)
         status = cx_part_append(writer->part, window->sequences.items, window->results, window->sequences.count, error);
     if (status == CX_OK)

@@ -35,8 +35,9 @@ struct writer {
     struct finishing finishing;
     double shard_begin; /* monotonic seconds */
     struct cx_run_report *report;
-    _Atomic uint64_t shards;                         /* finished, read by the progress bar while this step runs */
-    void (*finished)(void *context, uint64_t shard); /* told, by the finishing thread, of every shard that is in the manifest now; NULL: nobody */
+    _Atomic uint64_t shards;                          /* finished, read by the progress bar while this step runs */
+    _Atomic double mixing_ratios, mixing_ratio_count; /* of the last stage that is stored, for the eye */
+    void (*finished)(void *context, uint64_t shard);  /* told, by the finishing thread, of every shard that is in the manifest now; NULL: nobody */
     void *finished_context;
 };
 

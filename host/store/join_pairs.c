@@ -82,7 +82,7 @@ static enum cx_status add_part(const struct cx_join *join, size_t part, struct r
     struct cx_table_rows rows = {0};
     char *path = NULL;
     hid_t file = -1;
-    enum cx_status status = cx_part_path(join->directory, join->manifest.parts[part].shard, &path, error);
+    enum cx_status status = cx_part_path(join->directory, join->manifest->parts[part].shard, &path, error);
     if (status == CX_OK)
         status = cx_hdf5_open(path, &file, error);
     if (status == CX_OK)
@@ -105,7 +105,7 @@ enum cx_status cx_join_rank_pairs(const struct cx_join *join, struct cx_stats_se
     bool more = true;
     for (bool first = true; more && status == CX_OK; first = false) {
         size_t at = 0;
-        for (size_t part = 0; part < join->manifest.count && status == CX_OK; part++)
+        for (size_t part = 0; part < join->manifest->count && status == CX_OK; part++)
             status = add_part(join, part, &runs, &at, first, ranking, error);
         if (status == CX_OK)
             status = cx_pair_ranking_next(ranking, &more, error);

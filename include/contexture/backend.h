@@ -31,6 +31,7 @@
 #include "contexture/error.h"
 #include "contexture/model.h"
 #include "contexture/profile.h"
+#include "contexture/team.h"
 
 enum cx_backend_kind { CX_BACKEND_AUTO, CX_BACKEND_CPU, CX_BACKEND_CUDA };
 
@@ -84,7 +85,8 @@ struct cx_pair_matrix; /* W2 of a feed-forward block, prepared for ff_pair_norms
 struct cx_backend_options {
     enum cx_backend_kind kind;
     int threads; /* of the CPU backend; 0: all cores */
-    int device;  /* of the CUDA backend: the usable GPU of that number; 0: the first. Of several processes on a machine each has its own */
+    int device;  /* of the CUDA backend: the usable GPU of that number; 0: the first. Counted anew where there are fewer: a launcher may show each process its
+                    own */
     enum cx_forward_precision forward_precision;
     enum cx_pair_precision pair_precision;
     size_t pair_chunk; /* of the CUDA backend: pairs computed at a time, more or less; 0: what suits the device */
@@ -130,6 +132,12 @@ struct cx_part_inputs {
 struct cx_backend_operations {
     const char *name; /* "cpu", "cuda" */
 
+    /* Several processes with a device each; NULL: this kind of device is shared by processes, and its weights by their mapping of the same file. */
+    const struct cx_team_operations *team;
+
+    /* A name of the device that it has in all processes, without blanks. NULL, too, where devices are shared. */
+    void (*device_name)(const struct cx_backend *backend, char *text, size_t size);
+
     void (*close)(struct cx_backend *backend);
 
     /* One line about the device: processor, instruction set, threads. */
@@ -139,7 +147,7 @@ struct cx_backend_operations {
 
     CX_MUST_USE enum cx_status (*tensor_create)(struct cx_backend *, enum cx_element, size_t count, struct cx_tensor **, struct cx_error *);
     void (*tensor_destroy)(struct cx_backend *, struct cx_tensor *);
-    /* tensor[0 .. count) = values. */
+    /* tensor[0 .. count) = values; on a team those of the member that reads the weights. */
     CX_MUST_USE enum cx_status (*write)(struct cx_backend *, struct cx_tensor *, size_t count, const float *values, struct cx_error *);
     /* values = tensor[first .. first + count), in the tensor's element type (float or double). */
     CX_MUST_USE enum cx_status (*read)(struct cx_backend *, const struct cx_tensor *, size_t first, size_t count, void *values, struct cx_error *);
@@ -171,6 +179,10 @@ struct cx_backend_operations {
     CX_MUST_USE enum cx_status (*batch_begin)(struct cx_backend *, const struct cx_batch *batch, struct cx_error *);
 
     /* --- forward pass --- */
+
+    /* Brings embed()'s tables to the device. Without it, which a team does not allow, the first embed() does so. */
+    CX_MUST_USE enum cx_status (*embed_open)(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position,
+                                             const struct cx_weight *token_type, struct cx_error *);
 
     /* x [T, d] = word + position + token type embedding of every token. The three views' memory lives as long as the backend. */
     CX_MUST_USE enum cx_status (*embed)(struct cx_backend *, const struct cx_weight *word, const struct cx_weight *position, const struct cx_weight *token_type,
@@ -314,7 +326,8 @@ struct cx_backend_operations {
 struct cx_backend {
     const struct cx_backend_operations *operations;
     struct cx_model_config config;
-    size_t reads_ahead; /* reads that should be on their way before one is waited for: 0 where read_begin() has them done, at most CX_READ_SLOTS - 1 */
+    bool is_given_weights; /* by another process of its team: the memory of a weight's view is not looked at. contexture/team.h */
+    size_t reads_ahead;    /* reads that should be on their way before one is waited for: 0 where read_begin() has them done, at most CX_READ_SLOTS - 1 */
 };
 
 /*

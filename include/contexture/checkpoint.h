@@ -28,6 +28,9 @@ CX_MUST_USE enum cx_status cx_checkpoint_read_config(const char *directory, stru
  */
 CX_MUST_USE enum cx_status cx_checkpoint_open(const char *directory, struct cx_checkpoint **checkpoint, struct cx_error *error);
 
+/* The same without a look at the weights' numbers: for a process that gets them from another. */
+CX_MUST_USE enum cx_status cx_checkpoint_open_unread(const char *directory, struct cx_checkpoint **checkpoint, struct cx_error *error);
+
 /* NULL is allowed. Views from cx_checkpoint_weights() end here. */
 void cx_checkpoint_close(struct cx_checkpoint *checkpoint);
 
@@ -46,5 +49,8 @@ void cx_checkpoint_release_pages(const struct cx_checkpoint *checkpoint);
  * and bytes, in a fixed order. Reads the files with a small buffer; does not need an open checkpoint.
  */
 CX_MUST_USE enum cx_status cx_checkpoint_fingerprint(const char *directory, char fingerprint[33], struct cx_error *error);
+
+/* The same over everything but the weights' numbers: of the weight files the headers alone. */
+CX_MUST_USE enum cx_status cx_checkpoint_outline(const char *directory, char outline[33], struct cx_error *error);
 
 #endif

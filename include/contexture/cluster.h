@@ -73,6 +73,11 @@ int cx_ranks_local_size(const struct cx_ranks *ranks);
 /* Rank 0 gives a text, the others get it (release with free()). `given` is of rank 0 alone, `got` of the others. */
 CX_MUST_USE enum cx_status cx_ranks_share_text(struct cx_ranks *ranks, const char *given, char **got, struct cx_error *error);
 
+/*
+ * Every rank gives a line, and gets the lines of all ranks, in their order (release with free()). Once in a job, after rank 0's text was shared.
+ */
+CX_MUST_USE enum cx_status cx_ranks_exchange(struct cx_ranks *ranks, const char *line, char **lines, struct cx_error *error);
+
 /* Rank 0: the shards to hand out, in this order; they are copied. */
 CX_MUST_USE enum cx_status cx_ranks_offer(struct cx_ranks *ranks, const uint64_t *shards, size_t count, struct cx_error *error);
 
@@ -82,11 +87,21 @@ CX_MUST_USE enum cx_status cx_ranks_next(struct cx_ranks *ranks, uint64_t *shard
 /* True: another rank has stopped or failed, or is lost; end soon. May be asked by any thread. */
 bool cx_ranks_stopped(struct cx_ranks *ranks);
 
-/* What this rank has computed; and, for rank 0, what all have. */
+/* What this rank has computed; and, for rank 0, what all have. Sums of float64 alone, in the order of a team's sums (team.h). */
 struct cx_ranks_progress {
-    uint64_t sequences, tokens, shards;
+    double sequences, tokens, shards;
+    double mixing_ratios, mixing_ratio_count; /* of the last stage that is stored */
 };
 void cx_ranks_tell_progress(struct cx_ranks *ranks, const struct cx_ranks_progress *own, struct cx_ranks_progress *all);
+
+/*
+ * Sums over all ranks need every rank. Rank 0 calls for one; each rank begins the sum when the number of calls that it has heard of is above that of the sums
+ * it has begun. cx_ranks_end_sums(): this rank wants to go. When it returns, no call will come any more, to no rank, so that the sums begun so far are all
+ * there are.
+ */
+void cx_ranks_call_sum(struct cx_ranks *ranks);
+uint64_t cx_ranks_sums_called(struct cx_ranks *ranks);
+void cx_ranks_end_sums(struct cx_ranks *ranks);
 
 /*
  * This rank's part is over, with `status` and, in `error`, why. Rank 0 waits until all have said so, and gives the status of the job: that of the first rank

@@ -63,6 +63,7 @@ struct cx_run_settings {
     bool profile;          /* time the operations, and write profile.json */
     bool checks;           /* a result that cannot be right ends the run */
     enum cx_cluster_kind cluster;
+    bool nccl;       /* ranks with GPUs may use it; contexture/team.h */
     double patience; /* seconds without a sign of life after which another process counts as dead */
 };
 
@@ -75,6 +76,7 @@ CX_MUST_USE enum cx_status cx_layers_parse(const char *option, const char *text,
 struct cx_run_progress {
     uint64_t sequences, tokens; /* computed by this process */
     uint64_t shards;            /* finished, those of earlier processes included */
+    double mixing_ratio;        /* mean over tokens and layers so far, of the last stage that is stored; negative: unknown */
     double seconds;             /* since the first document */
     double fraction;            /* of the corpus, 0 to 1; negative: unknown */
     double seconds_left;        /* negative: unknown */

@@ -72,6 +72,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int index) {
     device_memory_info(&free_bytes, &total_bytes);
     memset(properties, 0, sizeof *properties);
     snprintf(properties->name, sizeof properties->name, "emulated CUDA device");
+    properties->uuid.bytes[0] = static_cast<char>(index + 1);
     properties->major = device().major;
     properties->minor = device().minor;
     properties->multiProcessorCount = multiprocessor_count();

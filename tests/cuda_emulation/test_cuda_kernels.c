@@ -47,7 +47,7 @@ static const struct {
 static const struct op_case fused_cases[] = {
     {"fused", OP_RANDOM, 4, 16, 192, CX_GELU, FUSED_LENGTHS},
     {"fused, many heads", OP_RANDOM, 20, 16, 64, CX_GELU, {9}},
-    {"fused, wide slices", OP_RANDOM, 16, 16, 64, CX_GELU, {34}},
+    {"fused, wide slices, causal", OP_RANDOM | OP_CAUSAL, 16, 16, 64, CX_GELU, {34}},
 };
 static const struct {
     enum cx_pair_kernel kind;
