@@ -38,5 +38,5 @@ def test_paper_runs(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     options = ("--analyses", "all", "--mask-dims", "activation:3", "--min-count", 2, "--stages", "attn_res_ln,ff,ff_res_ln")
     support.contexture("run", "--model", minilm, "--corpus", corpus, "--skip", 120, "--limit", 20, "--out", tmp_path / "out", *options)
     pictures, printed = execute("paper.ipynb", tmp_path / "out", monkeypatch)
-    assert pictures == 8
+    assert pictures == 9
     assert printed.count("confirmed") >= 3 and "cannot be tested" not in printed

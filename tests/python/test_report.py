@@ -191,7 +191,7 @@ def test_layer_norms_are_told_of_where_dimensions_were_masked(tmp_path: Path) ->
     content = assert_sound(render(folder))
     text = " ".join(content.text.split())
     assert "Layer norms and outlier dimensions" in text and "and one about layer norms" in text and "30, 31" in text
-    assert len(content.all("img")) == 8
+    assert len(content.all("img")) == 9
     for name, options in (("bare", BARE), ("empty", Options(empty=True))):
         folder = fake_statistics.write_run(tmp_path / name, replace(options, analyses=fake_statistics.WITH_NORMS))
         content = assert_sound(render(folder))
