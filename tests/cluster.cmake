@@ -12,7 +12,7 @@ if(TARGET contexture)
   if(NOT CX_SANITIZE)
     contexture_python_test(cluster_many_kills cluster/test_shared_runs.py 7200 ${environment} CONTEXTURE_KILLS=1000 CONTEXTURE_ARRAY_KILLS=300
                            CONTEXTURE_RANK_KILLS=100 CONTEXTURE_FAULTS=500)
-    set_tests_properties(cluster_many_kills PROPERTIES RUN_SERIAL ON LABELS thorough)
+    set_tests_properties(cluster_many_kills PROPERTIES RUN_SERIAL ON LABELS endurance)
     contexture_python_test(cluster_cut_network cluster/test_cut_network.py 300 ${environment})
     contexture_python_test(cluster_slurm cluster/test_slurm.py 600 ${environment})
   endif()
