@@ -1,6 +1,5 @@
 #include "document_json.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,16 +14,13 @@ struct place {
     uint64_t line;
 };
 
-/* jansson directly, not cx_json_parse(): a corpus may hold U+0000 in its texts, and a fault's place is the corpus line. */
+/* Not cx_json_parse(): a fault's place is the corpus line. */
 static enum cx_status parse_object(const char *text, size_t length, const struct place *at, json_t **object, struct cx_error *error) {
     json_error_t fault;
-    errno = 0;
-    *object = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &fault);
-    if (errno == ENOMEM || (!*object && json_error_code(&fault) == json_error_out_of_memory)) { /* as in json.c */
-        json_decref(*object);
-        *object = NULL;
+    bool lacks_memory;
+    *object = cx_json_load(text, length, &lacks_memory, &fault);
+    if (lacks_memory)
         return cx_fail_memory(error, "a line of JSON", length);
-    }
     if (!*object)
         return cx_fail(error, CX_ERROR_DOCUMENT, "%s:%" PRIu64 ": not a JSON object: %s, at byte %d of the line", at->path, at->line, fault.text,
                        fault.position);

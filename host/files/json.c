@@ -1,28 +1,53 @@
 #include "contexture/json.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 #include "contexture/file.h"
+
+/*
+ * Where jansson (2.14) gets no memory it may leave a byte out of a text, or call it a fault of the text. errno does not tell, since reading a number clears
+ * it. So jansson asks for memory here, and the thread that parses knows whether it was refused any. The memory is malloc's, so that free() releases what
+ * jansson hands out, and what it has allocated before the first parse.
+ */
+static _Thread_local bool was_refused;
+
+static void *allocate_for_jansson(size_t size) {
+    void *memory = malloc(size);
+    was_refused |= !memory;
+    return memory;
+}
+
+static void watch_jansson(void) {
+    json_set_alloc_funcs(allocate_for_jansson, free);
+}
+
+json_t *cx_json_load(const char *text, size_t length, bool *lacks_memory, json_error_t *fault) {
+    static once_flag watched = ONCE_FLAG_INIT;
+    call_once(&watched, watch_jansson);
+    was_refused = false;
+    json_t *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, fault);
+    *lacks_memory = was_refused;
+    if (!was_refused)
+        return value;
+    json_decref(value);
+    return NULL;
+}
 
 enum cx_status cx_json_parse(const char *text, size_t length, const char *where, json_t **value, struct cx_error *error) {
     static const char mark[] = "\xEF\xBB\xBF";
     json_error_t fault;
+    bool lacks_memory;
     *value = NULL;
     if (length >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0)
         return cx_fail(error, CX_ERROR_INPUT, "%s: not valid JSON: it begins with a byte order mark; save it as UTF-8 without one", where);
-    errno = 0;
-    *value = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &fault);
-    if (*value && errno != ENOMEM)
+    *value = cx_json_load(text, length, &lacks_memory, &fault);
+    if (*value)
         return CX_OK;
-    /* Where jansson gets no memory it may leave a byte out of a text, or call it a fault of the text (2.14). */
-    if (errno == ENOMEM || json_error_code(&fault) == json_error_out_of_memory) {
-        json_decref(*value);
-        *value = NULL;
+    if (lacks_memory)
         return cx_fail_memory(error, where, length);
-    }
     if (fault.line <= 0)
         return cx_fail(error, CX_ERROR_INPUT, "%s: not valid JSON: %s", where, fault.text);
     return cx_fail(error, CX_ERROR_INPUT, "%s: line %d, column %d: not valid JSON: %s", where, fault.line, fault.column, fault.text);

@@ -16,6 +16,9 @@
  * A string may hold U+0000, written \u0000 (a key may not): use json_string_length(), or cx_json_text(), which refuses such a string. */
 CX_MUST_USE enum cx_status cx_json_parse(const char *text, size_t length, const char *where, json_t **value, struct cx_error *error);
 
+/* The same with jansson's own words of a fault, for who knows better where it is. NULL: there is one, or *lacks_memory. */
+json_t *cx_json_load(const char *text, size_t length, bool *lacks_memory, json_error_t *fault);
+
 /* Reads and parses a file of at most `limit` bytes, whose value must be an object. */
 CX_MUST_USE enum cx_status cx_json_read(const char *path, size_t limit, json_t **object, struct cx_error *error);
 

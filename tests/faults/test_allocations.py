@@ -22,8 +22,8 @@ from bench import PROGRAM, SKIPPED_DOCUMENTS, Bench, contents
 
 SHIM = os.environ.get("MALLOC_SHIM", "")
 EVERY = int(os.environ.get("CONTEXTURE_EVERY", "431"))
-# Sentences that do not speak of memory: HDF5's, and one that gives both causes.
-OTHER_WORDS = ("HDF5 says", "or there is not enough memory")
+# Sentences of their own: HDF5's, one that gives both causes, and the system's.
+OTHER_WORDS = ("HDF5 says", "or there is not enough memory", "Cannot allocate memory (errno 12)")
 TIMES = ("seconds", "throughput", "peak_memory_bytes", "this_process")
 
 pytestmark = [
