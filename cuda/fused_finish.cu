@@ -79,7 +79,7 @@ static __device__ void sum_means(const struct fused_problem &problem, const stru
     const unsigned target = threadIdx.x % sum_rows, part = threadIdx.x / sum_rows, parts = sum_threads / sum_rows;
     double sum = 0.0;
     if (first + target < group.targets) {
-        const unsigned sources = group.causal ? group.target + first + target + 1 : group.length;
+        const unsigned sources = min(group.reach + first + target + 1, group.length);
         for (unsigned source = part; source < sources; source += parts)
             sum += static_cast<double>(problem.means[group.pairs + static_cast<size_t>(source) * group.length + group.target + first + target]);
     }

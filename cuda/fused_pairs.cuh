@@ -48,7 +48,7 @@ struct fused_group {
     unsigned first, length;   /* of the sequence: first token, tokens */
     unsigned target, targets; /* within the sequence */
     unsigned sources;         /* that the tile has, from the sequence's first token on: all, or in a causal model those up to its last target */
-    bool causal;
+    unsigned reach;           /* target t of the tile attends to sources up to reach + t: in a causal model up to itself, else beyond all */
     unsigned packed;
     unsigned column;      /* first of the slice */
     unsigned slice;       /* number of the slice */

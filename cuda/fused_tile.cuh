@@ -49,7 +49,7 @@ static __device__ __forceinline__ struct tile_rows tile_rows_of(const struct fus
 #pragma unroll
     for (unsigned k = 0; k < 2; k++) {
         const unsigned target = (row + 8 * k) % span;
-        rows.valid[k] = target < group.targets && source < end && !(group.causal && source > group.target + target);
+        rows.valid[k] = target < group.targets && source < end && source <= group.reach + target;
         rows.own[k] = rows.valid[k] && group.target + target == source;
         rows.token[k] = group.first + group.target + target;
         rows.pair[k] = group.pairs + static_cast<size_t>(source) * group.length + group.target + target;

@@ -35,12 +35,12 @@ template <typename Visit> static void for_each_group(const struct fused_state *f
         group.pairs = batch->pair_offset[sequence];
         group.first = static_cast<unsigned>(batch->token_offset[sequence]);
         group.length = static_cast<unsigned>(length_of(batch, sequence));
-        group.causal = fused->causal;
         group.packed = packed_of(group.length, fused->plan.packed);
         const unsigned rows = FUSED_TARGETS / group.packed;
         for (group.target = 0; group.target < group.length; group.target += rows) {
             group.targets = group.length - group.target < rows ? group.length - group.target : rows;
-            group.sources = group.causal ? group.target + group.targets : group.length;
+            group.reach = fused->causal ? group.target : group.length;
+            group.sources = fused->causal ? group.target + group.targets : group.length;
             for (group.slice = 0; group.slice < fused->slices; group.slice++) {
                 group.column = group.slice * fused->plan.slice_columns;
                 visit(group);
