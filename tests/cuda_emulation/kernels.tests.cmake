@@ -50,7 +50,7 @@ if(CX_CUDA STREQUAL "EMULATED")
     endif()
     add_test(NAME cuda_seeded_bugs COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/seeded_bugs.py --build ${CMAKE_BINARY_DIR}
       --source ${PROJECT_SOURCE_DIR} --kind ${kind} --ninja ${CMAKE_MAKE_PROGRAM})
-    set_tests_properties(cuda_seeded_bugs PROPERTIES TIMEOUT 900 RUN_SERIAL ON LABELS thorough)
+    set_tests_properties(cuda_seeded_bugs PROPERTIES TIMEOUT 2400 RUN_SERIAL ON LABELS thorough)
   endif()
 endif()
 # Bits flipped in the device's memory, in the plain build alone: it is the checksum that is tested, not the kernels.
