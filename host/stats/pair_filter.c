@@ -34,7 +34,7 @@ void cx_pair_filter_destroy(struct cx_pair_filter *filter) {
 }
 
 static void places_of(int32_t target, int32_t source, size_t places[2]) {
-    const uint64_t mixed = mix(((uint64_t)(uint32_t)target << 32 | (uint32_t)source) + 0x9e3779b97f4a7c15u), mask = ((uint64_t)1 << place_bits) - 1;
+    const uint64_t mixed = mix(cx_pair_key(target, source) + 0x9e3779b97f4a7c15u), mask = ((uint64_t)1 << place_bits) - 1;
     places[0] = (size_t)(mixed & mask);
     places[1] = (size_t)(mixed >> 32 & mask);
 }

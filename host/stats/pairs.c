@@ -40,7 +40,7 @@ static enum cx_status prepare(void *state, struct view *view, struct cx_error *e
             view->pair_slot[pair] = no_slot;
             if (i == j || special[i] || special[j] || (filter && !cx_pair_filter_passes(filter, ids[i], ids[j], self->options.min_count)))
                 continue;
-            status = slots_find(&self->pairs, (uint64_t)(uint32_t)ids[i] << 32 | (uint32_t)ids[j], &slot, error);
+            status = slots_find(&self->pairs, cx_pair_key(ids[i], ids[j]), &slot, error);
             if (status != CX_OK)
                 break;
             view->pair_slot[pair] = (int32_t)slot;
