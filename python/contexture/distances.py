@@ -71,4 +71,3 @@ def _set_interval(result: pandas.DataFrame, component: str, distance: str, drawn
     if np.isfinite(drawn).any():
         result.loc[(component, distance), ["low", "high"]] = np.nanquantile(drawn, [0.025, 0.975])
         result.loc[(component, distance), "method"] = "bootstrap"
-

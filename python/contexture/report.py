@@ -169,11 +169,7 @@ def fill_categories(run: Run, section: Section) -> None:
 
 def _add_differences_at_distance(run: Run, section: Section, factor: float) -> None:
     known = set(run.categories("distance")["category"])
-    parts = [
-        run.statistics.difference_at_distance(name).assign(category=name)
-        for name in distances.COMPARED
-        if name in known
-    ]
+    parts = [run.statistics.difference_at_distance(name).assign(category=name) for name in distances.COMPARED if name in known]
     if not parts:
         return
     table = pandas.concat(parts)

@@ -60,7 +60,7 @@ class Statistics:
                 raise RunError(f"{path} holds {merged} of the {len(run)} sequences of the run; `contexture merge {run.path}` makes it anew")
         self.options: dict[str, Any] = self._file.dataset_attributes("/stats")
         """Options that the values depend on: analyses, layers, bootstrap, min_count, top_pairs, raw_maps; with norm_dimensions mask_dims, masked_count."""
-        self.analyses: list[str] = [text.decode() if isinstance(text, bytes) else str(text) for text in self.options["analyses"]]
+        self.analyses: list[str] = [_text(name) for name in self.options["analyses"]]
 
     @property
     def _file(self) -> HDF5File:
@@ -102,7 +102,7 @@ class Statistics:
         names = file.dataset_attributes(f"{group}/{column}").get("names")
         if names is None and column not in ("label", "target_pos", "source_pos"):
             return values
-        texts = self.labels if names is None else np.array([name.decode() if isinstance(name, bytes) else str(name) for name in np.atleast_1d(names)], object)
+        texts = self.labels if names is None else np.array([_text(name) for name in np.atleast_1d(names)], object)
         if values.size and not 0 <= values.min() <= values.max() < len(texts):
             raise RunError(f"{file.path}: {group}/{column} has a code that stands for nothing; `contexture verify` checks the file")
         return texts[values] if values.size else np.empty(0, object)
@@ -305,9 +305,9 @@ class Statistics:
     def mask(self) -> str:
         """How the masked dimensions of a layer norm were chosen, in words."""
         count = int(self.options.get("masked_count", 0))
-        name = self.options.get("mask_dims", b"")
+        name = _text(self.options.get("mask_dims", ""))
         how = {"gamma": "with the largest |γ|", "activation": "with the largest mean |input|", "dims": "named"}
-        return f"{count} dimension{'s' if count != 1 else ''} {how.get(name.decode() if isinstance(name, bytes) else str(name), '')}".rstrip()
+        return f"{count} dimension{'s' if count != 1 else ''} {how.get(name, '')}".rstrip()
 
     @property
     def layers(self) -> list[int]:
@@ -319,12 +319,16 @@ class Statistics:
     def distances(self) -> list[str]:
         """The bins of distances, from near to far."""
         names = self._file.dataset_attributes("/stats/categories/distance/distance").get("names", ())
-        return [name.decode() if isinstance(name, bytes) else str(name) for name in np.atleast_1d(names)]
+        return [_text(name) for name in np.atleast_1d(names)]
 
     @property
     def annotated(self) -> bool:
         """Some token is in an entity mention or has a part of speech."""
         return len(self.labels) > 1
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _interval(mean: pandas.Series, std: pandas.Series, count: pandas.Series) -> tuple[pandas.Series, pandas.Series]:
