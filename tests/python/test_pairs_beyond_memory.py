@@ -99,6 +99,8 @@ def test_memory_does_not_grow(checkpoint: Path, corpora: dict[int, Path], tmp_pa
         assert (out / "run.h5").read_bytes() == before
         peaks["verify"].append(peak_memory("verify", out))
     print(f"peak memory, KiB, by documents {list(corpora)}: {peaks}")
+    # Seen with four times the documents: 1.04 times as much, and 193 MiB in merge (benchmarks/results/statistics.md).
+    # A shard whose pairs were kept would add more than 1.5 times 128 MiB.
     for command, (small, large) in peaks.items():
         assert large < 1.1 * small + 8192, f"{command}: {small} KiB, and {large} KiB for three times the documents"
     assert max(peaks["merge"]) < 320 << 10

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import contexture
 import h5py
 import numpy as np
 import pandas
@@ -15,7 +14,9 @@ import pytest
 import support
 from scipy import stats
 
-# Nothing of contexture.statistics is used here, not even its names: what is written down twice can be compared.
+import contexture
+
+# What is expected uses nothing of contexture.statistics, not even its names: what is written down twice can be compared.
 STAGES = ("attn", "attn_res", "attn_res_ln", "ff", "ff_res", "ff_res_ln")
 COMPONENTS = {
     "res1": ("attn", "attn_res"),
