@@ -67,7 +67,9 @@ static void count_categories(struct category_state *self, const struct view *vie
         counts->count += (double)pairs;
         counts->sequences += 1;
         counts->count_squares += (double)pairs * (double)pairs;
-        for (size_t k = 0; k < replicates && cell != no_cell; k++)
+        if (cell == no_cell)
+            continue;
+        for (size_t k = 0; k < replicates; k++)
             self->replicate_counts[(size_t)cell * replicates + k] += (int64_t)view->draws[k] * (int64_t)pairs;
     }
 }
@@ -142,8 +144,10 @@ static void add_categories(struct category_state *self, size_t layer, enum compo
         total->squares += squares[category][group];
         total->sum_squares += sum * sum;
         total->sum_count += sum * pairs;
-        double *drawn = self->replicates + ((layer * COMPONENTS + component) * CELLS + (size_t)(cell != no_cell ? cell : 0)) * replicates;
-        for (size_t k = 0; k < replicates && cell != no_cell; k++)
+        if (cell == no_cell)
+            continue;
+        double *drawn = self->replicates + ((layer * COMPONENTS + component) * CELLS + (size_t)cell) * replicates;
+        for (size_t k = 0; k < replicates; k++)
             drawn[k] += (double)view->draws[k] * sum;
     }
 }

@@ -76,10 +76,11 @@ static enum cx_status take_distance_replicates(const struct category_state *self
     const size_t replicates = (size_t)self->options.bootstrap;
     enum cx_status status = CX_OK;
     for (size_t place = 0; place < CATEGORIES * DISTANCES && status == CX_OK; place++) {
-        const double keys[] = {(double)(place / DISTANCES), (double)(place % DISTANCES)};
-        const int cell = category_cell(place / DISTANCES, place % DISTANCES);
+        const size_t category = place / DISTANCES, distance = place % DISTANCES;
+        const double keys[] = {(double)category, (double)distance};
+        const int cell = category_cell(category, distance);
         int64_t *drawn_count = NULL;
-        if (cell == no_cell || self->counts[place / DISTANCES][place % DISTANCES].count == 0)
+        if (cell == no_cell || self->counts[category][distance].count == 0)
             continue;
         status = add_drawn(&set->tables[TABLE_DISTANCE_BOOTSTRAP_COUNT], keys, 2, "count", &drawn_count, error);
         if (status == CX_OK)
