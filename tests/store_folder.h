@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 struct folder {
-    char path[64];
+    char path[96];
 };
 
 struct bytes {
@@ -25,22 +25,53 @@ static inline int remove_entry(const char *path, const struct stat *about, int k
     return remove(path);
 }
 
-/* A new empty folder in the working directory; the test is over if there is none. */
-static inline struct folder folder_make(void) {
-    struct folder folder = {"store-test-XXXXXX"};
-    if (!mkdtemp(folder.path))
-        abort();
-    return folder;
-}
-
 static inline void folder_remove(const struct folder *folder) {
     if (nftw(folder->path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
         fprintf(stderr, "%s could not be removed\n", folder->path);
 }
 
+/* The folder that all others are in. */
+struct folder_root {
+    struct folder folder;
+    pid_t maker;
+};
+
+static inline struct folder_root *folder_root(void) {
+    static struct folder_root root;
+    return &root;
+}
+
+/* What a test that failed has left goes at the end; a child of the process leaves it alone. */
+static inline void folder_root_remove(void) {
+    if (folder_root()->maker == getpid())
+        folder_remove(&folder_root()->folder);
+}
+
+/* Makes a new empty folder of a name that ends in XXXXXX; the test is over if there can be none. */
+static inline struct folder folder_make_in(const char *place, const char *name) {
+    struct folder folder;
+    if (snprintf(folder.path, sizeof folder.path, "%s/%s", place, name) >= (int)sizeof folder.path || !mkdtemp(folder.path)) {
+        perror(place);
+        abort();
+    }
+    return folder;
+}
+
+/* A new empty folder among the system's temporary files. */
+static inline struct folder folder_make(void) {
+    struct folder_root *root = folder_root();
+    if (root->maker == 0) {
+        const char *temporary = getenv("TMPDIR");
+        *root = (struct folder_root){folder_make_in(temporary ? temporary : "/tmp", "contexture-store-XXXXXX"), getpid()};
+        if (atexit(folder_root_remove) != 0)
+            abort();
+    }
+    return folder_make_in(root->folder.path, "XXXXXX");
+}
+
 /* folder/name, valid until the next call but three. */
 static inline const char *folder_file(const struct folder *folder, const char *name) {
-    static char paths[4][256];
+    static char paths[4][512];
     static unsigned turn;
     turn = (turn + 1) % 4;
     snprintf(paths[turn], sizeof paths[turn], "%s/%s", folder->path, name);

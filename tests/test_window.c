@@ -21,25 +21,28 @@ static const struct cx_result_layout everything = {
     .vector_stages = CX_STAGE_BIT(CX_STAGE_FF) | CX_STAGE_BIT(CX_STAGE_ATTN),
     .per_head = true,
     .hidden_states = true,
+    .maps_without = true,
 };
 
-static void results_fill_their_memory_without_overlap(void **state) {
-    (void)state;
-    const size_t n = 5, L = 2;
+/* Of maps by tokens, and by fewer words. */
+static void check_places(size_t n, size_t side) {
+    const size_t L = 2;
     size_t floats;
-    assert_int_equal(cx_result_floats(&everything, n, n, &floats, NULL), CX_OK);
-    assert_int_equal(floats, 7 * L * n * n + 2 * 6 * L * n + L + 2 * L * 2 * n * n + (3 + 1) * n * 8 + 2 * 1 * n * n * 8);
+    assert_int_equal(cx_result_floats(&everything, n, side, &floats, NULL), CX_OK);
+    assert_int_equal(floats, (7 + 4) * L * side * side + 2 * 6 * L * n + L + 2 * L * 2 * n * n + (3 + 1) * n * 8 + 2 * 1 * n * n * 8);
 
     float *memory = calloc(floats, sizeof *memory);
     struct cx_sequence_result result;
-    cx_result_place(&everything, n, n, memory, &result);
+    cx_result_place(&everything, n, side, memory, &result);
     struct {
         float *values;
         size_t count;
     } pieces[64];
     size_t count = 0;
     for (size_t map = 0; map < CX_MAPS; map++)
-        pieces[count].values = result.maps[map], pieces[count++].count = L * n * n;
+        pieces[count].values = result.maps[map], pieces[count++].count = L * side * side;
+    for (size_t k = 0; k < CX_NORMS * CX_NORM_SIDES; k++)
+        pieces[count].values = result.maps_without[k / CX_NORM_SIDES][k % CX_NORM_SIDES], pieces[count++].count = L * side * side;
     for (size_t stage = 0; stage < CX_STAGES; stage++) {
         pieces[count].values = result.mixing_ratio[stage], pieces[count++].count = n * L;
         pieces[count].values = result.bias_norm[stage], pieces[count++].count = n * L;
@@ -57,6 +60,12 @@ static void results_fill_their_memory_without_overlap(void **state) {
     for (size_t k = 0; k < floats; k++)
         assert_float_equal(memory[k], 1, 0);
     free(memory);
+}
+
+static void results_fill_their_memory_without_overlap(void **state) {
+    (void)state;
+    check_places(5, 5);
+    check_places(5, 3);
 }
 
 static void what_is_not_wanted_has_no_place(void **state) {
@@ -145,6 +154,29 @@ static void a_batch_is_packed_without_padding(void **state) {
     assert_memory_equal(packed.batch.position_ids, packed_positions, sizeof packed_positions);
     assert_ptr_equal(packed.results[0].completeness_error, mark + 2);
     assert_ptr_equal(packed.results[1].completeness_error, mark);
+    assert_null(packed.batch.words);
+    cx_packed_batch_free(&packed);
+}
+
+static void a_batch_is_packed_with_its_words(void **state) {
+    (void)state;
+    int32_t numbers[6] = {0};
+    uint32_t first_words[] = {0, 1, 3}, second_words[] = {0, 1, 2, 3, 6};
+    struct cx_sequence sequences[2] = {
+        {.tokens = 3, .input_ids = numbers, .token_type_ids = numbers, .position_ids = numbers, .words = 2, .word_first = first_words},
+        {.tokens = 6, .input_ids = numbers, .token_type_ids = numbers, .position_ids = numbers, .words = 4, .word_first = second_words},
+    };
+    const struct cx_sequence_result results[2] = {{0}};
+    const size_t order[] = {1, 0}, first_token[] = {0, 1, 2, 3, 6, 7, 9}, offset[] = {0, 4, 6}, map_offset[] = {0, 24, 30};
+    struct cx_packed_batch packed = {0};
+    assert_int_equal(cx_batch_pack(&packed, sequences, results, order, 2, true, NULL), CX_OK);
+    assert_non_null(packed.batch.words);
+    assert_int_equal(packed.batch.words->count, 6);
+    assert_int_equal(packed.batch.words->longest, 3);
+    assert_int_equal(packed.batch.words->map_elements, 30);
+    assert_memory_equal(packed.batch.words->first_token, first_token, sizeof first_token);
+    assert_memory_equal(packed.batch.words->offset, offset, sizeof offset);
+    assert_memory_equal(packed.batch.words->map_offset, map_offset, sizeof map_offset);
     cx_packed_batch_free(&packed);
 }
 
@@ -191,6 +223,7 @@ int main(void) {
         cmocka_unit_test(order_is_longest_first_and_stable),
         cmocka_unit_test(batches_keep_the_bound),
         cmocka_unit_test(a_batch_is_packed_without_padding),
+        cmocka_unit_test(a_batch_is_packed_with_its_words),
         cmocka_unit_test(layers_are_read),
         cmocka_unit_test(bad_layers_are_refused),
     };

@@ -172,13 +172,17 @@ enum cx_status team_open(struct team *team, struct cx_ranks *ranks, struct cx_ba
     return status;
 }
 
-enum cx_status team_fail(struct team *team, enum cx_status status, const struct cx_error *error) {
+static void note_fault(struct team *team, enum cx_status status, const struct cx_error *error) {
     if (!team->joined || team_is_faulty(team))
-        return status;
+        return;
     if (error)
         team->fault = *error;
     team->fault.status = status;
     atomic_store(&team->is_faulty, true);
+}
+
+enum cx_status team_fail(struct team *team, enum cx_status status, const struct cx_error *error) {
+    note_fault(team, status, error);
     return status;
 }
 
@@ -211,7 +215,7 @@ static void look_after_sum(struct team *team) {
     struct cx_error error = {0};
     enum cx_status status = go_on(team, &error);
     if (status != CX_OK)
-        (void)(team_fail(team, status, &error) == CX_OK);
+        note_fault(team, status, &error);
 }
 
 void team_tick(struct team *team, const struct cx_ranks_progress *own, struct cx_ranks_progress *all) {

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "contexture/file.h"
 #include "contexture/memory.h"
 #include "hdf5_handle.h"
 #include "run_file.h"

@@ -3,7 +3,6 @@
 #define CONTEXTURE_PROCESS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 enum { CX_PROCESS_BYTES = 192 }; /* of one as text */
 

@@ -5,7 +5,8 @@
  * run that reads the corpus from its beginning cuts the same shards without a plan; a plan only saves finding the places again.
  *
  * Work is Σ n², the pairs of tokens. To tokenize the corpus for it would take as long as reading all of it takes, so n is estimated: a token for every four
- * bytes of the document's line up to its annotations, which are longer than the text. Shards become even in work as far as lines are alike in this respect; what they compute does not depend on it.
+ * bytes of the document's line up to its annotations, which are longer than the text. Shards become even in work as far as lines are alike in this respect;
+ * what they compute does not depend on it.
  */
 #ifndef CONTEXTURE_SHARD_PLAN_H
 #define CONTEXTURE_SHARD_PLAN_H

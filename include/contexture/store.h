@@ -165,8 +165,8 @@ CX_MUST_USE enum cx_status cx_manifest_complete(struct cx_manifest *manifest, ui
 
 /*
  * Writes run.h5 (virtual datasets over all parts, rebased offsets, relative file names): twice, under temporary names with `worker` in them if it is not NULL;
- * synced, compared, and one renamed. Its last line, behind what HDF5 reads, is its CRC-32. CX_ERROR_INPUT if no shard is finished. Takes 16 KB of memory a
- * part, most of it HDF5's, and none that grows with sequences.
+ * synced, compared, and one renamed. Its last line, behind what HDF5 reads, is its CRC-32. CX_ERROR_INPUT if no shard is finished. Takes 28 KB of memory a
+ * part, most of it HDF5's (benchmarks/results/scale.md), and none that grows with sequences.
  * Statistics are folded in the order of the shards, and what follows from them is derived: twice the memory of the tables.
  */
 CX_MUST_USE enum cx_status cx_store_join(const char *directory, const char *worker, struct cx_error *error);

@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -22,6 +24,19 @@ def has_mpi() -> bool:
     """The program knows MPI, and there is a launcher."""
     asked = subprocess.run([PROGRAM, "info"], capture_output=True, text=True, check=True)
     return "MPI" in asked.stdout and shutil.which("mpirun") is not None
+
+
+def temporary_folder(name: str) -> tempfile.TemporaryDirectory[str]:
+    """In memory, where syncing costs nothing, if there is a folder there."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(prefix=f"contexture-{name}-", dir=memory if os.access(memory, os.W_OK) else None)
+
+
+def wait_for(condition, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
 
 
 class Bench:

@@ -5,16 +5,17 @@ Skipped, with the reason, where name spaces may not be made. The launcher's own 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from bench import PROGRAM, SKIPPED_DOCUMENTS, Bench, contents, has_mpi
+from bench import PROGRAM, SKIPPED_DOCUMENTS, Bench, contents, has_mpi, temporary_folder, wait_for
 
 PATIENCE = 3
 NETWORK = "10.213.77"
@@ -50,10 +51,15 @@ class Machines:
     def cut(self) -> None:
         ip("-n", self.names[0], "link", "set", f"{self.names[0]}-0", "down")
 
+    def processes(self) -> list[int]:
+        lists = [subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout for name in self.names]
+        return [int(number) for numbers in lists for number in numbers.split()]
+
     def remove(self) -> None:
+        for process in self.processes():
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(process, signal.SIGKILL)
         for name in self.names:
-            for process in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout.split():
-                os.kill(int(process), 9)
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
@@ -69,8 +75,7 @@ def machines():
 
 @pytest.fixture
 def bench():
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="contexture-network-", dir=memory if os.access(memory, os.W_OK) else None) as name:
+    with temporary_folder("network") as name:
         yield Bench(Path(name), documents=120, shard_size=1)
 
 
@@ -89,20 +94,10 @@ def start(bench: Bench, machines: Machines, out: Path) -> subprocess.Popen[str]:
 def ours(machines: Machines) -> list[int]:
     """The program's processes in both name spaces."""
     found = []
-    for name in machines.names:
-        for process in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout.split():
-            try:
-                found += [int(process)] if os.readlink(f"/proc/{process}/exe") == os.path.realpath(PROGRAM) else []
-            except OSError:
-                pass
+    for process in machines.processes():
+        with contextlib.suppress(OSError):
+            found += [process] if os.readlink(f"/proc/{process}/exe") == os.path.realpath(PROGRAM) else []
     return found
-
-
-def wait_for(condition, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_cut_network_ends_the_job(bench, machines):

@@ -7,13 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from bench import PROGRAM, RESUMABLE, SKIPPED_DOCUMENTS, Bench, contents, has_mpi, ranks_of
+from bench import PROGRAM, RESUMABLE, SKIPPED_DOCUMENTS, Bench, contents, has_mpi, ranks_of, temporary_folder, wait_for
 
 pytestmark = pytest.mark.skipif(not PROGRAM, reason="the program is not built")
 needs_mpi = pytest.mark.skipif(not PROGRAM or not has_mpi(), reason="MPI is not installed, or the program was built without it")
@@ -29,8 +28,7 @@ RANK_KILLS = int(os.environ.get("CONTEXTURE_RANK_KILLS", "3"))
 
 @pytest.fixture(scope="module")
 def bench():
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="contexture-cluster-", dir=memory if os.access(memory, os.W_OK) else None) as name:
+    with temporary_folder("cluster") as name:
         yield Bench(Path(name))
 
 
@@ -45,13 +43,6 @@ def out(bench):
     path = bench.folder / "out"
     yield path
     shutil.rmtree(path, ignore_errors=True)
-
-
-def wait_for(condition, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
 
 
 def begun(out: Path, shards: int = 1):

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cluster"))
 
-from bench import PROGRAM, SKIPPED_DOCUMENTS, Bench, contents
+from bench import PROGRAM, SKIPPED_DOCUMENTS, Bench, contents, temporary_folder
 
 SHIM = os.environ.get("MALLOC_SHIM", "")
 EVERY = int(os.environ.get("CONTEXTURE_EVERY", "431"))
@@ -34,8 +33,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def bench():
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="contexture-memory-", dir=memory if os.access(memory, os.W_OK) else None) as name:
+    with temporary_folder("memory") as name:
         yield Bench(Path(name), documents=7, shard_size=3, longest=6, layers=1)
 
 

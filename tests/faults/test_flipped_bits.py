@@ -9,14 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "cluster"))
 
-from bench import PROGRAM, Bench, contents
+from bench import PROGRAM, Bench, contents, temporary_folder
 
 FLIPS = int(os.environ.get("CONTEXTURE_FLIPS", "120"))
 
@@ -25,8 +24,7 @@ pytestmark = pytest.mark.skipif(not PROGRAM, reason="the program is not built")
 
 @pytest.fixture(scope="module")
 def bench():
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="contexture-flips-", dir=memory if os.access(memory, os.W_OK) else None) as name:
+    with temporary_folder("flips") as name:
         yield Bench(Path(name), documents=12, shard_size=3, longest=6, layers=1)
 
 
