@@ -1,4 +1,5 @@
-/* What the tests of Hopper's instructions have in common. The same programs compiled by nvcc for sm_90a and run on a GPU settle whether the emulation is right.
+/*
+ * What the tests of Hopper's instructions have in common. The same programs compiled by nvcc for sm_90a and run on a GPU settle whether the emulation is right.
  */
 #ifndef CUDA_EMULATION_HOPPER_CASES_CUH
 #define CUDA_EMULATION_HOPPER_CASES_CUH
