@@ -119,7 +119,6 @@ struct fused_plan {
 /* A row of the table in fused_select.cu. */
 struct fused_kernel {
     enum cx_pair_kernel kind;
-    const char *name;
     int least_capability, most_capability; /* of the devices it is written for */
     unsigned most_heads, unit;             /* of the models it takes: heads, and what d and f are multiples of */
     /* Whether it fits such a device and model, with the plan; else the reason, which follows "because". */

@@ -20,15 +20,10 @@
  * and by the rows of a tile on the diagonal (fused_tile.cuh).
  */
 static const struct fused_kernel kernels[] = {
-    {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
-    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_cluster_plan, fused_wgmma},
-    {CX_PAIR_KERNEL_MMA, "mma", 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma},
+    {CX_PAIR_KERNEL_WGMMA, 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
+    {CX_PAIR_KERNEL_WGMMA_CLUSTER, 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_cluster_plan, fused_wgmma},
+    {CX_PAIR_KERNEL_MMA, 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma},
 };
-
-static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "wgmma", "wgmma-cluster", "mma"};
-    return names[kind];
-}
 
 static bool fits(const struct cuda_backend *cuda, const struct fused_kernel *kernel, struct fused_plan *plan, char *reason, size_t size) {
     const struct cx_model_config *config = &cuda->base.config;
@@ -51,7 +46,7 @@ void fused_list(int capability, char *text, size_t size) {
     size_t used = 0;
     for (const struct fused_kernel &kernel : kernels) {
         if (capability >= kernel.least_capability && capability <= kernel.most_capability && used < size)
-            used += static_cast<size_t>(snprintf(text + used, size - used, "%s, ", kernel.name));
+            used += static_cast<size_t>(snprintf(text + used, size - used, "%s, ", cx_pair_kernel_name(kernel.kind)));
     }
     if (used < size)
         snprintf(text + used, size - used, "chunked");
@@ -69,7 +64,7 @@ enum cx_status fused_open(struct cuda_backend *cuda, enum cx_pair_kernel wanted,
             kernel = &row;
     }
     if (!kernel && wanted != CX_PAIR_KERNEL_AUTO)
-        return cx_fail(error, CX_ERROR_UNSUPPORTED, "the pair kernel %s cannot be used, because %s", name_of(wanted), reason);
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "the pair kernel %s cannot be used, because %s", cx_pair_kernel_name(wanted), reason);
     if (!kernel)
         return CX_OK;
     enum cx_status status = cx_allocate(1, sizeof *cuda->fused, "the state of the fused kernels", &cuda->fused, error);
