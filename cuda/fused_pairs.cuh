@@ -141,6 +141,12 @@ struct fused_state {
     size_t slots;
 };
 
+/* Gives the next `count` elements of memory to *pointer if there is any, and counts their bytes in any case. */
+template <typename Element> static inline void fused_take(unsigned char *memory, size_t *used, size_t count, Element **pointer) {
+    *pointer = memory ? reinterpret_cast<Element *>(memory + *used) : NULL;
+    *used += (count * sizeof(Element) + 255) / 256 * 256;
+}
+
 /* --- fused_work.cu --- */
 
 /* Makes the work list and sends it to the device; the caller waits before and marks afterwards that the pinned memory is being read. */

@@ -88,35 +88,29 @@ void fused_close(struct cuda_backend *cuda) {
     cuda->fused = NULL;
 }
 
-/* Gives the next `count` elements of scratch to *pointer if there is memory, and counts their bytes in any case. */
-template <typename Element> static void take(unsigned char *memory, size_t *used, size_t count, Element **pointer) {
-    *pointer = memory ? reinterpret_cast<Element *>(memory + *used) : NULL;
-    *used += (count * sizeof(Element) + 255) / 256 * 256;
-}
-
 static size_t lay_out(const struct fused_state *fused, struct fused_problem *problem, void *scratch) {
     unsigned char *memory = static_cast<unsigned char *>(scratch);
     const size_t tokens = problem->tokens, rows = tokens * problem->rows, pairs = problem->pair_count;
     size_t used = 0;
-    take(memory, &used, rows * problem->pairs.depth, &problem->sources);
-    take(memory, &used, rows * problem->pairs.width, &problem->norms);
-    take(memory, &used, tokens * problem->pairs.depth, &problem->ratios);
-    take(memory, &used, pairs * problem->rows, &problem->coefficients);
-    take(memory, &used, pairs * problem->rows, &problem->joiners);
-    take(memory, &used, pairs, &problem->factors);
-    take(memory, &used, pairs, &problem->part_means);
-    take(memory, &used, pairs, &problem->limits);
-    take(memory, &used, rows, &problem->source_exponents);
-    take(memory, &used, rows, &problem->norm_exponents);
-    take(memory, &used, tokens, &problem->ratio_exponents);
-    take(memory, &used, rows, &problem->source_sizes);
-    take(memory, &used, tokens, &problem->ratio_sizes);
-    take(memory, &used, rows, &problem->norm_means);
-    take(memory, &used, 3 * pairs * fused->slices * fused->plan.parts, &problem->partials);
-    take(memory, &used, pairs, &problem->means);
-    take(memory, &used, problem->pairs.check ? pairs * fused->slices * fused->plan.parts : 0, &problem->check_partials);
-    take(memory, &used, problem->pairs.check ? pairs : 0, &problem->check_sums);
-    take(memory, &used, fused->slots * FUSED_TARGETS * fused->plan.slice_columns, &problem->slots);
+    fused_take(memory, &used, rows * problem->pairs.depth, &problem->sources);
+    fused_take(memory, &used, rows * problem->pairs.width, &problem->norms);
+    fused_take(memory, &used, tokens * problem->pairs.depth, &problem->ratios);
+    fused_take(memory, &used, pairs * problem->rows, &problem->coefficients);
+    fused_take(memory, &used, pairs * problem->rows, &problem->joiners);
+    fused_take(memory, &used, pairs, &problem->factors);
+    fused_take(memory, &used, pairs, &problem->part_means);
+    fused_take(memory, &used, pairs, &problem->limits);
+    fused_take(memory, &used, rows, &problem->source_exponents);
+    fused_take(memory, &used, rows, &problem->norm_exponents);
+    fused_take(memory, &used, tokens, &problem->ratio_exponents);
+    fused_take(memory, &used, rows, &problem->source_sizes);
+    fused_take(memory, &used, tokens, &problem->ratio_sizes);
+    fused_take(memory, &used, rows, &problem->norm_means);
+    fused_take(memory, &used, 3 * pairs * fused->slices * fused->plan.parts, &problem->partials);
+    fused_take(memory, &used, pairs, &problem->means);
+    fused_take(memory, &used, problem->pairs.check ? pairs * fused->slices * fused->plan.parts : 0, &problem->check_partials);
+    fused_take(memory, &used, problem->pairs.check ? pairs : 0, &problem->check_sums);
+    fused_take(memory, &used, fused->slots * FUSED_TARGETS * fused->plan.slice_columns, &problem->slots);
     return used;
 }
 
