@@ -44,14 +44,9 @@ static bool parse_forward_precision(const char *name, enum cx_forward_precision 
 }
 
 static bool parse_kernel(const char *name, enum cx_pair_kernel *kernel) {
-    static const char *const names[] = {[CX_PAIR_KERNEL_AUTO] = "auto",
-                                        [CX_PAIR_KERNEL_CHUNKED] = "chunked",
-                                        [CX_PAIR_KERNEL_WGMMA] = "wgmma",
-                                        [CX_PAIR_KERNEL_WGMMA_CLUSTER] = "wgmma-cluster",
-                                        [CX_PAIR_KERNEL_MMA] = "mma"};
-    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+    for (unsigned k = CX_PAIR_KERNEL_AUTO; k <= CX_PAIR_KERNEL_MMA; k++) {
         *kernel = (enum cx_pair_kernel)k;
-        if (strcmp(name, names[k]) == 0)
+        if (strcmp(name, cx_pair_kernel_name(*kernel)) == 0)
             return true;
     }
     return false;

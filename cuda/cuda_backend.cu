@@ -252,7 +252,7 @@ static void cuda_describe(const struct cx_backend *backend, char *text, size_t s
     if (cudaDriverGetVersion(&driver) != cudaSuccess)
         driver = 0;
     if (cuda->fused)
-        snprintf(way, sizeof way, "by the fused kernel %s", cuda->fused->kernel->name);
+        snprintf(way, sizeof way, "by the fused kernel %s", cx_pair_kernel_name(cuda->fused->kernel->kind));
     else
         snprintf(way, sizeof way, "in chunks of %u rows", cuda->pair_rows);
     snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), forward pass %s, pair product %s %s", name,

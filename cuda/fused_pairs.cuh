@@ -119,7 +119,6 @@ struct fused_plan {
 /* A row of the table in fused_select.cu. */
 struct fused_kernel {
     enum cx_pair_kernel kind;
-    const char *name;
     int least_capability, most_capability; /* of the devices it is written for */
     unsigned most_heads, unit;             /* of the models it takes: heads, and what d and f are multiples of */
     /* Whether it fits such a device and model, with the plan; else the reason, which follows "because". */
@@ -141,6 +140,12 @@ struct fused_state {
     unsigned group_count, blocks, clusters, slices, packed;
     size_t slots;
 };
+
+/* Gives the next `count` elements of memory to *pointer if there is any, and counts their bytes in any case. */
+template <typename Element> static inline void fused_take(unsigned char *memory, size_t *used, size_t count, Element **pointer) {
+    *pointer = memory ? reinterpret_cast<Element *>(memory + *used) : NULL;
+    *used += (count * sizeof(Element) + 255) / 256 * 256;
+}
 
 /* --- fused_work.cu --- */
 

@@ -20,15 +20,10 @@
  * and by the rows of a tile on the diagonal (fused_tile.cuh).
  */
 static const struct fused_kernel kernels[] = {
-    {CX_PAIR_KERNEL_WGMMA, "wgmma", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
-    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_cluster_plan, fused_wgmma},
-    {CX_PAIR_KERNEL_MMA, "mma", 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma},
+    {CX_PAIR_KERNEL_WGMMA, 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_plan, fused_wgmma},
+    {CX_PAIR_KERNEL_WGMMA_CLUSTER, 90, 90, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_wgmma_cluster_plan, fused_wgmma},
+    {CX_PAIR_KERNEL_MMA, 80, INT_MAX, FUSED_ROWS_MOST - 1, FUSED_DEPTH, fused_mma_plan, fused_mma},
 };
-
-static const char *name_of(enum cx_pair_kernel kind) {
-    static const char *const names[] = {"auto", "chunked", "wgmma", "wgmma-cluster", "mma"};
-    return names[kind];
-}
 
 static bool fits(const struct cuda_backend *cuda, const struct fused_kernel *kernel, struct fused_plan *plan, char *reason, size_t size) {
     const struct cx_model_config *config = &cuda->base.config;
@@ -51,7 +46,7 @@ void fused_list(int capability, char *text, size_t size) {
     size_t used = 0;
     for (const struct fused_kernel &kernel : kernels) {
         if (capability >= kernel.least_capability && capability <= kernel.most_capability && used < size)
-            used += static_cast<size_t>(snprintf(text + used, size - used, "%s, ", kernel.name));
+            used += static_cast<size_t>(snprintf(text + used, size - used, "%s, ", cx_pair_kernel_name(kernel.kind)));
     }
     if (used < size)
         snprintf(text + used, size - used, "chunked");
@@ -69,7 +64,7 @@ enum cx_status fused_open(struct cuda_backend *cuda, enum cx_pair_kernel wanted,
             kernel = &row;
     }
     if (!kernel && wanted != CX_PAIR_KERNEL_AUTO)
-        return cx_fail(error, CX_ERROR_UNSUPPORTED, "the pair kernel %s cannot be used, because %s", name_of(wanted), reason);
+        return cx_fail(error, CX_ERROR_UNSUPPORTED, "the pair kernel %s cannot be used, because %s", cx_pair_kernel_name(wanted), reason);
     if (!kernel)
         return CX_OK;
     enum cx_status status = cx_allocate(1, sizeof *cuda->fused, "the state of the fused kernels", &cuda->fused, error);
@@ -93,35 +88,29 @@ void fused_close(struct cuda_backend *cuda) {
     cuda->fused = NULL;
 }
 
-/* Gives the next `count` elements of scratch to *pointer if there is memory, and counts their bytes in any case. */
-template <typename Element> static void take(unsigned char *memory, size_t *used, size_t count, Element **pointer) {
-    *pointer = memory ? reinterpret_cast<Element *>(memory + *used) : NULL;
-    *used += (count * sizeof(Element) + 255) / 256 * 256;
-}
-
 static size_t lay_out(const struct fused_state *fused, struct fused_problem *problem, void *scratch) {
     unsigned char *memory = static_cast<unsigned char *>(scratch);
     const size_t tokens = problem->tokens, rows = tokens * problem->rows, pairs = problem->pair_count;
     size_t used = 0;
-    take(memory, &used, rows * problem->pairs.depth, &problem->sources);
-    take(memory, &used, rows * problem->pairs.width, &problem->norms);
-    take(memory, &used, tokens * problem->pairs.depth, &problem->ratios);
-    take(memory, &used, pairs * problem->rows, &problem->coefficients);
-    take(memory, &used, pairs * problem->rows, &problem->joiners);
-    take(memory, &used, pairs, &problem->factors);
-    take(memory, &used, pairs, &problem->part_means);
-    take(memory, &used, pairs, &problem->limits);
-    take(memory, &used, rows, &problem->source_exponents);
-    take(memory, &used, rows, &problem->norm_exponents);
-    take(memory, &used, tokens, &problem->ratio_exponents);
-    take(memory, &used, rows, &problem->source_sizes);
-    take(memory, &used, tokens, &problem->ratio_sizes);
-    take(memory, &used, rows, &problem->norm_means);
-    take(memory, &used, 3 * pairs * fused->slices * fused->plan.parts, &problem->partials);
-    take(memory, &used, pairs, &problem->means);
-    take(memory, &used, problem->pairs.check ? pairs * fused->slices * fused->plan.parts : 0, &problem->check_partials);
-    take(memory, &used, problem->pairs.check ? pairs : 0, &problem->check_sums);
-    take(memory, &used, fused->slots * FUSED_TARGETS * fused->plan.slice_columns, &problem->slots);
+    fused_take(memory, &used, rows * problem->pairs.depth, &problem->sources);
+    fused_take(memory, &used, rows * problem->pairs.width, &problem->norms);
+    fused_take(memory, &used, tokens * problem->pairs.depth, &problem->ratios);
+    fused_take(memory, &used, pairs * problem->rows, &problem->coefficients);
+    fused_take(memory, &used, pairs * problem->rows, &problem->joiners);
+    fused_take(memory, &used, pairs, &problem->factors);
+    fused_take(memory, &used, pairs, &problem->part_means);
+    fused_take(memory, &used, pairs, &problem->limits);
+    fused_take(memory, &used, rows, &problem->source_exponents);
+    fused_take(memory, &used, rows, &problem->norm_exponents);
+    fused_take(memory, &used, tokens, &problem->ratio_exponents);
+    fused_take(memory, &used, rows, &problem->source_sizes);
+    fused_take(memory, &used, tokens, &problem->ratio_sizes);
+    fused_take(memory, &used, rows, &problem->norm_means);
+    fused_take(memory, &used, 3 * pairs * fused->slices * fused->plan.parts, &problem->partials);
+    fused_take(memory, &used, pairs, &problem->means);
+    fused_take(memory, &used, problem->pairs.check ? pairs * fused->slices * fused->plan.parts : 0, &problem->check_partials);
+    fused_take(memory, &used, problem->pairs.check ? pairs : 0, &problem->check_sums);
+    fused_take(memory, &used, fused->slots * FUSED_TARGETS * fused->plan.slice_columns, &problem->slots);
     return used;
 }
 

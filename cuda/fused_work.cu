@@ -13,8 +13,6 @@
 
 #include <cstring>
 
-enum { list_alignment = 256 };
-
 static unsigned packed_of(size_t length, unsigned most) {
     const unsigned packed = length <= FUSED_TARGETS / 4 ? 4 : length <= FUSED_TARGETS / 2 ? 2 : 1;
     return packed < most ? packed : most;
@@ -22,10 +20,6 @@ static unsigned packed_of(size_t length, unsigned most) {
 
 static size_t length_of(const struct cx_batch *batch, size_t sequence) {
     return batch->token_offset[sequence + 1] - batch->token_offset[sequence];
-}
-
-static size_t blocks_of(size_t whole, size_t part) {
-    return (whole + part - 1) / part;
 }
 
 /* Calls visit(group) for every group of a batch, in the order of the steps; its slots are not known yet. */
@@ -55,7 +49,7 @@ static unsigned stride_of(const struct fused_state *fused, const struct fused_gr
 }
 
 static size_t steps_of(const struct fused_state *fused, const struct fused_group &group) {
-    return blocks_of(group.sources, stride_of(fused, group));
+    return cuda_blocks(group.sources, stride_of(fused, group));
 }
 
 struct totals {
@@ -74,13 +68,31 @@ static struct totals count_work(const struct fused_state *fused, const struct cx
     return totals;
 }
 
+/* As fused_problem has it. */
+struct work_list {
+    struct fused_group *groups;
+    struct fused_segment *segments;
+    unsigned *block_segments;
+    struct fused_round *rounds;
+    unsigned *cluster_rounds;
+};
+
+/* Where a batch's list lies in memory, or only, without any, how many bytes it takes. */
+static size_t lay_out(const struct fused_plan *plan, const struct totals &totals, size_t most_segments, unsigned char *memory, struct work_list *list) {
+    size_t used = 0;
+    fused_take(memory, &used, totals.groups, &list->groups);
+    fused_take(memory, &used, most_segments, &list->segments);
+    fused_take(memory, &used, totals.blocks + 1, &list->block_segments);
+    fused_take(memory, &used, plan->clusters > 0 ? most_segments : 0, &list->rounds);
+    fused_take(memory, &used, plan->clusters + 1, &list->cluster_rounds);
+    return used;
+}
+
 /* What is written while the steps are dealt out. */
 struct dealer {
     const struct fused_state *fused;
     struct totals totals;
-    struct fused_group *groups;
-    struct fused_segment *segments;
-    unsigned *block_segments;
+    struct work_list list;
     size_t group_count, segment_count, slot_count, step, block;
 };
 
@@ -95,22 +107,16 @@ static void deal_group(struct dealer *dealer, struct fused_group group) {
     group.slot = static_cast<unsigned>(dealer->slot_count);
     while (dealer->step < end) {
         if (dealer->step == first_step(dealer, dealer->block))
-            dealer->block_segments[dealer->block++] = static_cast<unsigned>(dealer->segment_count);
+            dealer->list.block_segments[dealer->block++] = static_cast<unsigned>(dealer->segment_count);
         const size_t stop = first_step(dealer, dealer->block) < end ? first_step(dealer, dealer->block) : end;
         const unsigned source = static_cast<unsigned>(dealer->step - begin) * stride, after = static_cast<unsigned>(stop - begin) * stride;
-        dealer->segments[dealer->segment_count++] = {static_cast<unsigned>(dealer->group_count), source,
-                                                     (after < group.sources ? after : group.sources) - source, static_cast<unsigned>(dealer->slot_count)};
+        dealer->list.segments[dealer->segment_count++] = {static_cast<unsigned>(dealer->group_count), source,
+                                                          (after < group.sources ? after : group.sources) - source, static_cast<unsigned>(dealer->slot_count)};
         dealer->slot_count += dealer->fused->plan.slots;
         dealer->step = stop;
     }
     group.slots = static_cast<unsigned>(dealer->slot_count) - group.slot;
-    dealer->groups[dealer->group_count++] = group;
-}
-
-static size_t place(size_t *bytes, size_t count, size_t size) {
-    const size_t at = *bytes;
-    *bytes += blocks_of(count * size, list_alignment) * list_alignment;
-    return at;
+    dealer->list.groups[dealer->group_count++] = group;
 }
 
 enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch *batch, struct cx_error *error) {
@@ -125,41 +131,36 @@ enum cx_status fused_work_begin(struct cuda_backend *cuda, const struct cx_batch
     const size_t most_segments = totals.groups + totals.blocks;
     if (most_segments * fused->plan.slots > UINT32_MAX)
         return cx_fail(error, CX_ERROR_INTERNAL, "batch_begin: %zu groups of pairs in one batch", totals.groups);
-    size_t bytes = 0;
-    const size_t groups = place(&bytes, totals.groups, sizeof(struct fused_group)), segments = place(&bytes, most_segments, sizeof(struct fused_segment));
-    const size_t block_segments = place(&bytes, totals.blocks + 1, sizeof(unsigned));
-    const size_t rounds = place(&bytes, fused->plan.clusters > 0 ? most_segments : 0, sizeof(struct fused_round));
-    const size_t cluster_rounds = place(&bytes, fused->plan.clusters + 1, sizeof(unsigned));
+    struct work_list list;
+    const size_t bytes = lay_out(&fused->plan, totals, most_segments, NULL, &list);
     enum cx_status status = cuda_pinned_fit(cuda, pinned, bytes, "a batch's work list", error);
     if (status == CX_OK)
         status = cuda_list_fit(cuda, memory, bytes, "a batch's work list", error);
     if (status != CX_OK)
         return status;
-    unsigned char *host = static_cast<unsigned char *>(pinned->memory);
-    const unsigned char *device = static_cast<const unsigned char *>(memory->memory);
-    memset(host, 0, bytes);
     struct dealer dealer = {};
     dealer.fused = fused;
     dealer.totals = totals;
-    dealer.groups = reinterpret_cast<struct fused_group *>(host + groups);
-    dealer.segments = reinterpret_cast<struct fused_segment *>(host + segments);
-    dealer.block_segments = reinterpret_cast<unsigned *>(host + block_segments);
+    lay_out(&fused->plan, totals, most_segments, static_cast<unsigned char *>(pinned->memory), &dealer.list);
+    memset(pinned->memory, 0, bytes);
     for_each_group(fused, batch, [&](const struct fused_group &group) { deal_group(&dealer, group); });
-    dealer.block_segments[totals.blocks] = static_cast<unsigned>(dealer.segment_count);
+    dealer.list.block_segments[totals.blocks] = static_cast<unsigned>(dealer.segment_count);
     fused->clusters = fused->plan.clusters;
-    if (fused->clusters > 0 && (status = fused_clusters_deal(dealer.groups, dealer.segments, dealer.segment_count, fused->plan.sources,
-                                                             reinterpret_cast<struct fused_round *>(host + rounds),
-                                                             reinterpret_cast<unsigned *>(host + cluster_rounds), &fused->clusters, error)) != CX_OK)
+    if (fused->clusters > 0)
+        status = fused_clusters_deal(dealer.list.groups, dealer.list.segments, dealer.segment_count, fused->plan.sources, dealer.list.rounds,
+                                     dealer.list.cluster_rounds, &fused->clusters, error);
+    if (status != CX_OK)
         return status;
-    fused->groups = reinterpret_cast<const struct fused_group *>(device + groups);
-    fused->segments = reinterpret_cast<const struct fused_segment *>(device + segments);
-    fused->block_segments = reinterpret_cast<const unsigned *>(device + block_segments);
-    fused->rounds = reinterpret_cast<const struct fused_round *>(device + rounds);
-    fused->cluster_rounds = reinterpret_cast<const unsigned *>(device + cluster_rounds);
+    lay_out(&fused->plan, totals, most_segments, static_cast<unsigned char *>(memory->memory), &list);
+    fused->groups = list.groups;
+    fused->segments = list.segments;
+    fused->block_segments = list.block_segments;
+    fused->rounds = list.rounds;
+    fused->cluster_rounds = list.cluster_rounds;
     fused->group_count = static_cast<unsigned>(totals.groups);
     fused->blocks = static_cast<unsigned>(totals.blocks);
     fused->slots = dealer.slot_count;
     fused->packed = totals.packed;
-    return cuda_result(cuda, "batch_begin", "copying a batch's work list", cudaMemcpyAsync(memory->memory, host, bytes, cudaMemcpyHostToDevice, cuda->stream),
-                       error);
+    return cuda_result(cuda, "batch_begin", "copying a batch's work list",
+                       cudaMemcpyAsync(memory->memory, pinned->memory, bytes, cudaMemcpyHostToDevice, cuda->stream), error);
 }

@@ -16,8 +16,8 @@
  *
  *     tensor_load_2d(shared, map, x, y, barrier)          cp.async.bulk.tensor: the box of the map whose first element is column x of row y; its bytes are
  *                                                         counted at `barrier`. Elements outside of the tensor arrive as zeros, and are counted
- *     tensor_load_2d_multicast(…, blocks)                 the same into the same place of all these blocks of the cluster (a bit each), counted in each at its
- * own barrier in the place of `barrier`
+ *     tensor_load_2d_multicast(…, blocks)                 the same into the same place of all these blocks of the cluster (a bit each), counted in each at
+ *                                                         its own barrier in the place of `barrier`
  *
  *     matrix_descriptor(shared, swizzled rows)            what a product has to know of an operand in shared memory, see below
  *     products_fence()                                    before the first product, and whenever registers it uses were written by other instructions

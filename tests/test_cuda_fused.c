@@ -43,13 +43,13 @@ static bool with_small = true, with_large = true;
 /* On the emulation each has a device of its own; on a GPU the kernels that it has are tested once. */
 static const struct {
     enum cx_pair_kernel kind;
-    const char *name, *argument, *architecture;
+    const char *name, *architecture;
     size_t small_cases, large_cases; /* so many of them; the other tests: where it has all */
 } kernels[] = {
-    {CX_PAIR_KERNEL_WGMMA, "wgmma", "wgmma", "90", small_count, large_count},
-    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", "wgmma-cluster", "90", 2, large_count}, /* its bytes are those of wgmma, which is a test */
-    {CX_PAIR_KERNEL_MMA, "mma", "mma", "100", small_count, large_count},
-    {CX_PAIR_KERNEL_MMA, "mma, little shared memory", "mma", "86", 2, 1},
+    {CX_PAIR_KERNEL_WGMMA, "wgmma", "90", small_count, large_count},
+    {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", "90", 2, large_count}, /* its bytes are those of wgmma, which is a test */
+    {CX_PAIR_KERNEL_MMA, "mma", "100", small_count, large_count},
+    {CX_PAIR_KERNEL_MMA, "mma, little shared memory", "86", 2, 1},
 };
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 static bool is_here[kernel_count];
@@ -380,7 +380,7 @@ static void clusters_change_no_bytes(void **state) {
 static bool is_known(const char *name) {
     bool known = false;
     for (size_t kernel = 0; kernel < kernel_count; kernel++)
-        known = known || strcmp(name, kernels[kernel].argument) == 0;
+        known = known || strcmp(name, cx_pair_kernel_name(kernels[kernel].kind)) == 0;
     return known;
 }
 
@@ -409,7 +409,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     for (size_t kernel = 0; kernel < kernel_count; kernel++) {
-        bool wanted = !name || strcmp(name, kernels[kernel].argument) == 0;
+        bool wanted = !name || strcmp(name, cx_pair_kernel_name(kernels[kernel].kind)) == 0;
         for (size_t k = 0; k < kernel && !is_emulated(); k++)
             wanted = wanted && kernels[k].kind != kernels[kernel].kind;
         choose_device(kernels[kernel].architecture);

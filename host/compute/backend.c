@@ -33,6 +33,15 @@ const char *cx_forward_precision_name(enum cx_forward_precision precision) {
     return names[precision];
 }
 
+const char *cx_pair_kernel_name(enum cx_pair_kernel kernel) {
+    static const char *const names[] = {[CX_PAIR_KERNEL_AUTO] = "auto",
+                                        [CX_PAIR_KERNEL_CHUNKED] = "chunked",
+                                        [CX_PAIR_KERNEL_WGMMA] = "wgmma",
+                                        [CX_PAIR_KERNEL_WGMMA_CLUSTER] = "wgmma-cluster",
+                                        [CX_PAIR_KERNEL_MMA] = "mma"};
+    return names[kernel];
+}
+
 void cx_backend_close(struct cx_backend *backend) {
     if (backend)
         backend->operations->close(backend);

@@ -73,6 +73,9 @@ enum cx_pair_kernel {
     CX_PAIR_KERNEL_MMA,           /* on chip, for every GPU with tensor cores since Ampere */
 };
 
+/* "auto", "chunked", "wgmma", "wgmma-cluster", "mma": as the backend's description and the benchmark's option --pair-kernel call them. */
+const char *cx_pair_kernel_name(enum cx_pair_kernel kernel);
+
 enum cx_element { CX_ELEMENT_FLOAT, CX_ELEMENT_DOUBLE };
 
 enum { CX_READ_SLOTS = 4, CX_PART_ALIGNMENT = 64 };

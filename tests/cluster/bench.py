@@ -69,13 +69,15 @@ class Bench:
         return subprocess.Popen(self.command(out, *options), cwd=self.folder, env={**self.environment, **environment}, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
 
-    def start_ranks(self, out: Path, ranks: int, *options: str, **more: str) -> subprocess.Popen[str]:
+    def start_mpi(self, *words: str, **more: str) -> subprocess.Popen[str]:
         """Over TCP: shared memory would hide what happens between machines."""
-        launcher = ["mpirun", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", "--mca", "btl", "tcp,self"]
+        launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "tcp,self"]
         # MPI itself leaves memory behind.
         environment = {**self.environment, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0", **more}
-        return subprocess.Popen([*launcher, *self.command(out, "--cluster", "mpi", *options)], cwd=self.folder, env=environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen([*launcher, *words], cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def start_ranks(self, out: Path, ranks: int, *options: str, **more: str) -> subprocess.Popen[str]:
+        return self.start_mpi("-n", str(ranks), *self.command(out, "--cluster", "mpi", *options), **more)
 
     def finish(self, process: subprocess.Popen[str], expected: int = SKIPPED_DOCUMENTS, seconds: float = 60) -> tuple[str, str]:
         try:

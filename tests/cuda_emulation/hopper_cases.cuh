@@ -1,55 +1,17 @@
-/* What the tests of Hopper's instructions have in common. The same programs compiled by nvcc for sm_90a and run on a GPU settle whether the emulation is right.
- */
+/* What the tests of Hopper's instructions, which nvcc compiles for sm_90a, have in common. */
 #ifndef CUDA_EMULATION_HOPPER_CASES_CUH
 #define CUDA_EMULATION_HOPPER_CASES_CUH
 
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <vector>
-
 #include <cuda.h>
 
+#include "device_cases.cuh"
 #include "instructions_hopper.cuh"
-#include "launch.cuh"
 
 #if defined(CUDA_EMULATION) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define HOPPER 1
 #endif
 
 namespace {
-
-int failures;
-
-void expect(bool good, const char *what) {
-    printf("%s %s\n", good ? "ok  " : "FAIL", what);
-    failures += !good;
-}
-
-void must(cudaError_t error, const char *what) {
-    if (error != cudaSuccess) {
-        printf("FAIL %s: %s\n", what, cudaGetErrorString(error));
-        ++failures;
-    }
-}
-
-/* Memory on the device, copied back by `get`. */
-template <typename T> struct Array {
-    T *device = nullptr;
-    std::vector<T> host;
-    explicit Array(size_t count) : host(count) {
-        must(cudaMalloc(reinterpret_cast<void **>(&device), count * sizeof(T)), "cudaMalloc");
-    }
-    ~Array() {
-        must(cudaFree(device), "cudaFree");
-    }
-    void put() {
-        must(cudaMemcpy(device, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice), "copy to the device");
-    }
-    void get() {
-        must(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost), "copy from the device");
-    }
-};
 
 /* Small whole numbers, whose products and sums are exact in every order. */
 float number(size_t i) {
@@ -103,25 +65,6 @@ __device__ void initialise(uint64_t *barriers, unsigned count, unsigned arrivals
     barrier_initialise_fence();
 }
 #endif
-
-/* Runs the tests and returns what main does, 77 where there is no such device. */
-int run_hopper_cases(void (*tests)()) {
-    int devices = 0, major = 0, minor = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-        puts("skipped: no CUDA device (EMULATION_DEVICES=1 for the emulated one)");
-        return 77;
-    }
-    must(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "compute capability");
-    must(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), "compute capability");
-    if (major != 9 || minor != 0) {
-        printf("skipped: a device of compute capability %d.%d; these instructions are those of 9.0\n", major, minor);
-        return 77;
-    }
-    tests();
-    must(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    printf("%d failures\n", failures);
-    return failures != 0;
-}
 
 } /* namespace */
 

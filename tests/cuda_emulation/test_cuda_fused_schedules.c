@@ -36,8 +36,8 @@ static const struct op_case long_shapes[] = {
 
 static struct {
     enum cx_pair_kernel kind;
-    const char *name, *architecture;
-} const kernels[] = {{CX_PAIR_KERNEL_WGMMA, "wgmma", "90"}, {CX_PAIR_KERNEL_WGMMA_CLUSTER, "wgmma-cluster", "90"}, {CX_PAIR_KERNEL_MMA, "mma", "100"}};
+    const char *architecture;
+} const kernels[] = {{CX_PAIR_KERNEL_WGMMA, "90"}, {CX_PAIR_KERNEL_WGMMA_CLUSTER, "90"}, {CX_PAIR_KERNEL_MMA, "100"}};
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 
 static size_t kernel;
@@ -126,7 +126,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_maps)};
     kernel = kernel_count;
     for (size_t k = 0; k < kernel_count && argc > 1; k++) {
-        if (strcmp(argv[1], kernels[k].name) == 0)
+        if (strcmp(argv[1], cx_pair_kernel_name(kernels[k].kind)) == 0)
             kernel = k;
     }
     if (kernel == kernel_count) {

@@ -1,6 +1,7 @@
 /*
  * The work list of the fused kernels (cuda/fused_work.cu), read back from the device for batches of random lengths, causal and not: every pair is in one step
- * of each slice, no tile above a causal model's diagonal is in any, blocks have the same number of steps but for one, and every slot has one segment.
+ * of each slice, no tile above a causal model's diagonal is in any, blocks have the same number of steps but for one, and every slot has one segment. Of a
+ * kernel with clusters (cuda/fused_clusters.cu) every segment is in one round, with such as go through the same stages.
  */
 #include <cstdio>
 #include <cstdlib>
@@ -110,6 +111,38 @@ size_t steps_expected(const struct batch &batch, const struct fused_state *fused
     return steps;
 }
 
+/* Blocks of a cluster that differed in their stages would wait for each other for ever. */
+void check_rounds(struct bench &bench, const std::vector<struct fused_group> &groups, const std::vector<struct fused_segment> &segments) {
+    const struct fused_state *fused = bench.cuda->fused;
+    const std::vector<unsigned> firsts = bench.read(fused->cluster_rounds, fused->clusters + 1);
+    const std::vector<struct fused_round> rounds = bench.read(fused->rounds, firsts.back());
+    std::vector<unsigned char> times(segments.size());
+    expect("first round", firsts[0], 0);
+    for (unsigned cluster = 0; cluster < fused->clusters; cluster++)
+        expect("a cluster has a round", firsts[cluster] < firsts[cluster + 1], true);
+    for (const struct fused_round &round : rounds) {
+        const struct fused_group first = groups[segments.at(round.segments[0]).group];
+        const unsigned stride = fused->plan.sources * first.packed;
+        unsigned longest = 0, shared = 0, all = 0;
+        for (unsigned index : round.segments) {
+            if (index == FUSED_NOTHING)
+                continue;
+            const struct fused_segment segment = segments.at(index);
+            const unsigned steps = (segment.sources + stride - 1) / stride;
+            expect("slice of a round's segment", groups[segment.group].slice, first.slice);
+            expect("sources in a tile of a round's segment", groups[segment.group].packed, first.packed);
+            longest = steps > longest ? steps : longest;
+            shared += segment.group == segments[round.segments[0]].group;
+            all++;
+            times[index]++;
+        }
+        expect("steps of a round", round.steps, longest);
+        expect("a round shares ratios", round.shares_ratios, shared == all);
+    }
+    for (unsigned char found : times)
+        expect("rounds of a segment", found, 1);
+}
+
 /* The steps of a batch's blocks. */
 size_t check(struct bench &bench, const struct batch &batch, bool causal) {
     const struct fused_state *fused = bench.cuda->fused;
@@ -141,6 +174,8 @@ size_t check(struct bench &bench, const struct batch &batch, bool causal) {
         all_steps += steps;
     }
     expect("steps", all_steps, expected);
+    if (fused->clusters > 0)
+        check_rounds(bench, groups, segments);
     for (unsigned char times : slots)
         expect("segments of a slot", times, 1);
     for (size_t sequence = 0; sequence < batch.view.sequences; sequence++) {
@@ -160,7 +195,9 @@ size_t check(struct bench &bench, const struct batch &batch, bool causal) {
 } /* namespace */
 
 int main() {
-    for (enum cx_pair_kernel kernel : {CX_PAIR_KERNEL_WGMMA, CX_PAIR_KERNEL_MMA}) {
+    if (setenv("EMULATION_MULTIPROCESSORS", "7", 1) != 0) /* three clusters, and one left over */
+        fail("setenv", 1, 0);
+    for (enum cx_pair_kernel kernel : {CX_PAIR_KERNEL_WGMMA, CX_PAIR_KERNEL_WGMMA_CLUSTER, CX_PAIR_KERNEL_MMA}) {
         size_t steps[2] = {0, 0};
         for (bool causal : {false, true}) {
             struct bench bench(kernel, causal);

@@ -53,7 +53,10 @@ static const struct {
     enum cx_pair_kernel kind;
     const char *architecture;
     size_t cases; /* so many of them */
-} fused_kernels[] = {{CX_PAIR_KERNEL_WGMMA, "90", fused_count}, {CX_PAIR_KERNEL_WGMMA_CLUSTER, "90", fused_count}, {CX_PAIR_KERNEL_MMA, "100", fused_count}, {CX_PAIR_KERNEL_MMA, "86", !is_slow}};
+} fused_kernels[] = {{CX_PAIR_KERNEL_WGMMA, "90", fused_count},
+                     {CX_PAIR_KERNEL_WGMMA_CLUSTER, "90", fused_count},
+                     {CX_PAIR_KERNEL_MMA, "100", fused_count},
+                     {CX_PAIR_KERNEL_MMA, "86", !is_slow}};
 
 static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, enum cx_pair_kernel kernel, size_t pair_chunk) {
     struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = pair_chunk, .pair_kernel = kernel};

@@ -363,5 +363,5 @@ void run_tests() {
 } /* namespace */
 
 int main() {
-    return run_hopper_cases(run_tests);
+    return run_device_cases(run_tests, 90);
 }

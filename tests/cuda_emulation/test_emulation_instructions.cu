@@ -3,47 +3,11 @@
  * GPU settles whether the emulation is right; the exit status is 0 when all agree.
  */
 #include <cmath>
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <vector>
 
+#include "device_cases.cuh"
 #include "instructions.cuh"
-#include "launch.cuh"
 
 namespace {
-
-int failures;
-
-void expect(bool good, const char *what) {
-    printf("%s %s\n", good ? "ok  " : "FAIL", what);
-    failures += !good;
-}
-
-void must(cudaError_t error, const char *what) {
-    if (error != cudaSuccess) {
-        printf("FAIL %s: %s\n", what, cudaGetErrorString(error));
-        ++failures;
-    }
-}
-
-/* Memory on the device, copied back by `get`. */
-template <typename T> struct Array {
-    T *device = nullptr;
-    std::vector<T> host;
-    explicit Array(size_t count) : host(count) {
-        must(cudaMalloc(reinterpret_cast<void **>(&device), count * sizeof(T)), "cudaMalloc");
-    }
-    ~Array() {
-        must(cudaFree(device), "cudaFree");
-    }
-    void put() {
-        must(cudaMemcpy(device, host.data(), host.size() * sizeof(T), cudaMemcpyHostToDevice), "copy to the device");
-    }
-    void get() {
-        must(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost), "copy from the device");
-    }
-};
 
 __global__ void shuffle_kernel(int *result) {
     int lane = static_cast<int>(threadIdx.x % 32), value = lane * 10;
@@ -303,14 +267,7 @@ void test_half() {
     expect(good, "half to float and back, all 65536 values");
 }
 
-} /* namespace */
-
-int main() {
-    int devices = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-        puts("skipped: no CUDA device (EMULATION_DEVICES=1 for the emulated one)");
-        return 77;
-    }
+void run_tests() {
     test_shuffles();
     test_votes();
     test_atomics();
@@ -320,7 +277,10 @@ int main() {
     test_copies();
     test_named_barriers();
     test_half();
-    must(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    printf("%d failures\n", failures);
-    return failures != 0;
+}
+
+} /* namespace */
+
+int main() {
+    return run_device_cases(run_tests, 0);
 }

@@ -9,7 +9,7 @@
  *                                                   kill  the process is killed
  *                                                   stop  the process is stopped
  *                                                   N     the code N, when asked how it stands
- *     EMULATED_NCCL_LOG=file                 a line for every communicator that ends: "rank ended after B broadcasts, S sums", or "… aborted …"
+ *     EMULATED_NCCL_LOG=file                 a line for every communicator that ends: "rank K of N ended after B broadcasts, S sums", or "… aborted …"
  */
 #include <atomic>
 #include <cerrno>

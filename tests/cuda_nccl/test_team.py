@@ -93,21 +93,16 @@ def test_other_ranks_read_no_weight(bench, out):
     file.write_bytes(data)
     first = bench.command(out, "--cluster", "mpi", "--patience", "10")
     second = [str(copy / "model") if word == "model" else word for word in first]
-    launcher = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "tcp,self", "-n", "1"]
-
-    def start(**environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen([*launcher, *first, ":", "-n", "1", *second], cwd=bench.folder, env=bench.environment | environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True)
-
-    bench.finish(start(**NCCL))
+    both = ["-n", "1", *first, ":", "-n", "1", *second]
+    bench.finish(bench.start_mpi(*both, **NCCL))
     bench.check(out)
     shutil.rmtree(out)
-    _, complained = bench.finish(start(), 1)
+    _, complained = bench.finish(bench.start_mpi(*both), 1)
     assert "rank 1" in complained and "give all nodes the same files" in complained, complained
     shutil.rmtree(out)
     config = copy / "model" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"layer_norm_eps": 1e-5}))
-    _, complained = bench.finish(start(**NCCL), 1)
+    _, complained = bench.finish(bench.start_mpi(*both, **NCCL), 1)
     assert "another model" in complained and "than rank 0" in complained, complained
 
 
