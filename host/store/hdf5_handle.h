@@ -28,7 +28,7 @@ void cx_hdf5_release(hid_t id);
 
 /*
  * A new file without times. Replaces an old one. `forgets`: what HDF5 keeps of a dataset goes when it is closed, not when the file is; of a virtual one that is
- * 4 KB a part. Closing a dataset then writes, and crashes if it cannot (1.10.8): flush before, and close nothing after a failure.
+ * its list of parts. Closing a dataset then writes, and crashes if it cannot (1.10.8): flush before, and close nothing after a failure.
  */
 CX_MUST_USE enum cx_status cx_hdf5_create(const char *path, bool forgets, hid_t *file, struct cx_error *error);
 CX_MUST_USE enum cx_status cx_hdf5_open(const char *path, hid_t *file, struct cx_error *error);
