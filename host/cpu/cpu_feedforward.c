@@ -35,9 +35,8 @@ static size_t attended_sources(const struct cpu_backend *cpu, size_t sequence, s
     const struct cx_batch *batch = cpu->batch;
     if (!cpu->base.config.causal)
         return cx_batch_sources(batch, sequence);
-    if (!batch->words)
-        return target - batch->token_offset[sequence] + 1;
-    return cx_batch_word_of(batch->words, target) - batch->words->offset[sequence] + 1;
+    const size_t own = batch->words ? cx_batch_word_of(batch->words, target) : target;
+    return own - cx_batch_first_source(batch, sequence) + 1;
 }
 
 /* Whether a token is in a word with others. */
@@ -148,7 +147,7 @@ static void run_item(const struct row_counts *rows, struct pair_tile *tile, size
             .targets = (left + parts - 1) / parts,
             .sequence_start = start,
             .sequence_length = stop - start,
-            .first_source = (batch->words ? batch->words->offset : batch->token_offset)[sequence],
+            .first_source = cx_batch_first_source(batch, sequence),
             .source_count = cx_batch_sources(batch, sequence),
             .pair_offset = batch->pair_offset[sequence],
             .map_offset = cx_batch_map_offset(batch, sequence),

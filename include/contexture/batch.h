@@ -58,16 +58,20 @@ static inline size_t cx_batch_word_of(const struct cx_batch_words *words, size_t
     return cx_first_at_least(words->first_token, words->count, token + 1) - 1;
 }
 
-/* Elements of a map; of a sequence's the first, and how many stand in a target's row. */
+/* Elements of a map, and the first of a sequence's. */
 static inline size_t cx_batch_map_elements(const struct cx_batch *batch) {
     return batch->words ? batch->words->map_elements : batch->pairs;
 }
 static inline size_t cx_batch_map_offset(const struct cx_batch *batch, size_t sequence) {
     return batch->words ? batch->words->map_offset[sequence] : batch->pair_offset[sequence];
 }
+
+/* A sequence's first source, token or word, counted over the batch, and how many it has: the length of a target's row in a map. */
+static inline size_t cx_batch_first_source(const struct cx_batch *batch, size_t sequence) {
+    return batch->words ? batch->words->offset[sequence] : batch->token_offset[sequence];
+}
 static inline size_t cx_batch_sources(const struct cx_batch *batch, size_t sequence) {
-    const size_t *offset = batch->words ? batch->words->offset : batch->token_offset;
-    return offset[sequence + 1] - offset[sequence];
+    return cx_batch_first_source(batch, sequence + 1) - cx_batch_first_source(batch, sequence);
 }
 
 #endif
