@@ -146,23 +146,10 @@ static enum cx_status check_inputs(const struct cuda_backend *cuda, const struct
     return CUDA_CHECK_ALL("part_vectors", arguments, error);
 }
 
-/* The sequence that holds token `target`. */
-static size_t sequence_of(const struct cx_batch *batch, size_t target) {
-    size_t low = 0, high = batch->sequences;
-    while (high - low > 1) {
-        const size_t middle = low + (high - low) / 2;
-        if (batch->token_offset[middle] <= target)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static struct target_job job_of(const struct cuda_backend *cuda, const struct cx_part_inputs *in, size_t target, struct cx_tensor *const parts[CX_STAGES]) {
     const struct cx_model_config *config = &cuda->base.config;
     const struct cx_batch *batch = cuda->batch;
-    const size_t sequence = sequence_of(batch, target), first = batch->token_offset[sequence], n = batch->token_offset[sequence + 1] - first;
+    const size_t sequence = cx_batch_sequence_of(batch, target), first = batch->token_offset[sequence], n = batch->token_offset[sequence + 1] - first;
     struct target_job job = {};
     job.heads = static_cast<unsigned>(config->heads);
     job.width = static_cast<unsigned>(config->hidden_size);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static void *allocate(size_t count, size_t size) {
     void *memory = calloc(count > 0 ? count : 1, size);
@@ -149,14 +148,25 @@ void ff_pair_result_destroy(struct ff_pair_result *result) {
     free(result->sum);
 }
 
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+/* Of a map, or of own or sum. */
+static size_t output_count(const struct ff_pair_case *run, int output) {
+    return output < 3 ? cx_batch_map_elements(&run->batch) : run->batch.tokens * run->config.hidden_size;
 }
 
-double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel *kernel, int threads, unsigned wanted, int repeats,
-                        struct ff_pair_result *result) {
+static void require_checks(const struct ff_pair_case *run, const struct pair_kernel *kernel, struct cx_backend *backend, const struct cx_tensor *check) {
+    float *checks = allocate(run->batch.tokens, sizeof(float));
+    struct cx_error error = {0};
+    require(backend->operations->read(backend, check, 0, run->batch.tokens, checks, &error), &error);
+    for (size_t token = 0; token < run->batch.tokens; token++) {
+        if (!(checks[token] <= 1.0f)) {
+            fprintf(stderr, "%s: target %zu misses its checksum by %g times what is allowed\n", kernel->name, token, (double)checks[token]);
+            abort();
+        }
+    }
+    free(checks);
+}
+
+void ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel *kernel, int threads, unsigned wanted, struct ff_pair_result *result) {
     struct cx_backend_options options = {.kind = CX_BACKEND_CPU, .threads = threads};
     struct cx_backend *backend;
     struct cx_tensor *inputs[FF_PAIR_INPUTS], *outputs[5] = {NULL};
@@ -164,7 +174,6 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
     struct cx_tensor *check;
     struct cx_pair_matrix *matrix;
     struct cx_error error = {0};
-    double best = 1e30;
     require(cx_backend_open(&options, &run->config, &backend, &error), &error);
     const struct cx_backend_operations *operations = backend->operations;
     for (int k = 0; k < FF_PAIR_INPUTS; k++) {
@@ -172,7 +181,7 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
         require(operations->write(backend, inputs[k], run->counts[k], run->inputs[k], &error), &error);
     }
     for (int k = 0; k < 5; k++) {
-        size_t count = k < 3 ? cx_batch_map_elements(&run->batch) : run->batch.tokens * run->config.hidden_size;
+        size_t count = output_count(run, k);
         if (!(wanted >> k & 1))
             continue;
         require(operations->tensor_create(backend, CX_ELEMENT_FLOAT, count, &outputs[k], &error), &error);
@@ -185,34 +194,18 @@ double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel
     require(operations->batch_begin(backend, &run->batch, &error), &error);
     struct cx_ff_pairs pairs = {inputs[0], inputs[1], inputs[2],  inputs[3],  inputs[4],  inputs[5],  inputs[6],  matrix,
                                 inputs[7], inputs[8], outputs[0], outputs[1], outputs[2], outputs[3], outputs[4], check};
-    for (int repeat = 0; repeat < repeats; repeat++) {
-        double start = seconds();
-        require(operations->ff_pair_norms(backend, &pairs, &error), &error);
-        double took = seconds() - start;
-        best = took < best ? took : best;
-    }
+    require(operations->ff_pair_norms(backend, &pairs, &error), &error);
     for (int k = 0; k < 5; k++) {
         if (outputs[k])
-            require(operations->read(backend, outputs[k], 0, k < 3 ? cx_batch_map_elements(&run->batch) : run->batch.tokens * run->config.hidden_size, to[k],
-                                     &error),
-                    &error);
+            require(operations->read(backend, outputs[k], 0, output_count(run, k), to[k], &error), &error);
         operations->tensor_destroy(backend, outputs[k]);
     }
-    float *checks = allocate(run->batch.tokens, sizeof(float));
-    require(operations->read(backend, check, 0, run->batch.tokens, checks, &error), &error);
-    for (size_t token = 0; token < run->batch.tokens; token++) {
-        if (!(checks[token] <= 1.0f)) {
-            fprintf(stderr, "%s: target %zu misses its checksum by %g times what is allowed\n", kernel->name, token, (double)checks[token]);
-            abort();
-        }
-    }
-    free(checks);
+    require_checks(run, kernel, backend, check);
     operations->tensor_destroy(backend, check);
     for (int k = 0; k < FF_PAIR_INPUTS; k++)
         operations->tensor_destroy(backend, inputs[k]);
     operations->pair_matrix_destroy(backend, matrix);
     cx_backend_close(backend);
-    return best;
 }
 
 /* Adds t_ij [d] or t_ij W1 [f] of one pair of tokens, from their definitions, to the part. */

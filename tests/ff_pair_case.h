@@ -51,10 +51,9 @@ void ff_pair_case_make_causal(struct ff_pair_case *changed, float unused);
 void ff_pair_result_create(struct ff_pair_result *result, const struct ff_pair_case *of);
 void ff_pair_result_destroy(struct ff_pair_result *result);
 
-/* `wanted`: bits 0 to 2 the maps, 3 own, 4 sum. Runs `repeats` times and gives the shortest time in seconds. */
+/* `wanted`: bits 0 to 2 the maps, 3 own, 4 sum. The checksums must hold, else it aborts. */
 enum { FF_PAIR_ALL = 31 };
-double ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel *kernel, int threads, unsigned wanted, int repeats,
-                        struct ff_pair_result *result);
+void ff_pair_case_run(const struct ff_pair_case *run, const struct pair_kernel *kernel, int threads, unsigned wanted, struct ff_pair_result *result);
 
 void ff_pair_reference_create(struct ff_pair_reference *reference, const struct ff_pair_case *of);
 void ff_pair_reference_destroy(struct ff_pair_reference *reference);

@@ -490,6 +490,47 @@ static void fingerprints_follow_the_content(void **state) {
     test_model_destroy(&model);
 }
 
+static void outline(char digits[33]) {
+    struct cx_error error = {0};
+    if (cx_checkpoint_outline(folder, digits, &error) != CX_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(strlen(digits), 32);
+}
+
+/* Who is given the weights looks at no number: not at one that no weight may be either. */
+static void outlines_follow_all_but_the_numbers(void **state) {
+    (void)state;
+    struct test_model model;
+    struct cx_checkpoint *checkpoint;
+    struct cx_error error = {0};
+    char first[33], other[33];
+    test_model_create(&model, "F32");
+    test_model_write(&model, folder, 0);
+    outline(first);
+    nan_weight(&model);
+    test_model_write(&model, folder, 0);
+    outline(other);
+    assert_string_equal(first, other);
+    test_expect_failure("a NaN", cx_checkpoint_open(folder, &checkpoint, &error), &error, CX_ERROR_INPUT, "encoder.layer.1.output.dense.weight");
+    if (cx_checkpoint_open_unread(folder, &checkpoint, &error) != CX_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(cx_checkpoint_parameters(checkpoint), parameters);
+    cx_checkpoint_close(checkpoint);
+
+    half_nan(&model);
+    test_model_write(&model, folder, 0);
+    outline(other);
+    assert_string_not_equal(first, other);
+    test_write_text(folder, "tokenizer.json", "{}");
+    outline(first);
+    assert_string_not_equal(first, other);
+    strcat(model.config, " ");
+    test_model_write(&model, folder, 0);
+    outline(other);
+    assert_string_not_equal(first, other);
+    test_model_destroy(&model);
+}
+
 /* --- a real model --- */
 
 static void minilm_is_read(void **state) {
@@ -542,6 +583,7 @@ int main(void) {
         IN_FOLDER(folders_without_weights_say_what_to_do),
         cmocka_unit_test(every_place_is_looked_at),
         IN_FOLDER(fingerprints_follow_the_content),
+        IN_FOLDER(outlines_follow_all_but_the_numbers),
         cmocka_unit_test(minilm_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,7 +83,7 @@ static void check_shape(const struct pair_kernel *kernel, const struct ff_pair_c
     struct ff_pair_result result;
     double root_mean_square;
     ff_pair_result_create(&result, one);
-    ff_pair_case_run(one, kernel, 2, FF_PAIR_ALL, 1, &result);
+    ff_pair_case_run(one, kernel, 2, FF_PAIR_ALL, &result);
     for (int k = 0; k < 3; k++) {
         double error = norm_error(result.maps[k], expected->maps[k], cx_batch_map_elements(&one->batch), &root_mean_square);
         if (getenv("CONTEXTURE_TEST_VERBOSE"))
@@ -164,9 +164,9 @@ static void check_threads(size_t longest) {
     ff_pair_result_create(&first, &one);
     ff_pair_result_create(&other, &one);
     for (size_t k = 0; k < count; k++) {
-        ff_pair_case_run(&one, kernels[k], 1, FF_PAIR_ALL, 1, &first);
+        ff_pair_case_run(&one, kernels[k], 1, FF_PAIR_ALL, &first);
         for (int threads = 2; threads <= 7; threads++) {
-            ff_pair_case_run(&one, kernels[k], threads, FF_PAIR_ALL, 1, &other);
+            ff_pair_case_run(&one, kernels[k], threads, FF_PAIR_ALL, &other);
             assert_same_result(&one, &first, &other, kernels[k]);
         }
     }
@@ -195,9 +195,9 @@ static void test_words_of_one_token(void **state) {
     ff_pair_case_group(&one, 1, 1);
     for (size_t k = 0; k < count; k++) {
         one.batch.words = NULL;
-        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &tokens);
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, &tokens);
         one.batch.words = &one.words;
-        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &words);
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, &words);
         assert_same_result(&one, &words, &tokens, kernels[k]);
     }
     ff_pair_result_destroy(&tokens);
@@ -216,7 +216,7 @@ static void test_composition(void **state) {
     ff_pair_case_create(&whole, &shape, 5);
     ff_pair_result_create(&result, &whole);
     for (size_t k = 0; k < count; k++) {
-        ff_pair_case_run(&whole, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        ff_pair_case_run(&whole, kernels[k], 2, FF_PAIR_ALL, &result);
         for (size_t s = 0; s < whole.batch.sequences; s++) {
             struct ff_pair_shape alone = {d, f, heads, {shape.lengths[s]}};
             struct ff_pair_case part;
@@ -228,7 +228,7 @@ static void test_composition(void **state) {
             for (int input = 0; input < FF_PAIR_INPUTS; input++)
                 memcpy(part.inputs[input], whole.inputs[input] + first[input], part.counts[input] * sizeof(float));
             memcpy(part.weight, whole.weight, d * f * sizeof(float));
-            ff_pair_case_run(&part, kernels[k], 2, FF_PAIR_ALL, 1, &own);
+            ff_pair_case_run(&part, kernels[k], 2, FF_PAIR_ALL, &own);
             struct ff_pair_result expected = {
                 {result.maps[0] + pair, result.maps[1] + pair, result.maps[2] + pair}, result.own + token * d, result.sum + token * d};
             assert_same_result(&part, &own, &expected, kernels[k]);
@@ -264,9 +264,9 @@ static void check_causal(size_t longest) {
     ff_pair_result_create(&expected, &masked);
     ff_pair_result_create(&found, &causal);
     for (size_t k = 0; k < count; k++) {
-        ff_pair_case_run(&masked, kernels[k], 2, FF_PAIR_ALL, 1, &expected);
+        ff_pair_case_run(&masked, kernels[k], 2, FF_PAIR_ALL, &expected);
         for (int threads = 1; threads <= 5; threads++) {
-            ff_pair_case_run(&causal, kernels[k], threads, FF_PAIR_ALL, 1, &found);
+            ff_pair_case_run(&causal, kernels[k], threads, FF_PAIR_ALL, &found);
             assert_same_result(&causal, &found, &expected, kernels[k]);
         }
     }
@@ -301,9 +301,9 @@ static void test_wanted(void **state) {
     ff_pair_result_create(&some, &one);
     const size_t vectors = one.batch.tokens * shape.width;
     for (size_t k = 0; k < count; k++) {
-        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &all);
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, &all);
         for (unsigned wanted = 0; wanted < FF_PAIR_ALL; wanted++) {
-            ff_pair_case_run(&one, kernels[k], 2, wanted, 1, &some);
+            ff_pair_case_run(&one, kernels[k], 2, wanted, &some);
             for (int output = 0; output < 5; output++) {
                 const float *const expected[] = {all.maps[0], all.maps[1], all.maps[2], all.own, all.sum};
                 const float *const found[] = {some.maps[0], some.maps[1], some.maps[2], some.own, some.sum};
@@ -349,16 +349,16 @@ static void test_zeros(void **state) {
             for (size_t i = 0; i < one.counts[input]; i++)
                 one.inputs[input][i] = 1e-38f;
         }
-        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, &result);
         for (int map = 0; map < 3; map++)
             check_all(result.maps[map], one.batch.pairs, is_small, kernels[k], "a map of tiny numbers");
         memset(one.weight, 0, shape.width * shape.depth * sizeof(float));
-        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, &result);
         check_all(result.maps[0], one.batch.pairs, is_zero, kernels[k], "ff of no weight");
         check_all(result.sum, one.batch.tokens * shape.width, is_zero, kernels[k], "sum of no weight");
         for (int input = HEAD_FF; input <= RESIDUAL_NORM; input++)
             memset(one.inputs[input], 0, one.counts[input] * sizeof(float));
-        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+        ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, &result);
         for (int map = 0; map < 3; map++)
             check_all(result.maps[map], one.batch.pairs, is_zero, kernels[k], "a map of nothing");
     }
@@ -384,7 +384,7 @@ static void test_nan(void **state) {
                 one.inputs[input][token * n + token] = NAN;
             else
                 one.inputs[input][input == NORM2_SCALE ? 33 : token * (one.counts[input] / n) + one.counts[input] / n - 1] = NAN;
-            ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, 1, &result);
+            ff_pair_case_run(&one, kernels[k], 2, FF_PAIR_ALL, &result);
             bool has_ff = input <= RESIDUAL_FF || input == FF_PAIR_INPUTS, has_residual = has_ff || input == HEAD_NORM || input == RESIDUAL_NORM;
             size_t pair = token * n + token;
             if (isnan(result.maps[0][pair]) != has_ff || isnan(result.maps[1][pair]) != has_residual || !is_nan(result.maps[2][pair]))

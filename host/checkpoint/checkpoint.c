@@ -1,6 +1,5 @@
 #include "contexture/checkpoint.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,17 +114,12 @@ static enum cx_status hash_weights(struct cx_hasher *hasher, const struct cx_mod
     return status;
 }
 
-/* Of a weight file what stands before the numbers: the header's length, and the header. */
 static enum cx_status hash_weight_headers(struct cx_hasher *hasher, const struct cx_model_folder *folder, struct cx_error *error) {
     struct cx_tensor_table table = {0};
     enum cx_status status = cx_tensor_table_open(folder, &table, error);
     for (size_t k = 0; k < table.file_count && status == CX_OK; k++) {
-        const unsigned char *data = table.files[k].mapping.data;
-        size_t length = sizeof(uint64_t);
-        for (size_t byte = 0; byte < sizeof(uint64_t); byte++)
-            length += (size_t)data[byte] << 8 * byte;
         cx_hasher_add(hasher, folder->weight_names[k], strlen(folder->weight_names[k]));
-        cx_hasher_add(hasher, data, length);
+        cx_hasher_add(hasher, table.files[k].mapping.data, table.files[k].data_begin);
     }
     cx_tensor_table_close(&table);
     return status;

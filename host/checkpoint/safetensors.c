@@ -219,8 +219,9 @@ enum cx_status cx_safetensors_open(const char *path, struct cx_safetensors *file
     if (status != CX_OK)
         goto cleanup;
 
-    const unsigned char *data = opened.mapping.data + length_bytes + header_length;
-    size_t data_size = opened.mapping.size - length_bytes - header_length;
+    opened.data_begin = length_bytes + header_length;
+    const unsigned char *data = opened.mapping.data + opened.data_begin;
+    size_t data_size = opened.mapping.size - opened.data_begin;
     status = read_entries(path, &opened, data, data_size, error);
     if (status == CX_OK)
         status = check_cover(path, &opened, data, data_size, error);

@@ -31,6 +31,7 @@ struct cx_safetensors_tensor {
 /* Start zeroed. */
 struct cx_safetensors {
     struct cx_mapping mapping;
+    size_t data_begin; /* in the mapping: behind the header's length, and the header */
     json_t *header;
     struct cx_safetensors_tensor *tensors; /* [count], in the order of their names */
     size_t count;

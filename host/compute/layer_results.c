@@ -8,6 +8,7 @@
 struct walk {
     struct cx_backend *backend;
     struct cx_tensor *whole; /* NULL: only the places are wanted */
+    bool destroys;           /* the parts are to go */
     size_t used;
     enum cx_status status;
     struct cx_error *error;
@@ -15,6 +16,8 @@ struct walk {
 
 static size_t put(struct walk *walk, size_t count, struct cx_tensor **part) {
     const size_t at = walk->used;
+    if (walk->destroys)
+        walk->backend->operations->tensor_destroy(walk->backend, *part);
     if (count > 0 && walk->whole && walk->status == CX_OK)
         walk->status = walk->backend->operations->tensor_part(walk->backend, walk->whole, at, count, part, walk->error);
     walk->used += (count + CX_PART_ALIGNMENT - 1) / CX_PART_ALIGNMENT * CX_PART_ALIGNMENT;
@@ -65,24 +68,8 @@ enum cx_status layer_results_create(struct cx_backend *backend, const struct cx_
 }
 
 void layer_results_destroy(struct cx_backend *backend, struct layer_results *results) {
-    const struct cx_backend_operations *operations = backend->operations;
-    operations->tensor_destroy(backend, results->state);
-    for (unsigned map = 0; map < CX_MAPS; map++)
-        operations->tensor_destroy(backend, results->map[map]);
-    operations->tensor_destroy(backend, results->attention);
-    operations->tensor_destroy(backend, results->attention_norms);
-    for (unsigned stage = 0; stage < CX_STAGES; stage++) {
-        operations->tensor_destroy(backend, results->mixing_ratio[stage]);
-        operations->tensor_destroy(backend, results->bias_norm[stage]);
-        operations->tensor_destroy(backend, results->completeness_error[stage]);
-    }
-    for (unsigned product = 0; product < pair_passes; product++)
-        operations->tensor_destroy(backend, results->check[product]);
-    for (unsigned norm = 0; norm < CX_NORMS; norm++) {
-        for (unsigned side = 0; side < CX_NORM_SIDES; side++)
-            operations->tensor_destroy(backend, results->map_without[norm][side]);
-        operations->tensor_destroy(backend, results->norm_input[norm]);
-    }
-    operations->tensor_destroy(backend, results->whole);
+    struct walk walk = {.backend = backend, .destroys = true};
+    put_all(&walk, &(struct cx_decompose_options){0}, 0, 0, 0, results);
+    backend->operations->tensor_destroy(backend, results->whole);
     memset(results, 0, sizeof *results);
 }

@@ -17,12 +17,12 @@ struct layer_results {
 
     /* its parts, for the batch at hand; NULL where not wanted */
     struct cx_tensor *state;           /* [T, d]: the layer's output, and the next one's input; always there */
-    struct cx_tensor *map[CX_MAPS];    /* [pairs] */
+    struct cx_tensor *map[CX_MAPS];    /* [cx_batch_map_elements()] */
     struct cx_tensor *attention;       /* α [H, pairs] */
     struct cx_tensor *attention_norms; /* α‖f‖ [H, pairs] */
     struct cx_tensor *mixing_ratio[CX_STAGES], *bias_norm[CX_STAGES], *completeness_error[CX_STAGES]; /* [T] */
     struct cx_tensor *check[pair_passes];                                                             /* [T]: see struct cx_ff_pairs */
-    struct cx_tensor *map_without[CX_NORMS][CX_NORM_SIDES];                                           /* [pairs] */
+    struct cx_tensor *map_without[CX_NORMS][CX_NORM_SIDES];                                           /* likewise */
     struct cx_tensor *norm_input[CX_NORMS];                                                           /* [T, d] */
 
     /* where they begin */

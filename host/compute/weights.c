@@ -128,12 +128,14 @@ enum cx_status layer_tensors_create(struct cx_backend *backend, const struct cx_
 }
 
 /* A copy of the weight whose masked rows (of a vector: elements) are 0. */
-static enum cx_status copy_kept(const struct cx_weight *weight, const size_t *masked, size_t count, float **values, struct cx_error *error) {
+static enum cx_status copy_kept(const struct cx_backend *backend, const struct cx_weight *weight, const size_t *masked, size_t count, float **values,
+                                struct cx_error *error) {
     const size_t size = weight->rows > 1 ? weight->columns : 1;
     enum cx_status status = cx_allocate(weight->rows * weight->columns, sizeof **values, weight->name, values, error);
     if (status != CX_OK)
         return status;
-    cx_weight_to_float(weight, *values);
+    if (!backend->is_given_weights)
+        cx_weight_to_float(weight, *values);
     for (size_t k = 0; k < count; k++)
         memset(*values + masked[k] * size, 0, size * sizeof **values);
     return CX_OK;
@@ -161,9 +163,9 @@ enum cx_status layer_tensors_mask(struct cx_backend *backend, const struct cx_la
     enum cx_status status = CX_OK;
     for (size_t norm = 0; norm < CX_NORMS && status == CX_OK; norm++)
         status = upload_kept(backend, masked + norm * count, count, &tensors->kept[norm], error);
-    if (status != CX_OK || (status = copy_kept(&weights->output_norm_scale, masked2, count, &scale, error)) ||
+    if (status != CX_OK || (status = copy_kept(backend, &weights->output_norm_scale, masked2, count, &scale, error)) ||
         (status = upload(backend, scale, backend->config.hidden_size, &tensors->norm2_scale_kept, error)) ||
-        (status = copy_kept(&weights->output, masked2, count, &values, error)))
+        (status = copy_kept(backend, &weights->output, masked2, count, &values, error)))
         goto cleanup;
     output.data = values;
     output.dtype = CX_FLOAT32;

@@ -30,27 +30,13 @@
  */
 enum { item_targets = 16, item_rows = 384, item_share = 4 };
 
-/* The last of `count` things whose offset is at most `position`: the sequence that a token belongs to, or its word. */
-static size_t find_owner(const size_t *offsets, size_t count, size_t position) {
-    size_t low = 0, high = count;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (offsets[middle] <= position)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* How many sources of its sequence a target attends to: all, or in a causal model those up to its own. */
 static size_t attended_sources(const struct cpu_backend *cpu, size_t sequence, size_t target) {
     const struct cx_batch *batch = cpu->batch;
     if (!cpu->base.config.causal)
         return cx_batch_sources(batch, sequence);
-    if (!batch->words)
-        return target - batch->token_offset[sequence] + 1;
-    return find_owner(batch->words->first_token, batch->words->count, target) - batch->words->offset[sequence] + 1;
+    const size_t own = batch->words ? cx_batch_word_of(batch->words, target) : target;
+    return own - cx_batch_first_source(batch, sequence) + 1;
 }
 
 /* Whether a token is in a word with others. */
@@ -58,7 +44,7 @@ static bool shares_word(const struct cx_batch *batch, size_t token) {
     const struct cx_batch_words *words = batch->words;
     if (!words || words->longest == 1)
         return false;
-    size_t word = find_owner(words->first_token, words->count, token);
+    size_t word = cx_batch_word_of(words, token);
     return words->first_token[word + 1] - words->first_token[word] > 1;
 }
 
@@ -90,16 +76,7 @@ static size_t count_items(const struct row_counts *rows) {
 /* The first target of item `item` of `items`: targets are counted over the batch, and items have about the same number of rows. */
 static size_t first_target(const struct row_counts *rows, size_t item, size_t items) {
     const size_t tokens = rows->cpu->batch->tokens, share = rows->before[tokens] / items, rest = rows->before[tokens] % items;
-    const size_t row = item * share + (item < rest ? item : rest);
-    size_t low = 0, high = tokens;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (rows->before[middle] < row)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return cx_first_at_least(rows->before, tokens, item * share + (item < rest ? item : rest));
 }
 
 /* Rows of a tile, if the rows of targets begin .. end - 1 are to be spread evenly over as few tiles as can hold them. */
@@ -157,7 +134,7 @@ static void append_own(const struct cx_batch *batch, struct pair_tile *tile, str
 static void run_item(const struct row_counts *rows, struct pair_tile *tile, size_t begin, size_t end) {
     const struct cx_batch *batch = rows->cpu->batch;
     const size_t most = tile->row_capacity < PAIR_TARGETS ? tile->row_capacity : PAIR_TARGETS, soft = fair_rows(rows, tile->row_capacity, begin, end);
-    size_t sequence = find_owner(batch->token_offset, batch->sequences, begin);
+    size_t sequence = cx_batch_sequence_of(batch, begin);
     for (size_t target = begin; target < end;) {
         size_t start = batch->token_offset[sequence], stop = batch->token_offset[sequence + 1];
         if (target >= stop) {
@@ -170,7 +147,7 @@ static void run_item(const struct row_counts *rows, struct pair_tile *tile, size
             .targets = (left + parts - 1) / parts,
             .sequence_start = start,
             .sequence_length = stop - start,
-            .first_source = (batch->words ? batch->words->offset : batch->token_offset)[sequence],
+            .first_source = cx_batch_first_source(batch, sequence),
             .source_count = cx_batch_sources(batch, sequence),
             .pair_offset = batch->pair_offset[sequence],
             .map_offset = cx_batch_map_offset(batch, sequence),
@@ -191,7 +168,7 @@ static void clear_outputs(const struct cpu_backend *cpu, const struct pair_probl
         memset(problem->check + begin, 0, (end - begin) * sizeof *problem->check);
     for (size_t target = begin; cpu->base.config.causal && target < end; target++) {
         float *const maps[] = {problem->ff, problem->ff_res, problem->ff_res_ln};
-        const size_t sequence = find_owner(batch->token_offset, batch->sequences, target), sources = cx_batch_sources(batch, sequence);
+        const size_t sequence = cx_batch_sequence_of(batch, target), sources = cx_batch_sources(batch, sequence);
         const size_t attended = attended_sources(cpu, sequence, target), row = (target - batch->token_offset[sequence]) * sources;
         for (size_t map = 0; map < sizeof maps / sizeof *maps; map++) {
             if (maps[map])

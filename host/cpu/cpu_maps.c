@@ -78,7 +78,7 @@ static void norms_of_sources(const struct norms_job *job, const struct cpu_tile 
         norms_of_run(job, tile, tile->first, end, tile->first);
         return;
     }
-    size_t word = cpu_first_word(words, first_token + tile->first);
+    size_t word = cx_first_at_least(words->first_token, words->count, first_token + tile->first);
     while (words->first_token[word] < first_token + end) {
         const size_t begin = word, first = words->first_token[word] - first_token;
         while (words->first_token[word] < first_token + end && words->first_token[word + 1] - words->first_token[word] == 1)

@@ -102,19 +102,6 @@ static enum cx_status check_inputs(const struct cpu_backend *cpu, const struct c
     return CPU_CHECK_ALL("part_vectors", arguments, error);
 }
 
-/* The sequence that holds token `target`. */
-static size_t sequence_of(const struct cx_batch *batch, size_t target) {
-    size_t low = 0, high = batch->sequences;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (batch->token_offset[middle] <= target)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 enum cx_status cpu_part_vectors(struct cx_backend *backend, const struct cx_part_inputs *in, size_t target, struct cx_tensor *const parts[6],
                                 struct cx_error *error) {
     struct cpu_backend *cpu = cpu_backend_of(backend);
@@ -125,7 +112,7 @@ enum cx_status cpu_part_vectors(struct cx_backend *backend, const struct cx_part
     const struct cx_batch *batch = cpu->batch;
     if (target >= batch->tokens)
         return cx_fail(error, CX_ERROR_INTERNAL, "part_vectors: target %zu of %zu tokens", target, batch->tokens);
-    size_t sequence = sequence_of(batch, target), first_token = batch->token_offset[sequence], n = batch->token_offset[sequence + 1] - first_token;
+    size_t sequence = cx_batch_sequence_of(batch, target), first_token = batch->token_offset[sequence], n = batch->token_offset[sequence + 1] - first_token;
     status = check_inputs(cpu, in, error);
     for (size_t stage = 0; stage < CX_STAGES && status == CX_OK; stage++) {
         if (parts[stage])

@@ -12,18 +12,6 @@
 #include <omp.h>
 #include <string.h>
 
-size_t cpu_first_word(const struct cx_batch_words *words, size_t token) {
-    size_t low = 0, high = words->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (words->first_token[middle] < token)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 void cpu_sum_words(const struct cx_batch *batch, const struct cpu_tile *tile, const float *values, float *map) {
     const size_t *first_token = batch->words->first_token, first_word = batch->words->offset[tile->sequence];
     const size_t start = batch->token_offset[tile->sequence], words = cx_batch_sources(batch, tile->sequence);

@@ -4,9 +4,6 @@
 
 #include "cpu_backend.h"
 
-/* The first word that begins at token `token` of the batch or behind it; words->count: none does. */
-size_t cpu_first_word(const struct cx_batch_words *words, size_t token);
-
 /* The rows of a tile's targets in `map`: each word the sum of its tokens' elements in values [tile->rows, tile->length]. */
 void cpu_sum_words(const struct cx_batch *batch, const struct cpu_tile *tile, const float *values, float *map);
 

@@ -37,16 +37,41 @@ struct cx_batch {
     const struct cx_batch_words *words; /* NULL: every token is a source by itself */
 };
 
-/* Elements of a map; of a sequence's the first, and how many stand in a target's row. */
+/* The first of `count` rising numbers that is at least `bound`; count: none is. */
+static inline size_t cx_first_at_least(const size_t *rising, size_t count, size_t bound) {
+    size_t low = 0, high = count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (rising[middle] < bound)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The sequence that token `token` of the batch belongs to, and its word. */
+static inline size_t cx_batch_sequence_of(const struct cx_batch *batch, size_t token) {
+    return cx_first_at_least(batch->token_offset, batch->sequences, token + 1) - 1;
+}
+static inline size_t cx_batch_word_of(const struct cx_batch_words *words, size_t token) {
+    return cx_first_at_least(words->first_token, words->count, token + 1) - 1;
+}
+
+/* Elements of a map, and the first of a sequence's. */
 static inline size_t cx_batch_map_elements(const struct cx_batch *batch) {
     return batch->words ? batch->words->map_elements : batch->pairs;
 }
 static inline size_t cx_batch_map_offset(const struct cx_batch *batch, size_t sequence) {
     return batch->words ? batch->words->map_offset[sequence] : batch->pair_offset[sequence];
 }
+
+/* A sequence's first source, token or word, counted over the batch, and how many it has: the length of a target's row in a map. */
+static inline size_t cx_batch_first_source(const struct cx_batch *batch, size_t sequence) {
+    return batch->words ? batch->words->offset[sequence] : batch->token_offset[sequence];
+}
 static inline size_t cx_batch_sources(const struct cx_batch *batch, size_t sequence) {
-    const size_t *offset = batch->words ? batch->words->offset : batch->token_offset;
-    return offset[sequence + 1] - offset[sequence];
+    return cx_batch_first_source(batch, sequence + 1) - cx_batch_first_source(batch, sequence);
 }
 
 #endif
