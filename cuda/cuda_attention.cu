@@ -4,7 +4,7 @@
  *     α^h_ij = softmax_j(q_i^h · k_j^h / √e) [H, pairs]      context [T, d] = Σ_j α^h_ij v_j^h, heads side by side
  *
  * Sources are j <= i in a causal model, and all others get α = 0. α is a result, so it is written to memory, and the block that wrote a row of scores reads it
- * again from the cache for the softmax and the context. attention_mean [pairs] is the mean of α over the heads.
+ * again from the cache for the softmax and the context. attention_mean [pairs] is the mean of α over the heads; of words see cuda_words.cu.
  */
 #include "cuda_backend.cuh"
 #include "cuda_reduce.cuh"
@@ -142,10 +142,12 @@ enum cx_status cuda_attention_mean(struct cx_backend *backend, const struct cx_t
     enum cx_status status = cuda_enter(cuda, "attention_mean", true, error);
     if (status != CX_OK)
         return status;
-    const struct cuda_argument arguments[] = {CUDA_FLOATS(attention, heads * cuda->batch->pairs), CUDA_FLOATS(map, cuda->batch->pairs)};
+    const struct cuda_argument arguments[] = {CUDA_FLOATS(attention, heads * cuda->batch->pairs), CUDA_FLOATS(map, cx_batch_map_elements(cuda->batch))};
     status = CUDA_CHECK_ALL("attention_mean", arguments, error);
     if (status != CX_OK || cuda->tile_count == 0)
         return status;
+    if (cuda->batch->words)
+        return cuda_word_means(cuda, attention, map, error);
     const dim3 grid(static_cast<unsigned>(cuda->tile_count), CUDA_TILE_TARGETS / mean_rows);
     return CUDA_LAUNCH(cuda, "attention_mean", error, attention_mean_kernel, grid, element_threads, 0, cuda->tiles, static_cast<unsigned>(heads),
                        attention->values, map->values);

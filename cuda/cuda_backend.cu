@@ -44,7 +44,7 @@ static const struct cx_backend_operations cuda_operations = {
     .head_sources = cuda_head_sources,
     .gram = cuda_gram,
     .attention_norms = cuda_attention_norms,
-    .attention_word_norms = nullptr, /* cuda_batch_begin() refuses words */
+    .attention_word_norms = cuda_attention_word_norms,
     .attention_parts = cuda_attention_parts,
     .attention_mean = cuda_attention_mean,
     .head_norms = cuda_head_norms,
@@ -246,13 +246,13 @@ static void cuda_device_name(const struct cx_backend *backend, char *text, size_
 
 static void cuda_describe(const struct cx_backend *backend, char *text, size_t size) {
     const struct cuda_backend *cuda = reinterpret_cast<const struct cuda_backend *>(backend);
-    char name[256], way[64];
+    char name[256], way[128];
     int driver = 0;
     name_of(cuda->device, name, sizeof name);
     if (cudaDriverGetVersion(&driver) != cudaSuccess)
         driver = 0;
     if (cuda->fused)
-        snprintf(way, sizeof way, "by the fused kernel %s", cx_pair_kernel_name(cuda->fused->kernel->kind));
+        snprintf(way, sizeof way, "by the fused kernel %s, of words in chunks of %u rows", cx_pair_kernel_name(cuda->fused->kernel->kind), cuda->pair_rows);
     else
         snprintf(way, sizeof way, "in chunks of %u rows", cuda->pair_rows);
     snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), forward pass %s, pair product %s %s", name,

@@ -63,16 +63,21 @@ struct cx_pair_matrix {
 struct cuda_token {
     unsigned long long pairs; /* pair_offset of the sequence */
     unsigned first, length;   /* of the sequence: first token, tokens */
-    unsigned sequence, unused;
+    unsigned sequence;
+    unsigned column; /* of its parts in a row of a map; CUDA_NO_COLUMN: it is in a word with others, whose parts are added up */
 };
+constexpr unsigned CUDA_NO_COLUMN = UINT32_MAX;
 
 /* Up to CUDA_TILE_TARGETS neighbouring tokens of one sequence, as targets. */
 struct cuda_tile {
-    unsigned long long pairs;
+    unsigned long long pairs, map; /* pair_offset of the sequence, and the first element of its maps */
     unsigned first, length;
     unsigned target; /* within the sequence */
     unsigned targets;
-    unsigned sources, unused; /* the sequence's first so many tokens are the sources that any of the targets attends to */
+    unsigned sources; /* the sequence's first so many tokens are the sources that any of the targets attends to */
+    unsigned columns; /* of a map: the sequence's tokens, or words */
+    unsigned word;    /* the sequence's first, in the batch's list */
+    unsigned unused;
 };
 enum { CUDA_TILE_TARGETS = 32 }; /* TILE_ROWS of cuda_tile.cuh */
 
@@ -82,16 +87,22 @@ enum { CUDA_PAIR_TARGETS = 32, CUDA_PAIR_SOURCES = 16, CUDA_PAIR_UNIT = 128 };
 
 /*
  * Some targets times some sources of one sequence. Its rows lie in a chunk from `row` on, target by target: row + t * sources + s. Of coefficients it has
- * units, one for every source and 16 targets, in the chunk from `unit` on. Tiles of the same sources follow each other, so that what is read of a source
- * stays in the cache. In a causal model a tile has no targets before its first source; where none is left it has neither sources nor rows, and stands in the
- * list so that tiles of the same targets keep their distance.
+ * units, one for every token of its sources and 16 targets, in the chunk from `unit` on. Tiles of the same sources follow each other, so that what is read of
+ * a source stays in the cache. In a causal model a tile has no targets before its first source; where none is left it has neither sources nor rows, and
+ * stands in the list so that tiles of the same targets keep their distance.
+ *
+ * An own tile stands for o_ii of tokens that are in a word with others: its targets are tokens of its only source, a word, of which each target takes itself
+ * alone. Its rows stand in no map and in no sum.
  */
 struct cuda_pair_tile {
-    unsigned long long pairs;
-    unsigned first, length;
+    unsigned long long pairs, map; /* as in struct cuda_tile */
+    unsigned first, length, columns;
     unsigned target, targets; /* within the sequence */
-    unsigned source, sources;
+    unsigned source, sources; /* columns of the map */
+    unsigned token, tokens;   /* of the sources, within the sequence */
+    unsigned word;            /* the first source, in the batch's list of words */
     unsigned row, unit;
+    unsigned is_own;
 };
 
 /* Tiles of one chunk that have the same targets: every `step`th from `tile` on, in the batch's list. */
@@ -175,6 +186,7 @@ struct cuda_backend {
     size_t batch_block;                                       /* the one in use */
     const int32_t *input_ids, *token_type_ids, *position_ids; /* [T] */
     const struct cuda_token *tokens;                          /* [T] */
+    const unsigned *first_token;                              /* of every word, and of the end; NULL: sources are tokens */
     const struct cuda_tile *tiles;
     size_t tile_count;
     const struct cuda_pair_tile *pair_tiles;
@@ -335,7 +347,7 @@ static inline unsigned cuda_pair_rounded(const struct cuda_backend *cuda, unsign
 /* Chooses pair_rows for the device and the model, unless the options have set it; rounds what they have set. */
 void cuda_pair_sizes(struct cuda_backend *);
 
-/* Sources of a tile in a batch of so many pairs: fewer where there would be too few tiles to occupy the device. */
+/* Sources of a tile in a batch of so many pairs, of targets and sources: fewer where there would be too few tiles to occupy the device. */
 unsigned cuda_pair_sources_of(const struct cuda_backend *, size_t pairs);
 
 /* --- several processes: cuda_nccl.cu, or cuda_nccl_absent.cu in a build without NCCL --- */
@@ -393,6 +405,12 @@ enum cx_status cuda_attention_norms(struct cx_backend *, const struct cx_tensor 
 enum cx_status cuda_attention_parts(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *sources, struct cx_tensor *own,
                                     struct cx_tensor *sum, struct cx_error *);
 enum cx_status cuda_head_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *gram, struct cx_tensor *map, struct cx_error *);
+
+/* --- cuda_words.cu --- */
+enum cx_status cuda_attention_word_norms(struct cx_backend *, const struct cx_tensor *attention, const struct cx_tensor *sources,
+                                         const struct cx_tensor *residual, const struct cx_tensor *inverse_deviation, struct cx_tensor *map, struct cx_error *);
+/* attention_mean of a batch with words, its arguments checked. */
+CX_MUST_USE enum cx_status cuda_word_means(struct cuda_backend *, const struct cx_tensor *attention, struct cx_tensor *map, struct cx_error *);
 
 /* --- cuda_summary.cu --- */
 enum cx_status cuda_stage_summary(struct cx_backend *, const struct cx_tensor *state, const struct cx_tensor *bias, const struct cx_tensor *own,

@@ -9,6 +9,9 @@
  * sequences, and short ones fill it as well as long ones. This is the portable way, and the reference for kernels that keep z and the product on chip
  * (fused_pairs.cuh).
  *
+ * In a batch with words j is a word J, and the sums over h are over its tokens, too: as many additions as for the tokens, and fewer rows of the product. o_ii,
+ * which is asked of every token by itself, is a row more where a token's word has others. This way alone does so.
+ *
  * Where the time goes is derived in DESIGN.md, section 6.
  */
 #include "fused_pairs.cuh"
@@ -125,9 +128,10 @@ static enum cx_status run_chunks(struct cuda_backend *cuda, const struct pair_pr
 
 static enum cx_status check(const struct cuda_backend *cuda, const struct cx_ff_pairs *pairs, struct cx_error *error) {
     const struct cx_model_config *config = &cuda->base.config;
-    const size_t tokens = cuda->batch->tokens, count = cuda->batch->pairs, heads = config->heads, d = config->hidden_size, f = config->intermediate_size;
+    const size_t tokens = cuda->batch->tokens, count = cx_batch_map_elements(cuda->batch), heads = config->heads, d = config->hidden_size,
+                 f = config->intermediate_size;
     const struct cuda_argument arguments[] = {
-        CUDA_FLOATS(pairs->attention, heads * count),
+        CUDA_FLOATS(pairs->attention, heads * cuda->batch->pairs),
         CUDA_FLOATS(pairs->inverse_deviation1, tokens),
         CUDA_FLOATS(pairs->ratio, tokens * f),
         CUDA_FLOATS(pairs->head_ff_sources, tokens * heads * f),
@@ -171,6 +175,7 @@ static struct pair_problem problem_of(const struct cuda_backend *cuda, const str
     problem.heads = static_cast<unsigned>(cuda->base.config.heads);
     problem.steps = cuda_blocks(problem.heads + 1, PAIR_STEP);
     problem.row_capacity = cuda->chunk_rows;
+    problem.first_token = cuda->first_token;
     problem.attention = pairs->attention->values;
     problem.inverse_deviation1 = pairs->inverse_deviation1->values;
     problem.ratio = pairs->ratio->values;
@@ -192,14 +197,14 @@ static struct pair_problem problem_of(const struct cuda_backend *cuda, const str
     return problem;
 }
 
-/* In a causal model: pairs above the diagonal are computed by nobody. */
+/* In a causal model: pairs above the diagonal, and words behind the target, are computed by nobody. */
 static enum cx_status clear_maps(struct cuda_backend *cuda, const struct pair_problem *problem, struct cx_error *error) {
     float *const maps[] = {problem->ff, problem->ff_res, problem->ff_res_ln};
     enum cx_status status = CX_OK;
     for (size_t map = 0; map < sizeof maps / sizeof *maps && status == CX_OK; map++) {
         if (maps[map])
-            status =
-                cuda_result(cuda, "ff_pair_norms", "clearing maps", cudaMemsetAsync(maps[map], 0, cuda->batch->pairs * sizeof(float), cuda->stream), error);
+            status = cuda_result(cuda, "ff_pair_norms", "clearing maps",
+                                 cudaMemsetAsync(maps[map], 0, cx_batch_map_elements(cuda->batch) * sizeof(float), cuda->stream), error);
     }
     return status;
 }
@@ -220,7 +225,7 @@ enum cx_status cuda_ff_pair_norms(struct cx_backend *backend, const struct cx_ff
         status = clear_maps(cuda, &problem, error);
     if (status != CX_OK)
         return status;
-    if (cuda->fused)
+    if (cuda->fused && !cuda->batch->words)
         status = fused_pair_norms(cuda, &problem, pairs->output, error);
     else if ((status = fit_scratch(cuda, &problem, error)) == CX_OK)
         status = run_chunks(cuda, &problem, pairs->output, error);

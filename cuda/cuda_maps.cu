@@ -6,6 +6,7 @@
  *     attention_parts   own [T, d] = Σ_h α^h_ii F_ih;  sum [T, d] = Σ_j Σ_h α^h_ij F_jh
  *
  * The quadratic form is taken in float64, since it cancels. The Gram matrices of a few sources lie in shared memory while all targets of a tile use them.
+ * In a batch with words, tokens that are words by themselves have their word's column; those of the others are cuda_words.cu's.
  */
 #include "cuda_backend.cuh"
 #include "cuda_tile.cuh"
@@ -43,8 +44,8 @@ static __device__ double residual_form(unsigned heads, const double *gram, const
  * a column of [H, threads]. Where not even one Gram matrix fits (`in_shared` false) it is read from memory.
  */
 static __global__ void __launch_bounds__(form_threads)
-    attention_norms_kernel(const struct cuda_tile *tiles, unsigned heads, unsigned sources, bool in_shared, bool causal, bool with_residual,
-                           const float *attention, const double *gram, const float *inverse_deviation, float *map) {
+    attention_norms_kernel(const struct cuda_tile *tiles, const struct cuda_token *tokens, unsigned heads, unsigned sources, bool in_shared, bool causal,
+                           bool with_residual, const float *attention, const double *gram, const float *inverse_deviation, float *map) {
     DYNAMIC_SHARED(shared, 16);
     const struct cuda_tile tile = tiles[blockIdx.x];
     const unsigned n = tile.length, entries = (heads + 1) * (heads + 1), first = blockIdx.y * sources;
@@ -58,10 +59,13 @@ static __global__ void __launch_bounds__(form_threads)
     if (place >= present)
         return;
     const double *own_gram = (in_shared ? copies : global) + static_cast<size_t>(place) * entries;
-    const unsigned source = first + place;
+    const unsigned source = first + place, column = tokens[tile.first + source].column;
+    if (column == CUDA_NO_COLUMN)
+        return;
+    map += tile.map + static_cast<size_t>(tile.target) * tile.columns + column;
     unsigned t = threadIdx.x / sources;
     for (; causal && t < tile.targets && tile.target + t < source; t += form_threads / sources)
-        map[tile.pairs + static_cast<size_t>(tile.target + t) * n + source] = 0.0f;
+        map[static_cast<size_t>(t) * tile.columns] = 0.0f;
     for (; t < tile.targets; t += form_threads / sources) {
         const unsigned target = tile.target + t;
         const size_t pair = static_cast<size_t>(target) * n + source;
@@ -72,7 +76,8 @@ static __global__ void __launch_bounds__(form_threads)
             form += residual_form(heads, own_gram, weights, form_threads);
         /* Rounding may leave a zero form negative. NaN passes. */
         const double norm = sqrt(form < 0.0 ? 0.0 : form);
-        map[tile.pairs + pair] = static_cast<float>(norm * (inverse_deviation ? static_cast<double>(inverse_deviation[tile.first + target]) : 1.0));
+        map[static_cast<size_t>(t) * tile.columns] =
+            static_cast<float>(norm * (inverse_deviation ? static_cast<double>(inverse_deviation[tile.first + target]) : 1.0));
     }
 }
 
@@ -153,7 +158,7 @@ enum cx_status cuda_attention_norms(struct cx_backend *backend, const struct cx_
         CUDA_FLOATS(attention, heads * cuda->batch->pairs),
         CUDA_DOUBLES(gram, cuda->batch->tokens * (heads + 1) * (heads + 1)),
         CUDA_OPTIONAL(inverse_deviation, cuda->batch->tokens),
-        CUDA_FLOATS(map, cuda->batch->pairs),
+        CUDA_FLOATS(map, cx_batch_map_elements(cuda->batch)),
     };
     status = CUDA_CHECK_ALL("attention_norms", arguments, error);
     if (status != CX_OK || cuda->tile_count == 0)
@@ -165,8 +170,8 @@ enum cx_status cuda_attention_norms(struct cx_backend *backend, const struct cx_
     sources = in_shared ? sources : form_sources;
     const dim3 grid(static_cast<unsigned>(cuda->tile_count), cuda_blocks(cuda->batch->longest, sources));
     return CUDA_LAUNCH(cuda, "attention_norms", error, attention_norms_kernel, grid, form_threads, (in_shared ? sources * matrix : 0) + weights, cuda->tiles,
-                       static_cast<unsigned>(heads), sources, in_shared, cuda->base.config.causal, with_residual, attention->values, gram->doubles,
-                       inverse_deviation ? inverse_deviation->values : NULL, map->values);
+                       cuda->tokens, static_cast<unsigned>(heads), sources, in_shared, cuda->base.config.causal, with_residual, attention->values,
+                       gram->doubles, inverse_deviation ? inverse_deviation->values : NULL, map->values);
 }
 
 enum cx_status cuda_head_norms(struct cx_backend *backend, const struct cx_tensor *attention, const struct cx_tensor *gram, struct cx_tensor *map,

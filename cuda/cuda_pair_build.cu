@@ -57,26 +57,31 @@ static __device__ __forceinline__ float dot_eight(const float (&x)[8], const flo
 struct build_work {
     unsigned lane, column, stride, present; /* present: units of 16 targets */
     const uint4 *sources, *coefficients;
-    unsigned source_step, coefficient_step; /* from a source to the next */
+    unsigned source_step, coefficient_step; /* from a token to the next */
 };
 
 /*
- * sums = Σ_h c_h P_jh of one unit. If all heads fit into one product, `source` has been loaded, one source ahead; else it is loaded here, step by step.
+ * sums = Σ_h c_h P_jh of one unit, over a source's tokens. If all heads of a token fit into one product, `source` has been loaded, one token ahead; else it is
+ * loaded here, step by step.
  */
-template <bool single>
-static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct build_work &work, unsigned s, unsigned unit, bool has_own,
-                                                 struct source_fragment &source, float (&sums)[4][4]) {
+template <enum pair_way way>
+static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct build_work &work,
+                                                 struct pair_tokens tokens, unsigned unit, struct source_fragment &source, float (&sums)[4][4]) {
     struct coefficient_fragment coefficients;
-    const uint4 *from = work.coefficients + s * work.coefficient_step + unit * problem.steps * COEFFICIENT_FRAGMENT;
-    for (unsigned step = 0; single ? step < 1 : step < problem.steps && is_needed(step, problem.heads, has_own); step++) {
-        if (!single)
-            load_source(work.sources + s * work.source_step + step * SOURCE_FRAGMENT, source);
-        load_coefficients(from + step * COEFFICIENT_FRAGMENT, coefficients);
-        multiply_heads(coefficients, source, sums);
+    for (unsigned k = 0; k < tokens.count; k++) {
+        const unsigned token = tokens.first + k;
+        const bool has_own = tile.token + token - tile.target < tile.targets;
+        const uint4 *from = work.coefficients + token * work.coefficient_step + unit * problem.steps * COEFFICIENT_FRAGMENT;
+        for (unsigned step = 0; way == PAIR_ONE_STEP ? step < 1 : step < problem.steps && is_needed(step, problem.heads, has_own); step++) {
+            if (way != PAIR_ONE_STEP)
+                load_source(work.sources + token * work.source_step + step * SOURCE_FRAGMENT, source);
+            load_coefficients(from + step * COEFFICIENT_FRAGMENT, coefficients);
+            multiply_heads(coefficients, source, sums);
+        }
     }
 }
 
-template <typename Operand, bool single>
+template <typename Operand, enum pair_way way>
 static __device__ __forceinline__ void build_columns(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct build_work &work,
                                                      float (*partials)[CUDA_PAIR_TARGETS * CUDA_PAIR_SOURCES]) {
     const unsigned depth = problem.depth, lane = work.lane;
@@ -89,20 +94,20 @@ static __device__ __forceinline__ void build_columns(const struct pair_problem &
     }
     Operand *operand = static_cast<Operand *>(problem.operand) + (static_cast<size_t>(tile.row) + lane / 4 * tile.sources) * work.stride + work.column;
     struct source_fragment next = {};
-    if (single)
+    if (way == PAIR_ONE_STEP)
         load_source(work.sources, next);
     for (unsigned s = 0; s < tile.sources; s++) {
-        const bool has_own = tile.source + s - tile.target < tile.targets;
+        const struct pair_tokens tokens = pair_tokens_of<way == PAIR_WORDS>(problem, tile, s);
         struct source_fragment source = next;
         float dots[2 * units * BUILD_SUMS] = {};
-        if (single && s + 1 < tile.sources)
+        if (way == PAIR_ONE_STEP && s + 1 < tile.sources)
             load_source(work.sources + (s + 1) * work.source_step, next);
 #pragma unroll
         for (unsigned unit = 0; unit < units; unit++) {
             float sums[4][4] = {}, weight[8], check[8];
             if (unit >= work.present)
                 continue;
-            add_heads<single>(problem, work, s, unit, has_own, source, sums);
+            add_heads<way>(problem, tile, work, tokens, unit, source, sums);
             /* Read again for every source, from the first cache: there is no register for it. */
             load_eight(problem.row_means, work.column, depth, weight);
             load_eight(problem.checks, work.column, depth, check);
@@ -127,8 +132,8 @@ static __device__ __forceinline__ void build_columns(const struct pair_problem &
     }
 }
 
-/* Grid: tiles of the chunk × slices of f. `single`: all heads fit into one product. */
-template <typename Operand, bool single>
+/* Grid: tiles of the chunk × slices of f. */
+template <typename Operand, enum pair_way way>
 static __global__ void __launch_bounds__(build_threads, 2) build_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
     SHARED_ARRAY(float, partials, [BUILD_WARPS][BUILD_SUMS][CUDA_PAIR_TARGETS * CUDA_PAIR_SOURCES]);
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
@@ -142,11 +147,11 @@ static __global__ void __launch_bounds__(build_threads, 2) build_kernel(struct p
         work.column = (first + warp) * PAIR_COLUMNS + work.lane % 4 * 8;
         work.stride = (problem.depth + 7) / 8 * 8;
         work.present = (tile.targets + PAIR_ROWS - 1) / PAIR_ROWS;
-        work.sources = source_at(problem.inner, steps, tile.first + tile.source, first + warp, work.lane);
+        work.sources = source_at(problem.inner, steps, tile.first + tile.token, first + warp, work.lane);
         work.source_step = problem.inner.blocks * steps * SOURCE_FRAGMENT;
         work.coefficients = coefficients_at(problem.inner, steps, tile.unit, work.lane);
         work.coefficient_step = work.present * steps * COEFFICIENT_FRAGMENT;
-        build_columns<Operand, single>(problem, tile, work, partials[warp]);
+        build_columns<Operand, way>(problem, tile, work, partials[warp]);
     }
     __syncthreads();
     for (unsigned row = threadIdx.x; row < rows; row += build_threads) {
@@ -162,11 +167,15 @@ static __global__ void __launch_bounds__(build_threads, 2) build_kernel(struct p
     }
 }
 
+template <typename Operand> static auto kernel_of(enum pair_way way) {
+    return way == PAIR_ONE_STEP ? build_kernel<Operand, PAIR_ONE_STEP>
+           : way == PAIR_STEPS  ? build_kernel<Operand, PAIR_STEPS>
+                                : build_kernel<Operand, PAIR_WORDS>;
+}
+
 enum cx_status cuda_pair_build(struct cuda_backend *cuda, const struct pair_problem *problem, const struct cuda_pair_chunk *chunk, struct cx_error *error) {
     const dim3 grid(chunk->tiles, cuda_blocks(problem->inner.blocks, BUILD_WARPS));
     const struct cuda_pair_tile *tiles = cuda->pair_tiles + chunk->tile;
-    const bool single = problem->steps == 1;
-    auto kernel = cuda->pair_precision == CX_PAIR_F16 ? (single ? build_kernel<__half, true> : build_kernel<__half, false>)
-                                                      : (single ? build_kernel<float, true> : build_kernel<float, false>);
+    auto kernel = cuda->pair_precision == CX_PAIR_F16 ? kernel_of<__half>(pair_way_of(*problem)) : kernel_of<float>(pair_way_of(*problem));
     return CUDA_LAUNCH(cuda, "ff_pair_norms", error, kernel, grid, build_threads, 0, *problem, tiles);
 }

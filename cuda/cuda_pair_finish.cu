@@ -72,23 +72,35 @@ static __device__ __forceinline__ void take_row(const float (&sums)[4][4], int r
 struct finish_work {
     unsigned lane, column, target, targets, row; /* row: the first, in the chunk */
     const uint4 *sources, *coefficients;
-    unsigned source_step, coefficient_step; /* from a source to the next */
+    unsigned source_step, coefficient_step; /* from a token to the next */
 };
 
-/* sums = Σ_h c_h (F̂_jh less its mean) */
-template <bool single>
-static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct finish_work &work, unsigned s, bool has_own,
-                                                 float (&sums)[4][4]) {
+/* sums = Σ_h c_h (F̂_jh less its mean), over a source's tokens */
+template <enum pair_way way>
+static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct finish_work &work,
+                                                 struct pair_tokens tokens, float (&sums)[4][4]) {
     struct source_fragment source;
     struct coefficient_fragment coefficients;
-    for (unsigned step = 0; single ? step < 1 : step < problem.steps && is_needed(step, problem.heads, has_own); step++) {
-        load_source(work.sources + s * work.source_step + step * SOURCE_FRAGMENT, source);
-        load_coefficients(work.coefficients + s * work.coefficient_step + step * COEFFICIENT_FRAGMENT, coefficients);
-        multiply_heads(coefficients, source, sums);
+    for (unsigned k = 0; k < tokens.count; k++) {
+        const unsigned token = tokens.first + k;
+        const bool has_own = tile.token + token - tile.target - work.target < work.targets;
+        for (unsigned step = 0; way == PAIR_ONE_STEP ? step < 1 : step < problem.steps && is_needed(step, problem.heads, has_own); step++) {
+            load_source(work.sources + token * work.source_step + step * SOURCE_FRAGMENT, source);
+            load_coefficients(work.coefficients + token * work.coefficient_step + step * COEFFICIENT_FRAGMENT, coefficients);
+            multiply_heads(coefficients, source, sums);
+        }
     }
 }
 
-template <bool single>
+/* Whether a row is o_ii: of a source that is the target alone, or all rows of an own tile. */
+template <enum pair_way way>
+static __device__ __forceinline__ bool is_own_part(const struct cuda_pair_tile &tile, const struct finish_work &work, struct pair_tokens tokens,
+                                                   unsigned target) {
+    const bool is_target = target == tile.token + tokens.first - tile.target - work.target;
+    return way == PAIR_WORDS ? tile.is_own || (tokens.count == 1 && is_target) : is_target;
+}
+
+template <enum pair_way way>
 static __device__ __forceinline__ void finish_columns(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct finish_work &work,
                                                       const float *means, float (*partials)[half_rows]) {
     const unsigned width = problem.width, stride = (width + 7) / 8 * 8, lane = work.lane, group = lane / 4;
@@ -104,7 +116,7 @@ static __device__ __forceinline__ void finish_columns(const struct pair_problem 
     };
     load_product(0);
     for (unsigned s = 0; s < tile.sources; s++) {
-        const unsigned own = tile.source + s - tile.target - work.target;
+        const struct pair_tokens tokens = pair_tokens_of<way == PAIR_WORDS>(problem, tile, s);
         float sums[4][4] = {}, output[2][8], scale[8], kinds[2 * PAIR_SUMS], part_factor[2];
 #pragma unroll
         for (unsigned r = 0; r < 2; r++) {
@@ -117,15 +129,15 @@ static __device__ __forceinline__ void finish_columns(const struct pair_problem 
         /* One source ahead: the product comes from the device's memory, all else from caches. */
         if (s + 1 < tile.sources)
             load_product(s + 1);
-        add_heads<single>(problem, work, s, own < work.targets, sums);
+        add_heads<way>(problem, tile, work, tokens, sums);
         /* Read again for every source, from the first cache: there is no register for it. */
         load_eight(problem.norm2_scale, work.column, width, scale);
 #pragma unroll
         for (unsigned r = 0; r < 2; r++) {
             const unsigned target = group + 8 * r;
             take_row(sums, static_cast<int>(r), part_factor[r], scale, output[r], total[r], kinds);
-            if (target == own && target < work.targets && problem.own)
-                write_eight(problem.own + static_cast<size_t>(tile.first + tile.source + s) * width, work.column, width, output[r],
+            if (is_own_part<way>(tile, work, tokens, target) && target < work.targets && problem.own)
+                write_eight(problem.own + static_cast<size_t>(tile.first + tile.target + work.target + target) * width, work.column, width, output[r],
                             means[target * tile.sources + s]);
         }
 #pragma unroll
@@ -148,8 +160,8 @@ static __device__ __forceinline__ void finish_columns(const struct pair_problem 
     }
 }
 
-/* Grid: halves of the chunk's tiles × slices of d. `single`: all heads fit into one product. */
-template <bool single>
+/* Grid: halves of the chunk's tiles × slices of d. */
+template <enum pair_way way>
 static __global__ void __launch_bounds__(finish_threads, 4)
     finish_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles, unsigned slices_of_depth) {
     SHARED_ARRAY(struct finish_memory, shared, [1]);
@@ -164,7 +176,7 @@ static __global__ void __launch_bounds__(finish_threads, 4)
     work.target = target;
     work.targets = tile.targets - target < PAIR_ROWS ? tile.targets - target : PAIR_ROWS;
     work.row = tile.row + target * tile.sources;
-    work.sources = source_at(problem.outer, steps, tile.first + tile.source, block, work.lane);
+    work.sources = source_at(problem.outer, steps, tile.first + tile.token, block, work.lane);
     work.source_step = problem.outer.blocks * steps * SOURCE_FRAGMENT;
     work.coefficients = coefficients_at(problem.outer, steps, tile.unit + target / PAIR_ROWS, work.lane);
     work.coefficient_step = present * steps * COEFFICIENT_FRAGMENT;
@@ -172,7 +184,7 @@ static __global__ void __launch_bounds__(finish_threads, 4)
     load_means(problem, work.row, rows, slices_of_depth, shared->means);
     __syncthreads();
     if (warp < warps)
-        finish_columns<single>(problem, tile, work, shared->means, shared->partials[warp]);
+        finish_columns<way>(problem, tile, work, shared->means, shared->partials[warp]);
     __syncthreads();
     for (unsigned k = threadIdx.x; k < PAIR_SUMS * rows; k += finish_threads) {
         const unsigned row = k % rows, kind = k / rows;
@@ -212,7 +224,7 @@ static __global__ void __launch_bounds__(map_threads)
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
     for (unsigned k = threadIdx.x; k < tile.targets * tile.sources; k += map_threads) {
         const unsigned row = tile.row + k, target = tile.target + k / tile.sources, source = tile.source + k % tile.sources;
-        const size_t pair = tile.pairs + static_cast<size_t>(target) * tile.length + source;
+        const size_t element = tile.map + static_cast<size_t>(target) * tile.columns + source;
         double squares[3] = {0.0, 0.0, 0.0};
 #pragma unroll 2
         for (unsigned slice = 0; slice < slices; slice++) {
@@ -221,12 +233,12 @@ static __global__ void __launch_bounds__(map_threads)
                 squares[kind] += static_cast<double>(problem.norm_partials[(static_cast<size_t>(slice) * PAIR_SUMS + kind) * problem.row_capacity + row]);
         }
         const double mean = static_cast<double>(problem.product_mean[row]), joined = mean + static_cast<double>(problem.part_mean[row]);
-        if (problem.ff)
-            problem.ff[pair] = static_cast<float>(sqrt(squares[0] + problem.width * mean * mean));
-        if (problem.ff_res)
-            problem.ff_res[pair] = static_cast<float>(sqrt(squares[1] + problem.width * joined * joined));
-        if (problem.ff_res_ln)
-            problem.ff_res_ln[pair] = static_cast<float>(sqrt(squares[2]) * static_cast<double>(problem.inverse_deviation2[tile.first + target]));
+        if (problem.ff && !tile.is_own)
+            problem.ff[element] = static_cast<float>(sqrt(squares[0] + problem.width * mean * mean));
+        if (problem.ff_res && !tile.is_own)
+            problem.ff_res[element] = static_cast<float>(sqrt(squares[1] + problem.width * joined * joined));
+        if (problem.ff_res_ln && !tile.is_own)
+            problem.ff_res_ln[element] = static_cast<float>(sqrt(squares[2]) * static_cast<double>(problem.inverse_deviation2[tile.first + target]));
         /* An order does not matter in a count. */
         if (is_half && is_too_small(problem, squares[0], row))
             atomicAdd(problem.small_pairs, 1u);
@@ -261,12 +273,13 @@ enum cx_status cuda_pair_finish(struct cuda_backend *cuda, const struct pair_pro
     const unsigned slices = cuda_blocks(problem->outer.blocks, FINISH_WARPS), slices_of_depth = cuda_blocks(problem->inner.blocks, BUILD_WARPS);
     const struct cuda_pair_tile *tiles = cuda->pair_tiles + chunk->tile;
     const unsigned tile_halves = chunk->tiles * (CUDA_PAIR_TARGETS / PAIR_ROWS);
-    auto kernel = problem->steps == 1 ? finish_kernel<true> : finish_kernel<false>;
+    const enum pair_way way = pair_way_of(*problem);
+    auto kernel = way == PAIR_ONE_STEP ? finish_kernel<PAIR_ONE_STEP> : way == PAIR_STEPS ? finish_kernel<PAIR_STEPS> : finish_kernel<PAIR_WORDS>;
     enum cx_status status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, kernel, dim3(tile_halves, slices), finish_threads, 0, *problem, tiles, slices_of_depth);
     if (status == CX_OK)
         status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_maps_kernel, chunk->tiles, map_threads, 0, *problem, tiles, slices, slices_of_depth,
                              cuda->pair_precision == CX_PAIR_F16);
-    if (status == CX_OK && problem->sum)
+    if (status == CX_OK && problem->sum && chunk->groups > 0)
         status = CUDA_LAUNCH(cuda, "ff_pair_norms", error, write_sums_kernel, dim3(chunk->groups, CUDA_PAIR_TARGETS), map_threads, 0, *problem,
                              cuda->pair_tiles, cuda->pair_groups + chunk->group);
     return status;

@@ -34,12 +34,19 @@ struct pair_sources {
     const float *heads, *residual; /* [T, H, width], [T, width] */
     float *largest, *means;        /* [T, H + 1]: of |x|, and of x; means NULL: not wanted, and nothing is taken off */
     uint4 *fragments;              /* [T, blocks, steps, 2 * PAIR_PARTS, lanes] */
-    uint4 *coefficients;           /* of a chunk: [units, steps, PAIR_PARTS, lanes] */
+    uint4 *coefficients;           /* of a chunk: [units, steps, PAIR_PARTS, lanes], a unit for every token of a tile's sources and 16 targets */
 };
+
+/*
+ * How build and finish take the sums over heads of a source: in one step, which the source's fragments can be loaded for ahead of time; in several steps; or,
+ * of a word, in such steps for one token after the other.
+ */
+enum pair_way { PAIR_ONE_STEP, PAIR_STEPS, PAIR_WORDS };
 
 /* Everything that does not change from chunk to chunk, as plain pointers. Scratch is written by the kernels in the order of its members. */
 struct pair_problem {
     unsigned width, depth, heads, steps, row_capacity; /* d, f, H, ceil((H + 1) / PAIR_STEP), rows of a chunk */
+    const unsigned *first_token;                       /* of every word of the batch, and of the end; NULL: sources are tokens */
     const float *attention, *inverse_deviation1, *ratio;
     const float *norm2_scale, *inverse_deviation2, *row_means, *checks; /* row_means: w̄ [f]; checks: W2c s [f] */
     float *ff, *ff_res, *ff_res_ln, *own, *sum, *check;                 /* NULL: not wanted */
@@ -62,6 +69,22 @@ struct pair_problem {
 /* Fragments and coefficients of nothing but x_j are of no use to pairs of different tokens. */
 static __device__ __forceinline__ bool is_needed(unsigned step, unsigned heads, bool has_own) {
     return step * PAIR_STEP < heads || has_own;
+}
+
+static inline enum pair_way pair_way_of(const struct pair_problem &problem) {
+    return problem.first_token ? PAIR_WORDS : problem.steps == 1 ? PAIR_ONE_STEP : PAIR_STEPS;
+}
+
+/* The tokens of a tile's source, counted from the tile's first. */
+struct pair_tokens {
+    unsigned first, count;
+};
+template <bool by_words>
+static __device__ __forceinline__ struct pair_tokens pair_tokens_of(const struct pair_problem &problem, const struct cuda_pair_tile &tile, unsigned source) {
+    if (!by_words)
+        return {source, 1};
+    const unsigned *first = problem.first_token + tile.word + source;
+    return {first[0] - tile.first - tile.token, first[1] - first[0]};
 }
 
 /* The power of two that brings a number of size `bound` to 2^top .. 2^(top + 1); 0 for zero and for what is not finite. */
@@ -114,7 +137,7 @@ static __device__ __forceinline__ void load_source(const uint4 *from, struct sou
     fragment.low[1] = from[3 * PAIR_LANES];
 }
 
-/* The coefficients of 16 targets and one source. */
+/* The coefficients of 16 targets and one token. */
 struct coefficient_fragment {
     uint4 high, low;
 };

@@ -130,6 +130,7 @@ struct fused_kernel {
 struct fused_state {
     const struct fused_kernel *kernel;
     struct fused_plan plan;
+    bool is_named; /* by the options, which leave no choice */
     bool causal;
     struct cuda_list memory[CUDA_BATCHES], pinned[CUDA_BATCHES]; /* groups, segments, rounds and whose they are; take turns as the batch's blocks do */
     const struct fused_group *groups;

@@ -72,6 +72,7 @@ enum cx_status fused_open(struct cuda_backend *cuda, enum cx_pair_kernel wanted,
         return status;
     cuda->fused->kernel = kernel;
     cuda->fused->plan = plan;
+    cuda->fused->is_named = wanted != CX_PAIR_KERNEL_AUTO;
     cuda->fused->causal = cuda->base.config.causal;
     cuda->fused->slices = cuda_blocks(cuda->base.config.hidden_size, plan.slice_columns);
     return CX_OK;

@@ -1,9 +1,10 @@
 # The CUDA backend: the tests that every backend passes, and its own. On a GPU, skipped without one; in a build with CX_CUDA=EMULATED on the emulation, under
 # a few of its schedules (tests/cuda_emulation/scheduler.h): 0 is the plainest, 5 a random one.
-foreach(name pairs fused forward)
+foreach(name pairs words fused forward)
   contexture_test(cuda_${name} contexture_op_cases)
   target_sources(test_cuda_${name} PRIVATE cuda_cases.c op_reference.c op_reference_parts.c op_reference_ranks.c)
 endforeach()
+target_sources(test_cuda_words PRIVATE cuda_word_cases.c)
 
 if(NOT CX_CUDA STREQUAL "EMULATED") # there with the stand-in: cuda_nccl.cmake
   contexture_test(cuda_team contexture_compute)
@@ -39,6 +40,7 @@ if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels un
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
+  cuda_backend_test(words test_cuda_words)
   # A minute: one schedule; fewer tiles of the same kernels run under all of them in test_cuda_fused_schedules.
   set(cuda_seeds 5)
   cuda_backend_test(fused_small test_cuda_fused small)

@@ -23,11 +23,14 @@ except ImportError as missing:
 
 TESTS = Path(__file__).resolve().parent
 SENTENCES = ["the cat sat on the river bank", "dog", "many people use water a long time", "an old tree", "who ran out of the new house", "find a way"]
+PIECES = ["the unbelievably long riverbank", "overflowing", "many people reconsidered the untranslatable word"]
 SHARDS = len(SENTENCES)
 F32, F16_PAIRS, COMPLETE = 1e-5, 1e-3, 1e-5
 # Of the largest element, and of completeness: one product may be wrong by 2^-9 of its terms (tests/test_cuda_forward.c).
 FORWARD = {"tf32": 2.5e-3, "f16": 2.5e-3}
 FF_MAPS = ("maps/ff", "maps/ff_res", "maps/ff_res_ln")
+# own and sum of these stages come from the pair product, too
+FF_RATIOS = {f"tokstat/mixing_ratio/{stage}": F16_PAIRS for stage in ("ff", "ff_res", "ff_res_ln")}
 
 
 class Bench:
@@ -38,6 +41,7 @@ class Bench:
             command = [sys.executable, str(TESTS / "make_checkpoint.py"), str(folder / name), *shape, *options]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         (folder / "text.txt").write_text("".join(f"{sentence}\n" for sentence in SENTENCES))
+        (folder / "pieces.txt").write_text("".join(f"{sentence}\n" for sentence in PIECES))
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         if is_emulated:
             self.environment |= {"EMULATION_DEVICES": "1", "EMULATION_MULTIPROCESSORS": "2"}
@@ -49,9 +53,9 @@ class Bench:
             assert done.stderr.startswith("contexture: ") and done.stderr.count("\n") == 1, f"not one sentence: {done.stderr}"
         return done
 
-    def run(self, out: str, *options: str, model: str = "model", expect: int = 0, **environment: str) -> str:
-        common = ["--model", model, "--corpus", "text.txt", "--out", out, "--shard-size", "1", "--hidden-states", "--per-head"]
-        return self.call("run", *common, *options, expect=expect, **environment).stderr
+    def run(self, out: str, *options: str, model: str = "model", by_words: bool = False, expect: int = 0, **environment: str) -> str:
+        common = ["--model", model, "--corpus", "pieces.txt" if by_words else "text.txt", "--out", out, "--shard-size", "1", "--hidden-states"]
+        return self.call("run", *common, *(["--granularity", "word"] if by_words else ["--per-head"]), *options, expect=expect, **environment).stderr
 
     def bytes(self, out: str) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted((self.folder / out).rglob("*.h5"))}
@@ -96,9 +100,7 @@ def test_values(bench: Bench) -> None:
     bench.run("f32", "--backend", "cuda")
     assert_close(bench, "cpu", "f32", F32, {}, COMPLETE)
     bench.run("f16", "--backend", "cuda", "--pair-precision", "f16")
-    # own and sum of these stages come from the pair product, too
-    statistics = {f"tokstat/mixing_ratio/{stage}": F16_PAIRS for stage in ("ff", "ff_res", "ff_res_ln")}
-    assert_close(bench, "cpu", "f16", F32, dict.fromkeys(FF_MAPS, F16_PAIRS) | statistics, F16_PAIRS)
+    assert_close(bench, "cpu", "f16", F32, dict.fromkeys(FF_MAPS, F16_PAIRS) | FF_RATIOS, F16_PAIRS)
 
 
 def test_causal(bench: Bench) -> None:
@@ -106,6 +108,22 @@ def test_causal(bench: Bench) -> None:
         bench.run(f"causal-{backend}", "--backend", backend, model="causal-model")
     assert_close(bench, "causal-cpu", "causal-cuda", F32, {}, COMPLETE)
     assert not np.array_equal(bench.numbers("cpu")["vectors/hidden_state"], bench.numbers("causal-cpu")["vectors/hidden_state"]), "the mask has no effect"
+
+
+def test_words(bench: Bench) -> None:
+    """Maps whose sources are words, some of several tokens; with the maps without dimensions, which take the pair product twice more."""
+    analyses = ("--analyses", "contextualization_change,norm_dimensions", "--mask-dims", "gamma:3")
+    for model in ("model", "causal-model"):
+        bench.run(f"words-cpu-{model}", "--backend", "cpu", *analyses, model=model, by_words=True)
+        bench.run(f"words-f32-{model}", "--backend", "cuda", *analyses, model=model, by_words=True)
+        assert_close(bench, f"words-cpu-{model}", f"words-f32-{model}", F32, {}, COMPLETE)
+    numbers = bench.numbers("words-cpu-model")
+    assert (numbers["seq/n_words"] < numbers["seq/n_tokens"]).any(), "no word has several tokens"
+    bench.run("words-f16", "--backend", "cuda", "--pair-precision", "f16", by_words=True)
+    bench.run("words-cpu", "--backend", "cpu", by_words=True)
+    assert_close(bench, "words-cpu", "words-f16", F32, dict.fromkeys(FF_MAPS, F16_PAIRS) | FF_RATIOS, F16_PAIRS)
+    assert "the CUDA backend" not in bench.run("words-auto", "--backend", "auto", by_words=True)
+    assert bench.numbers("words-auto").keys() == numbers.keys() - {name for name in numbers if name.startswith("stats/")}
 
 
 def test_norm_dimensions(bench: Bench) -> None:
@@ -193,6 +211,7 @@ def main() -> int:
             return 77
         test_values(bench)
         test_causal(bench)
+        test_words(bench)
         test_norm_dimensions(bench)
         test_forward_precision(bench)
         test_profile(bench)

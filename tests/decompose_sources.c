@@ -173,7 +173,7 @@ void maps_without_dimensions_are_norms_of_vectors(void **state) {
     free(fixture.model.memory);
 }
 
-/* The same bits. */
+/* The same bits, on the CPU: it is the same code. */
 void words_of_one_token_are_tokens(void **state) {
     enum { n = 12 };
     struct packed packed;
@@ -185,13 +185,4 @@ void words_of_one_token_are_tokens(void **state) {
     expect_same_result(&by_words, &by_tokens, n);
     free_result(&by_tokens);
     free_result(&by_words);
-}
-
-/* The CUDA backend has no maps by words, and says so before it computes anything. */
-void words_are_refused(void **state) {
-    struct fixture *fixture = *state;
-    struct packed packed;
-    pack_batch(&packed, (size_t[]){5}, (uint32_t[]){1}, 1);
-    group_words(&packed, (size_t[]){2}, 1);
-    assert_int_equal(fixture->backend->operations->batch_begin(fixture->backend, &packed.batch, &case_error), CX_ERROR_UNSUPPORTED);
 }

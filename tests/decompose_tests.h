@@ -6,7 +6,6 @@
 void words_are_sums_of_vectors(void **state);
 void maps_without_dimensions_are_norms_of_vectors(void **state);
 void words_of_one_token_are_tokens(void **state);
-void words_are_refused(void **state);
 
 /* --- decompose_running.c --- */
 void batches_under_way_do_not_mix(void **state);

@@ -233,6 +233,7 @@ static size_t count_of(const struct op_data *data, const struct op *op, enum op_
     case OP_TF:
         return T * f;
     case OP_PAIRS:
+        return cx_batch_map_elements(&data->batch);
     case OP_RANKS:
         return P;
     case OP_HEAD_PAIRS:

@@ -47,10 +47,6 @@ void cx_backend_close(struct cx_backend *backend) {
         backend->operations->close(backend);
 }
 
-bool cx_backend_has_cuda(void) {
-    return cuda_backend_built();
-}
-
 bool cx_backend_report(char *text, size_t size) {
     char processor[192], reason[512];
     if (cuda_backend_usable(reason, sizeof reason)) {

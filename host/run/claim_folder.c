@@ -16,9 +16,7 @@ static void tell_backend(const struct run *run) {
     char report[512];
     if (run->settings->backend != CX_BACKEND_AUTO || !run->own.notice)
         return;
-    if (run->setup.layout.by_words && cx_backend_has_cuda())
-        run->own.notice(run->own.context, "--granularity word: computed by the CPU backend; the CUDA backend has no maps by words");
-    else if (!cx_backend_report(report, sizeof report))
+    if (!cx_backend_report(report, sizeof report))
         run->own.notice(run->own.context, report);
 }
 

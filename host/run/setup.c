@@ -91,8 +91,6 @@ static enum cx_status check_granularity(const struct cx_run_settings *settings, 
         return cx_fail(error, CX_ERROR_USAGE,
                        "--granularity word: the analysis %s is of pairs of tokens; name those that are not with --analyses, as contextualization_change",
                        cx_analysis_name((unsigned)__builtin_ctz(refused)));
-    if (settings->backend == CX_BACKEND_CUDA)
-        return cx_fail(error, CX_ERROR_UNSUPPORTED, "--granularity word: the CUDA backend has no maps by words; leave out --backend cuda, or --granularity");
     return CX_OK;
 }
 
@@ -181,7 +179,7 @@ void setup_close(struct setup *setup) {
 enum cx_status setup_open_backend(const struct setup *setup, int device, struct cx_backend **backend, struct cx_error *error) {
     const struct cx_run_settings *settings = setup->settings;
     const struct cx_backend_options options = {
-        .kind = setup->layout.by_words ? CX_BACKEND_CPU : settings->backend, /* the one that has maps by words */
+        .kind = settings->backend,
         .threads = setup->threads,
         .device = device,
         .forward_precision = settings->forward_precision,

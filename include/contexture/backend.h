@@ -346,7 +346,4 @@ void cx_backend_close(struct cx_backend *backend);
 /* One sentence: which backend AUTO takes on this machine, and why. False where this build has a CUDA backend and AUTO does not take it. */
 bool cx_backend_report(char *text, size_t size);
 
-/* Whether this build has a CUDA backend, usable here or not. */
-bool cx_backend_has_cuda(void);
-
 #endif

@@ -15,6 +15,7 @@ if(CX_CUDA STREQUAL "EMULATED")
       set_tests_properties(cuda_kernels_seed${seed} PROPERTIES LABELS thorough)
     endforeach()
   endif()
+  target_sources(test_cuda_kernels PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/../cuda_cases.c ${CMAKE_CURRENT_SOURCE_DIR}/../cuda_word_cases.c)
 
   # Few tiles of every shape: under all schedules in every build, a kernel at a time. Several tiles (long) take ThreadSanitizer a minute: one schedule there, the others are endurance tests.
   add_executable(test_cuda_fused_schedules ${CMAKE_CURRENT_SOURCE_DIR}/test_cuda_fused_schedules.c ${CMAKE_CURRENT_SOURCE_DIR}/../cuda_cases.c)

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "cuda_word_cases.h"
 #include "emulation.h"
 #include "op_cases.h"
 
@@ -57,6 +58,12 @@ static const struct {
                      {CX_PAIR_KERNEL_WGMMA_CLUSTER, "90", fused_count},
                      {CX_PAIR_KERNEL_MMA, "100", fused_count},
                      {CX_PAIR_KERNEL_MMA, "86", !is_slow}};
+
+/* With words: heads of two steps; a word of more tokens than a block has at a time. */
+static const struct word_case word_cases[] = {
+    {{"words, many heads", OP_RANDOM, 17, 4, 20, CX_RELU, {many_tokens, 3, 2}}, {2, 1, 7, 1}, 0},
+    {{"words, causal", OP_RANDOM | OP_CAUSAL, 3, 5, 31, CX_SILU, {36, 9, 2}}, {1, 20, 1, 2}, 0},
+};
 
 static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, enum cx_pair_kernel kernel, size_t pair_chunk) {
     struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = pair_chunk, .pair_kernel = kernel};
@@ -171,6 +178,14 @@ static void test_operations(void **state) {
     assert_int_equal(failures, 0);
 }
 
+static void test_words(void **state) {
+    (void)state;
+    for (size_t index = 0; index < sizeof word_cases / sizeof *word_cases; index++) {
+        expect_words_as_on_cpu(&word_cases[index], CX_PAIR_F32, CX_PAIR_KERNEL_AUTO);
+        expect_words_as_on_cpu(&word_cases[index], CX_PAIR_F16, CX_PAIR_KERNEL_AUTO);
+    }
+}
+
 static void test_nothing_is_left(void **state) {
     struct emulation_statistics statistics;
     (void)state;
@@ -241,11 +256,13 @@ static void test_algorithms_are_kept(void **state) {
 int main(void) {
     const struct CMUnitTest quick_tests[] = {
         cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_nothing_is_left),
         cmocka_unit_test(test_no_allocation_in_the_loop),
     };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_nothing_is_left),
         cmocka_unit_test(test_no_allocation_in_the_loop),
         cmocka_unit_test(test_algorithms_are_kept),
