@@ -11,7 +11,7 @@
 #include "cuda_backend.cuh"
 #include "cuda_tile.cuh"
 
-constexpr unsigned form_threads = 128, form_sources = 16, form_shared = 48 << 10, element_threads = 256;
+constexpr unsigned form_threads = 128, form_blocks = 12, form_sources = 16, form_shared = 48 << 10, element_threads = 256;
 /* norm_rows: targets of a tile that a block takes. blocks_each: that a multiprocessor should have of a product. */
 constexpr unsigned norm_rows = 8, blocks_each = 6;
 
@@ -43,7 +43,7 @@ static __device__ double residual_form(unsigned heads, const double *gram, const
  * Grid: tiles × groups of `sources` sources. Thread t has source t % sources and targets t / sources, + threads / sources, …; its c lies in shared memory,
  * a column of [H, threads]. Where not even one Gram matrix fits (`in_shared` false) it is read from memory.
  */
-static __global__ void __launch_bounds__(form_threads)
+static __global__ void __launch_bounds__(form_threads, form_blocks)
     attention_norms_kernel(const struct cuda_tile *tiles, const struct cuda_token *tokens, unsigned heads, unsigned sources, bool in_shared, bool causal,
                            bool with_residual, const float *attention, const double *gram, const float *inverse_deviation, float *map) {
     DYNAMIC_SHARED(shared, 16);

@@ -157,7 +157,7 @@ static __device__ __forceinline__ void write_group(const struct pair_problem &pr
 
 /* Grid: tiles of the chunk. */
 template <bool by_words>
-static __global__ void __launch_bounds__(pair_threads) coefficients_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
+static __global__ void __launch_bounds__(pair_threads, by_words ? 2 : 3) coefficients_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
     DYNAMIC_SHARED(memory, 16);
     const struct cuda_pair_tile tile = tiles[blockIdx.x];
     if (tile.sources == 0)

@@ -68,22 +68,24 @@ static __device__ __forceinline__ void take_row(const float (&sums)[4][4], int r
     kinds[6 + row] = signs;
 }
 
-/* What a warp works on: 32 columns of 16 targets, from `target` on, and of all sources of a tile. */
+/* What a warp works on: 32 columns of 16 targets and of all sources of a tile. */
 struct finish_work {
-    unsigned lane, column, target, targets, row; /* row: the first, in the chunk */
+    unsigned lane, column, targets;
+    unsigned row, token; /* the first target's: row in the chunk, token of the batch */
+    unsigned own;        /* the tile's first token as a target, counted from the first one on */
     const uint4 *sources, *coefficients;
     unsigned source_step, coefficient_step; /* from a token to the next */
 };
 
 /* sums = Σ_h c_h (F̂_jh less its mean), over a source's tokens */
 template <enum pair_way way>
-static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct finish_work &work,
-                                                 struct pair_tokens tokens, float (&sums)[4][4]) {
+static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct finish_work &work, struct pair_tokens tokens,
+                                                 float (&sums)[4][4]) {
     struct source_fragment source;
     struct coefficient_fragment coefficients;
     for (unsigned k = 0; k < tokens.count; k++) {
         const unsigned token = tokens.first + k;
-        const bool has_own = tile.token + token - tile.target - work.target < work.targets;
+        const bool has_own = work.own + token < work.targets;
         for (unsigned step = 0; way == PAIR_ONE_STEP ? step < 1 : step < problem.steps && is_needed(step, problem.heads, has_own); step++) {
             load_source(work.sources + token * work.source_step + step * SOURCE_FRAGMENT, source);
             load_coefficients(work.coefficients + token * work.coefficient_step + step * COEFFICIENT_FRAGMENT, coefficients);
@@ -96,7 +98,7 @@ static __device__ __forceinline__ void add_heads(const struct pair_problem &prob
 template <enum pair_way way>
 static __device__ __forceinline__ bool is_own_part(const struct cuda_pair_tile &tile, const struct finish_work &work, struct pair_tokens tokens,
                                                    unsigned target) {
-    const bool is_target = target == tile.token + tokens.first - tile.target - work.target;
+    const bool is_target = target == work.own + tokens.first;
     return way == PAIR_WORDS ? tile.is_own || (tokens.count == 1 && is_target) : is_target;
 }
 
@@ -114,31 +116,42 @@ static __device__ __forceinline__ void finish_columns(const struct pair_problem 
         for (unsigned r = 0; r < 2; r++)
             load_eight(product + static_cast<size_t>(8 * r * tile.sources + s) * stride, work.column, group + 8 * r < work.targets ? width : 0, next[r]);
     };
-    load_product(0);
+    if (way != PAIR_WORDS)
+        load_product(0);
     for (unsigned s = 0; s < tile.sources; s++) {
         const struct pair_tokens tokens = pair_tokens_of<way == PAIR_WORDS>(problem, tile, s);
         float sums[4][4] = {}, output[2][8], scale[8], kinds[2 * PAIR_SUMS], part_factor[2];
+        auto take_product = [&] {
 #pragma unroll
-        for (unsigned r = 0; r < 2; r++) {
-            const float2 factor = group + 8 * r < work.targets ? factors[8 * r * tile.sources + s] : make_float2(0.0f, 0.0f);
-            part_factor[r] = factor.y;
+            for (unsigned r = 0; r < 2; r++) {
+                const float2 factor = group + 8 * r < work.targets ? factors[8 * r * tile.sources + s] : make_float2(0.0f, 0.0f);
+                part_factor[r] = factor.y;
 #pragma unroll
-            for (int c = 0; c < 8; c++)
-                output[r][c] = next[r][c] * factor.x;
+                for (int c = 0; c < 8; c++)
+                    output[r][c] = next[r][c] * factor.x;
+            }
+        };
+        /* One source ahead: the product comes from the device's memory, all else from caches. A word's tokens take longer, and leave fewer registers. */
+        if (way == PAIR_WORDS) {
+            load_product(s);
+            add_heads<way>(problem, work, tokens, sums);
+            take_product();
+        } else {
+            take_product();
+            if (s + 1 < tile.sources)
+                load_product(s + 1);
+            add_heads<way>(problem, work, tokens, sums);
         }
-        /* One source ahead: the product comes from the device's memory, all else from caches. */
-        if (s + 1 < tile.sources)
-            load_product(s + 1);
-        add_heads<way>(problem, tile, work, tokens, sums);
         /* Read again for every source, from the first cache: there is no register for it. */
         load_eight(problem.norm2_scale, work.column, width, scale);
 #pragma unroll
         for (unsigned r = 0; r < 2; r++) {
             const unsigned target = group + 8 * r;
+            /* The same number: by the source it takes one register less. */
+            const size_t own_token = way == PAIR_WORDS ? work.token + target : tile.first + tile.token + s;
             take_row(sums, static_cast<int>(r), part_factor[r], scale, output[r], total[r], kinds);
             if (is_own_part<way>(tile, work, tokens, target) && target < work.targets && problem.own)
-                write_eight(problem.own + static_cast<size_t>(tile.first + tile.target + work.target + target) * width, work.column, width, output[r],
-                            means[target * tile.sources + s]);
+                write_eight(problem.own + own_token * width, work.column, width, output[r], means[target * tile.sources + s]);
         }
 #pragma unroll
         for (unsigned r = 0; r < 2; r++)
@@ -173,9 +186,10 @@ static __global__ void __launch_bounds__(finish_threads, 4)
     struct finish_work work;
     work.lane = threadIdx.x % CUDA_WARP;
     work.column = block * PAIR_COLUMNS + work.lane % 4 * 8;
-    work.target = target;
     work.targets = tile.targets - target < PAIR_ROWS ? tile.targets - target : PAIR_ROWS;
     work.row = tile.row + target * tile.sources;
+    work.token = tile.first + tile.target + target;
+    work.own = tile.token - tile.target - target;
     work.sources = source_at(problem.outer, steps, tile.first + tile.token, block, work.lane);
     work.source_step = problem.outer.blocks * steps * SOURCE_FRAGMENT;
     work.coefficients = coefficients_at(problem.outer, steps, tile.unit + target / PAIR_ROWS, work.lane);

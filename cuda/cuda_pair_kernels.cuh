@@ -83,8 +83,8 @@ template <bool by_words>
 static __device__ __forceinline__ struct pair_tokens pair_tokens_of(const struct pair_problem &problem, const struct cuda_pair_tile &tile, unsigned source) {
     if (!by_words)
         return {source, 1};
-    const unsigned *first = problem.first_token + tile.word + source;
-    return {first[0] - tile.first - tile.token, first[1] - first[0]};
+    const unsigned *first = problem.first_token + tile.word;
+    return {first[source] - first[0], first[source + 1] - first[source]};
 }
 
 /* The power of two that brings a number of size `bound` to 2^top .. 2^(top + 1); 0 for zero and for what is not finite. */
