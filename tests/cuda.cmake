@@ -10,7 +10,7 @@ if(NOT CX_CUDA STREQUAL "EMULATED") # there with the stand-in: cuda_nccl.cmake
   contexture_test(cuda_team contexture_compute)
 endif()
 
-# Minutes of CPU time: two schedules of these; under AddressSanitizer one, and that of the layer sequence and the forward precisions alone. test_cuda_kernels, a
+# Minutes of CPU time: two schedules of these; under AddressSanitizer one, and that of the layer sequence, the forward precisions and words alone. test_cuda_kernels, a
 # selection of them, has more schedules and runs under every sanitizer (tests/cuda_emulation/kernels.tests.cmake).
 set(cuda_seeds 0 5)
 if(CX_SANITIZE)
@@ -34,13 +34,13 @@ endfunction()
 cuda_backend_test(decompose test_decompose cuda)
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
   cuda_backend_test(forward test_cuda_forward)
+  cuda_backend_test(words test_cuda_words)
 endif()
 if(NOT CX_SANITIZE OR NOT CX_CUDA STREQUAL "EMULATED") # all of their kernels under a sanitizer: test_cuda_kernels
   cuda_backend_test(operations test_backend cuda)
 endif()
 if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING AND NOT CX_SANITIZE)
   cuda_backend_test(pairs test_cuda_pairs)
-  cuda_backend_test(words test_cuda_words)
   # A minute: one schedule; fewer tiles of the same kernels run under all of them in test_cuda_fused_schedules.
   set(cuda_seeds 5)
   cuda_backend_test(fused_small test_cuda_fused small)
