@@ -67,7 +67,7 @@ enum cx_linear_use { CX_LINEAR_FORWARD, CX_LINEAR_PARTS };
 /* How the CUDA backend computes the feed-forward maps in f16; AUTO: the fastest that fits device and model. One that does not fit is refused. */
 enum cx_pair_kernel {
     CX_PAIR_KERNEL_AUTO,
-    CX_PAIR_KERNEL_CHUNKED,       /* z and product of some pairs at a time in memory, by cuBLASLt; the only way in f32 */
+    CX_PAIR_KERNEL_CHUNKED,       /* z and product of some pairs at a time in memory, by cuBLASLt; the only way in f32, and of batches with words */
     CX_PAIR_KERNEL_WGMMA,         /* on chip, for Hopper */
     CX_PAIR_KERNEL_WGMMA_CLUSTER, /* the same in clusters of blocks that share tiles */
     CX_PAIR_KERNEL_MMA,           /* on chip, for every GPU with tensor cores since Ampere */
