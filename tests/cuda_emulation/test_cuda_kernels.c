@@ -261,10 +261,8 @@ int main(void) {
         cmocka_unit_test(test_no_allocation_in_the_loop),
     };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_operations),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_nothing_is_left),
-        cmocka_unit_test(test_no_allocation_in_the_loop),
+        cmocka_unit_test(test_operations),          cmocka_unit_test(test_words),
+        cmocka_unit_test(test_nothing_is_left),     cmocka_unit_test(test_no_allocation_in_the_loop),
         cmocka_unit_test(test_algorithms_are_kept),
     };
     return is_slow ? cmocka_run_group_tests(quick_tests, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
