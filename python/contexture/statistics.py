@@ -150,6 +150,8 @@ class Statistics:
         mean is the change of the map: the source's share of the target's row, after less before.
         """
         table = self.table("pair_amplification/top")
+        if k is not None and k < 0:
+            raise ValueError(f"k is a number of pairs, from 0, or None for all that are stored, not {k}")
         for column, wanted in (("component", component), ("layer", layer), ("sign", sign)):
             if wanted is not None:
                 known = {"component": SINGLE_COMPONENTS, "layer": self.layers, "sign": ("positive", "negative")}[column]

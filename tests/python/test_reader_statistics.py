@@ -181,6 +181,17 @@ def test_analysis_that_was_not_made_is_named(tmp_path: Path) -> None:
         run.norm_dimensions()
 
 
+def test_run_of_statistics_alone_converts_to_what_there_is(tmp_path: Path) -> None:
+    run = contexture.open_run(fake_statistics.write_run(tmp_path / "out", maps=False))
+    assert run.maps == [] and run.stages == [] and len(run.categories())
+    assert run.to_pandas().empty and list(run.to_pandas().columns) == list(run.to_pandas([]).columns) and run[0].to_pandas("maps").empty
+    assert set(run[0].to_xarray().variables) == {"completeness_error", "layer", "token", "token_text", "special"}
+    with pytest.raises(contexture.RunError, match="--stages all"):
+        run[0].plot_maps()
+    with pytest.raises(contexture.RunError, match="holds no mixing ratios by token"):
+        run[0].plot_mixing_ratio()
+
+
 def test_unfinished_and_outdated_runs_ask_for_a_merge(tmp_path: Path) -> None:
     folder = fake_statistics.write_run(tmp_path / "out")
     lines = (folder / "manifest.json").read_bytes().splitlines(keepends=True)
