@@ -22,10 +22,10 @@ struct cx_join {
     struct cx_store_shapes shapes;
     hid_t file; /* negative: not open */
     struct cx_chunk_queue *queue;
-    struct cx_flat *flats;          /* [cx_store_row_count] the datasets with offsets, and /sources */
-    uint64_t *rows;                 /* [parts][cx_store_row_count] */
-    size_t *text_width;             /* [cx_store_row_count] the largest over the parts */
-    int64_t *base;                  /* [cx_store_row_count] what is to be added to the offsets of the next part */
+    struct cx_flat *flats; /* [cx_store_row_count] the datasets with offsets, and /sources */
+    uint64_t *rows;        /* [parts][cx_store_row_count] */
+    size_t *text_width;    /* [cx_store_row_count] the largest over the parts */
+    int64_t *base;         /* [cx_store_row_count] what is to be added to the offsets of the next part */
     struct cx_joined_statistics *statistics;
     struct cx_table_datasets tables;
     struct cx_flat about[3]; /* /parts */

@@ -203,6 +203,8 @@ def fill_top_pairs(run: Run, section: Section) -> None:
         return
     factor, unit = (1, "norm") if run.statistics.raw_maps else (100, "percentage points")
     section.text.append(f"Target ← source, the mean change ({unit}), and how often the pair stands in the corpus: {least} times at least. The largest first.")
+    if not run.vocabulary:
+        section.text.append("In brackets are numbers of tokens, whose texts the run does not hold; --vocabulary takes them from the model.")
     for component in ("ff", *(name for name in SINGLE_COMPONENTS if name != "ff")):
         for sign, what in (("positive", "amplifies"), ("negative", "weakens")):
             part = table[(table["component"] == component) & (table["sign"] == sign)]

@@ -188,6 +188,8 @@ class Statistics:
         by_layer=False: of the mean over layers, without the column layer.
         """
         others = (others,) if isinstance(others, str) else tuple(others)
+        if not others:
+            raise ValueError("others names no category to compare with")
         table = self.table("categories/category")
         known = list(dict.fromkeys(table["category"]))
         for name in (first, *others):

@@ -271,6 +271,24 @@ def test_lines_are_the_means(run: contexture.Run) -> None:
 # The program's own.
 
 
+def test_what_cannot_be_drawn_is_named(run: contexture.Run) -> None:
+    for draw, name in (
+        (lambda: plot_statistics.mixing_ratio(run, "correlation"), "way to draw mixing ratios"),
+        (lambda: plot_statistics.categories(run, panels=[["same_word", "same_wrd"]]), "no category 'same_wrd'; the nearest is 'same_word'"),
+        (lambda: plot_statistics.categories_by_distance(run, names=["near"]), "no category 'near'"),
+        (lambda: plot_statistics.cancellation(run, "ln2"), "no earlier component 'ln2'"),
+    ):
+        with pytest.raises(contexture.UnknownName, match=name):
+            draw()
+    for call in (
+        lambda: plot_statistics.contextualization_change(run, components=[]),
+        lambda: run.statistics.category_difference("same_word", ()),
+        lambda: run.top_pairs("ff", 3, -1),
+    ):
+        with pytest.raises(ValueError, match="empty|no category|not -1"):
+            call()
+
+
 def test_statistics_of_the_program(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     """The reader's tables are what its maps give: codes, labels, layers and units are understood as they were meant."""
     from scipy.stats import spearmanr
