@@ -118,7 +118,10 @@ def mixing_ratio(run: Run, by: str = "class", stage: str = "ff_res_ln", most: in
     """
     if by not in ("class", "pos", "entity", "frequency"):
         raise UnknownName("way to draw mixing ratios", by, ["class", "pos", "entity", "frequency"])
-    table = _of(run.mixing_ratio(by), "stage", stage)
+    table = run.mixing_ratio(by)
+    if table.empty and by in ("pos", "entity"):
+        raise RunError(f"{run.path}: no token has a {'part of speech' if by == 'pos' else 'named entity'}; the corpus was not annotated with any")
+    table = _of(table, "stage", stage)
     figure, (axis,) = _panels(1)
     if by == "frequency":
         table, numbers = _of_layers(table, None)
@@ -293,7 +296,7 @@ def _of(table: pandas.DataFrame, column: str, name: str) -> pandas.DataFrame:
 def _of_layers(table: pandas.DataFrame, layers: AbstractSequence[int] | None) -> tuple[pandas.DataFrame, list[int]]:
     known = sorted(set(table["layer"].tolist()))
     if not known:
-        raise RunError("there is nothing to draw: the table of these statistics has no rows, since no sequence could be compared")
+        raise RunError("there is nothing to draw: the table of these statistics has no rows")
     for layer in layers or ():
         if layer not in known:
             raise UnknownName("layer", layer, [str(number) for number in known])

@@ -210,8 +210,9 @@ class Statistics:
         if drawn is not None and len(result):
             values = drawn.reindex(result.index).to_numpy()
             usable = np.isfinite(values).any(axis=1)
-            ends = np.nanquantile(values[usable], [0.025, 0.975], axis=1)
-            result.loc[usable, "low"], result.loc[usable, "high"], result.loc[usable, "method"] = ends[0], ends[1], "bootstrap"
+            if usable.any():  # some replicate draws pairs of both
+                ends = np.nanquantile(values[usable], [0.025, 0.975], axis=1)
+                result.loc[usable, "low"], result.loc[usable, "high"], result.loc[usable, "method"] = ends[0], ends[1], "bootstrap"
         return result.reset_index()
 
     def difference_at_distance(self, category: str, by_layer: bool = True) -> pandas.DataFrame:

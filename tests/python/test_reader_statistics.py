@@ -113,6 +113,16 @@ def test_difference_of_categories_without_bootstrap(tmp_path: Path) -> None:
     )
 
 
+def test_run_without_annotations_has_no_entities_to_compare(tmp_path: Path) -> None:
+    run = contexture.open_run(fake_statistics.write_run(tmp_path / "out", Options(annotated=False)))
+    difference = run.statistics.category_difference("same_entity", ("both_entities", "no_entity"))
+    assert len(difference) and set(difference["method"]) == {"errors added"}
+    assert run.categories("pos").empty and run.mixing_ratio("entity").empty and run.statistics.difference_at_distance("same_entity").empty
+    for by, what in (("pos", "part of speech"), ("entity", "named entity")):
+        with pytest.raises(contexture.RunError, match=f"no token has a {what}"):
+            plot_statistics.mixing_ratio(run, by)
+
+
 def test_difference_at_distance(run: contexture.Run) -> None:
     """The others are words' pairs that are not in the category; all distances together weigh as the category's pairs do."""
     table = run.categories("distance")
