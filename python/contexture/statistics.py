@@ -54,6 +54,8 @@ class Statistics:
         self._path = path
         if "/stats" not in self._file:
             raise self._missing("all")
+        if "/parts" not in self._file:
+            raise RunError(f"{path} is one part of a run, which holds the sums of its documents alone; open the run's folder, or its run.h5")
         if "/seq/n_tokens" in self._file and run.manifest:
             merged = self._file.length("/seq/n_tokens")
             if merged != len(run):

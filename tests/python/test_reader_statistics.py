@@ -228,6 +228,8 @@ def test_joined_file_alone_has_the_statistics(folder: Path) -> None:
     assert len(run.categories()) and run.statistics.annotated and not run.statistics.raw_maps
     run.close()
     assert len(run.cancellation())
+    with pytest.raises(contexture.RunError, match="is one part of a run, which holds the sums of its documents alone"):
+        contexture.open_run(next((folder / "parts").iterdir())).categories()
 
 
 def test_statistics_outlive_the_cache_of_open_files(folder: Path) -> None:
