@@ -161,6 +161,8 @@ def open_output(path: str) -> Iterator[IO[bytes]]:
         with target.open("wb") as file:
             yield file
         return
+    if not target.parent.is_dir():
+        raise AnnotateError(f"{path} cannot be written: there is no folder {target.parent}")
     unfinished = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
