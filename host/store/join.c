@@ -1,7 +1,7 @@
 /*
  * Making run.h5. Two passes over the parts for each of its two copies (run_file.h says why there are two): the first rebases the offsets, which are stored, and
- * notes how many rows every dataset has in every part; the second makes a virtual dataset of each. Parts are named relative to run.h5, so the folder can be
- * moved.
+ * notes how many rows every dataset has in every part; the second makes a virtual dataset of each. Statistics are added up in the first pass of the first
+ * copy, and written into both. Parts are named relative to run.h5, so the folder can be moved.
  */
 #include <fcntl.h>
 #include <stdint.h>
