@@ -71,6 +71,10 @@ def test_top_pairs(run: contexture.Run) -> None:
     np.testing.assert_allclose(table["mean"], [0.1, 0.09, -0.1, -0.09])
     assert run.top_pairs("ff", 3, sign="positive")["target_token"].tolist() == ["cat", "naïve", "[77]"]
     assert len(run.top_pairs()) == len(LAYERS) * 5 * 2 * 3
+    every = run.top_pairs(k=None)
+    chosen = every[(every["layer"] == 3) & (every["component"] == "ln2") & (every["sign"] == "negative") & (every["rank"] < 2)].reset_index(drop=True)
+    assert len(chosen) == 2 and run.top_pairs("ln2", 3, 2, "negative").equals(chosen)
+    assert run.top_pairs("ff", 3, 0).empty and list(run.top_pairs("ff", 3, 0).columns) == list(table.columns)
     with pytest.raises(contexture.UnknownName, match="no layer 2; there are 1, 3"):
         run.top_pairs("ff", 2)
     with pytest.raises(contexture.UnknownName, match="no component 'fff'; the nearest is 'ff'"):
