@@ -4,17 +4,38 @@
 The two run in turns. The run that stores maps does so uncompressed, so that nearly all of its time is the decomposition's; what it needs for writing makes
 the statistics look cheaper by about 2 %. The output's size is that of the statistics-only run.
 
-    benchmarks/bench_statistics.py --program build/cpu/contexture --model MODEL --corpus texts.jsonl [--tokens 128] [--sequences 8] [--repeats 3]
+The corpus is tests/golden's annotated sentences, joined, so that every document has more than 128 tokens, unless another is named.
+
+    benchmarks/bench_statistics.py --program build/cpu/contexture --model MODEL [--corpus texts.jsonl] [--tokens 128] [--sequences 8] [--repeats 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
 import resource
 import statistics
 import subprocess
 import tempfile
 from pathlib import Path
+
+ANNOTATED = Path(__file__).resolve().parent.parent / "tests" / "golden" / "annotated.jsonl.gz"
+SENTENCES_A_DOCUMENT = 12
+
+
+def write_joined(target: Path) -> None:
+    """Writes documents of several annotated sentences each; a word's offsets move with its sentence."""
+    with gzip.open(ANNOTATED, "rt", encoding="utf-8") as lines:
+        sentences = [json.loads(line) for line in lines]
+    with target.open("w", encoding="utf-8") as out:
+        for first in range(0, len(sentences) - SENTENCES_A_DOCUMENT + 1, SENTENCES_A_DOCUMENT):
+            text, words = "", []
+            for sentence in sentences[first : first + SENTENCES_A_DOCUMENT]:
+                text += " " if text else ""
+                words += [word | {"start": word["start"] + len(text), "end": word["end"] + len(text)} for word in sentence["words"]]
+                text += sentence["text"]
+            out.write(json.dumps({"id": f"document-{first}", "text": text, "words": words}) + "\n")
 
 
 def processor_seconds(command: list[str]) -> float:
@@ -28,12 +49,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--corpus", required=True, help="documents of so many tokens or more; best annotated")
+    parser.add_argument("--corpus", type=Path, help="documents of so many tokens or more, best annotated (default: tests/golden's sentences, joined)")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    command = [options.program, "run", "--model", options.model, "--corpus", options.corpus, "--max-tokens", str(options.tokens)]
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = options.corpus or Path(folder, "joined.jsonl")
+        if not options.corpus:
+            write_joined(corpus)
+        measure(options, corpus)
+
+
+def measure(options: argparse.Namespace, corpus: Path) -> None:
+    command = [options.program, "run", "--model", options.model, "--corpus", str(corpus), "--max-tokens", str(options.tokens)]
     command += ["--limit", str(options.sequences), "--quiet", "--out"]
     without, with_statistics, size = [], [], 0
     for _ in range(options.repeats):

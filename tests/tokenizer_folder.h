@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 struct tokenizer_folder {
-    char path[64];
+    char path[192];
 };
 
 static const char *const tokenizer_file_names[] = {"tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
@@ -16,7 +16,8 @@ enum { tokenizer_file_count = sizeof tokenizer_file_names / sizeof tokenizer_fil
 
 static inline struct tokenizer_folder make_tokenizer_folder(void) {
     struct tokenizer_folder folder;
-    snprintf(folder.path, sizeof folder.path, "tokenizer-XXXXXX");
+    const char *temporary = getenv("TMPDIR");
+    snprintf(folder.path, sizeof folder.path, "%s/contexture-tokenizer-XXXXXX", temporary ? temporary : "/tmp");
     if (!mkdtemp(folder.path)) {
         perror("mkdtemp");
         abort();

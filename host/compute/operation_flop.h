@@ -7,10 +7,20 @@
 
 #include "decomposer.h"
 
-/* The sizes of a pass as numbers: T, d, f, H, and the pairs and elements of a map that are computed. */
+/* The sizes of a pass as numbers: T, d, f, H, the pairs and elements of a map that are computed, and the share of pairs whose source has a word with others. */
 struct flop_sizes {
-    double tokens, width, neurons, heads, pairs, map;
+    double tokens, width, neurons, heads, pairs, map, in_words;
 };
+
+static inline double flop_share_in_words(const struct cx_batch *batch) {
+    size_t shared = 0;
+    for (size_t sequence = 0; batch->words && sequence < batch->sequences; sequence++) {
+        const size_t *first = batch->words->first_token, n = batch->token_offset[sequence + 1] - batch->token_offset[sequence];
+        for (size_t word = batch->words->offset[sequence]; word < batch->words->offset[sequence + 1]; word++)
+            shared += first[word + 1] - first[word] > 1 ? n * (first[word + 1] - first[word]) : 0;
+    }
+    return batch->pairs > 0 ? (double)shared / (double)batch->pairs : 0.0;
+}
 
 static inline struct flop_sizes flop_sizes(const struct pass *pass) {
     const struct cx_model_config *config = &pass->decomposer->backend->config;
@@ -20,7 +30,8 @@ static inline struct flop_sizes flop_sizes(const struct pass *pass) {
                                (double)config->intermediate_size,
                                (double)config->heads,
                                (double)cx_attended_pairs(config, batch->pairs, batch->tokens),
-                               (double)cx_attended_pairs(config, cx_batch_map_elements(batch), batch->tokens)};
+                               (double)cx_attended_pairs(config, cx_batch_map_elements(batch), batch->tokens),
+                               flop_share_in_words(batch)};
 }
 
 /* A dense layer is [d, d], but for W1 and W2. */
@@ -43,8 +54,8 @@ FLOP_BY_SIZES(activate, 3 * n.tokens * n.neurons)
 FLOP_BY_SIZES(ff_bias, 3 * n.tokens * n.neurons)
 FLOP_BY_SIZES(head_sources, 2 * n.tokens * n.width * n.width)
 FLOP_BY_SIZES(gram, n.tokens *(n.heads + 1) * (n.heads + 2) * n.width)
-FLOP_BY_SIZES(attention_norms, 2 * n.pairs * (n.heads + 1) * (n.heads + 1))
-FLOP_BY_SIZES(attention_word_norms, 2 * n.pairs * n.heads * n.width) /* as if no word were a single token */
+FLOP_BY_SIZES(attention_norms, 2 * (1 - n.in_words) * n.pairs * (n.heads + 1) * (n.heads + 1))
+FLOP_BY_SIZES(attention_word_norms, 2 * n.in_words * n.pairs * n.heads * n.width)
 FLOP_BY_SIZES(attention_parts, 2 * n.pairs * n.heads * n.width + 2 * n.tokens * n.heads * n.width)
 FLOP_BY_SIZES(attention_mean, n.heads *n.pairs)
 FLOP_BY_SIZES(head_norms, n.heads *n.pairs)

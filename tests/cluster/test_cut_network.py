@@ -114,8 +114,8 @@ def test_a_cut_network_ends_the_job(bench, machines):
         job.kill()
     assert seconds < 3 * PATIENCE + 5, f"{seconds:.1f} s"
     print(f"both ranks were gone {seconds:.1f} s after the network was cut, with a patience of {PATIENCE} s")
-    parts = len(list(out.glob("parts/*.h5")))
-    assert parts < bench.shards, "the run was over before the network was cut"
+    # A fast rank 0 may have written every part by then; the run is not over, since it waits for an answer of the other.
+    assert not (out / "run.h5").exists(), "the run was over before the network was cut"
     whole = contents(bench.whole)
     assert all(whole[name] == data for name, data in contents(out).items() if name.startswith("parts/") and name.endswith(".h5"))
     bench.finish(bench.start_ranks(out, 2), expected=SKIPPED_DOCUMENTS)
