@@ -22,7 +22,7 @@ function(cuda_backend_test name target)
   if(CX_CUDA STREQUAL "EMULATED" AND NOT EMULATION_MISSING)
     foreach(seed ${cuda_seeds})
       add_test(NAME cuda_${name}_seed${seed} COMMAND ${target} ${ARGN})
-      set_tests_properties(cuda_${name}_seed${seed} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 ENVIRONMENT
+      set_tests_properties(cuda_${name}_seed${seed} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 COST 1200 ENVIRONMENT
         "EMULATION_DEVICES=1;EMULATION_MULTIPROCESSORS=3;EMULATION_SEED=${seed};TSAN_OPTIONS=halt_on_error=1 exitcode=66;OMP_NUM_THREADS=1;OPENBLAS_NUM_THREADS=1")
     endforeach()
   else()

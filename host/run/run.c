@@ -227,7 +227,7 @@ static enum cx_status refuse_empty_corpus(const struct run *run, struct cx_error
 /* All parts are there: join them, say so in the manifest, and sum up. */
 static enum cx_status join_parts(struct run *run, struct cx_error *error) {
     struct cx_run_report *report = run->report;
-    enum cx_status status = tokens_write(&run->setup, error);
+    enum cx_status status = run->share.plan ? tokens_write(&run->setup, error) : CX_OK;
     if (run->share.plan)
         writer_count_all(&run->writer, cx_shard_plan_count(run->share.plan));
     if (status == CX_OK)
@@ -279,6 +279,8 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
         status = claim_folder(&run, error);
     if (status == CX_OK)
         status = load_model(&run, error);
+    if (status == CX_OK && !run.share.plan) /* several processes leave it to the one that joins the parts */
+        status = tokens_write(&run.setup, error);
     if (status == CX_OK)
         status = run_steps(&run, error);
     if (run.writer_is_open && (status == CX_ERROR_INTERRUPTED || status == CX_ERROR_DEVICE_LOST))

@@ -1,7 +1,7 @@
 /*
  * Making run.h5. Two passes over the parts for each of its two copies (run_file.h says why there are two): the first rebases the offsets, which are stored, and
- * notes how many rows every dataset has in every part; the second makes a virtual dataset of each. Parts are named relative to run.h5, so the folder can be
- * moved.
+ * notes how many rows every dataset has in every part; the second makes a virtual dataset of each. Statistics are added up in the first pass of the first
+ * copy, and written into both. Parts are named relative to run.h5, so the folder can be moved.
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -115,30 +115,39 @@ static enum cx_status add_dataset(struct cx_join *join, size_t part, size_t row,
 
 /* Adds a part's statistics to those of the parts before it, in the order of the shards. */
 static enum cx_status add_statistics(struct cx_join *join, size_t part, hid_t file, const char *path, struct cx_error *error) {
-    struct cx_stats_set set = {0};
+    struct cx_stats_set set = {0}, *sums = &join->statistics->sums;
+    if (join->statistics->is_complete)
+        return CX_OK;
     enum cx_status status = cx_statistics_read(file, path, &set, error);
     if (status == CX_OK && part == 0) {
-        join->statistics = set;
+        *sums = set;
         return CX_OK;
     }
-    if (status == CX_OK && (set.tables != NULL) != (join->statistics.tables != NULL))
+    if (status == CX_OK && (set.tables != NULL) != (sums->tables != NULL))
         status = cx_fail(error, CX_ERROR_DAMAGED, "%s: of this part and the first one only one has statistics", path);
     if (status == CX_OK && set.tables)
-        status = cx_stats_merge(&join->statistics, &set, error);
+        status = cx_stats_merge(sums, &set, error);
     cx_stats_set_free(&set);
     return status;
 }
 
+static enum cx_status complete_statistics(struct cx_join *join, struct cx_error *error) {
+    struct cx_joined_statistics *statistics = join->statistics;
+    enum cx_status status = CX_OK;
+    if (statistics->sums.tables)
+        status = cx_stats_derive(&statistics->sums, &statistics->merged, error);
+    if (status == CX_OK && statistics->merged.options.analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS))
+        status = cx_join_rank_pairs(join, error);
+    cx_stats_set_free(&statistics->sums);
+    statistics->is_complete = status == CX_OK;
+    return status;
+}
+
 static enum cx_status write_statistics(struct cx_join *join, struct cx_error *error) {
-    struct cx_stats_set merged = {0};
-    if (!join->statistics.tables)
-        return CX_OK;
-    enum cx_status status = cx_stats_derive(&join->statistics, &merged, error);
-    if (status == CX_OK && merged.options.analyses & CX_ANALYSIS_BIT(CX_ANALYSIS_PAIRS))
-        status = cx_join_rank_pairs(join, &merged, error);
-    if (status == CX_OK)
-        status = cx_table_datasets_write(join->queue, join->file, join->path, &merged, true, &join->tables, error);
-    cx_stats_set_free(&merged);
+    const struct cx_stats_set *merged = &join->statistics->merged;
+    enum cx_status status = join->statistics->is_complete ? CX_OK : complete_statistics(join, error);
+    if (status == CX_OK && merged->tables)
+        status = cx_table_datasets_write(join->queue, join->file, join->path, merged, true, &join->tables, error);
     return status;
 }
 
@@ -240,7 +249,6 @@ static enum cx_status prepare(struct cx_join *join, struct cx_error *error) {
 static void release(struct cx_join *join) {
     cx_chunk_queue_destroy(join->queue);
     release_datasets(join);
-    cx_stats_set_free(&join->statistics);
     free(join->flats);
     free(join->rows);
     free(join->text_width);
@@ -248,8 +256,9 @@ static void release(struct cx_join *join) {
 }
 
 /* Makes one of the two copies; not synced. */
-static enum cx_status make_copy(const char *directory, const struct cx_manifest_content *manifest, struct cx_run_copy *copy, struct cx_error *error) {
-    struct cx_join join = {.directory = directory, .path = copy->path, .manifest = manifest, .file = -1};
+static enum cx_status make_copy(const char *directory, const struct cx_manifest_content *manifest, struct cx_joined_statistics *statistics,
+                                struct cx_run_copy *copy, struct cx_error *error) {
+    struct cx_join join = {.directory = directory, .path = copy->path, .manifest = manifest, .file = -1, .statistics = statistics};
     enum cx_status status = prepare(&join, error);
     if (status == CX_OK)
         status = cx_hdf5_create(copy->path, true, &join.file, error);
@@ -279,6 +288,7 @@ static enum cx_status name_copies(const char *path, const char *worker, struct c
 
 enum cx_status cx_store_join(const char *directory, const char *worker, struct cx_error *error) {
     struct cx_manifest_content manifest = {0};
+    struct cx_joined_statistics statistics = {0};
     struct cx_run_copy copies[2] = {{.descriptor = -1}, {.descriptor = -1}};
     char *path = NULL;
     enum cx_status status = cx_path_join(directory, CX_RUN_NAME, &path, error);
@@ -289,7 +299,7 @@ enum cx_status cx_store_join(const char *directory, const char *worker, struct c
     if (status == CX_OK)
         status = name_copies(path, worker, copies, error);
     for (int k = 0; status == CX_OK && k < 2; k++)
-        status = make_copy(directory, &manifest, &copies[k], error);
+        status = make_copy(directory, &manifest, &statistics, &copies[k], error);
     if (status == CX_OK)
         status = cx_run_publish(copies, path, error);
     for (int k = 0; k < 2; k++) {
@@ -299,6 +309,8 @@ enum cx_status cx_store_join(const char *directory, const char *worker, struct c
             close(copies[k].descriptor);
         free(copies[k].path);
     }
+    cx_stats_set_free(&statistics.sums);
+    cx_stats_set_free(&statistics.merged);
     cx_manifest_content_free(&manifest);
     free(path);
     return status;

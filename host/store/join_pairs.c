@@ -86,7 +86,7 @@ static enum cx_status add_part(const struct cx_join *join, size_t part, struct r
     if (status == CX_OK)
         status = cx_hdf5_open(path, &file, error);
     if (status == CX_OK)
-        status = cx_table_rows_open(file, path, &join->statistics.options, &rows, error);
+        status = cx_table_rows_open(file, path, &join->statistics->sums.options, &rows, error);
     if (status == CX_OK && first)
         status = find_runs(runs, part, &rows, error);
     for (; *at < runs->count && runs->items[*at].part == part && status == CX_OK; ++*at)
@@ -98,10 +98,10 @@ static enum cx_status add_part(const struct cx_join *join, size_t part, struct r
     return status;
 }
 
-enum cx_status cx_join_rank_pairs(const struct cx_join *join, struct cx_stats_set *merged, struct cx_error *error) {
+enum cx_status cx_join_rank_pairs(const struct cx_join *join, struct cx_error *error) {
     struct cx_pair_ranking *ranking = NULL;
     struct runs runs = {0};
-    enum cx_status status = cx_pair_ranking_create(&join->statistics.options, 0, &ranking, error);
+    enum cx_status status = cx_pair_ranking_create(&join->statistics->sums.options, 0, &ranking, error);
     bool more = true;
     for (bool first = true; more && status == CX_OK; first = false) {
         size_t at = 0;
@@ -111,7 +111,7 @@ enum cx_status cx_join_rank_pairs(const struct cx_join *join, struct cx_stats_se
             status = cx_pair_ranking_next(ranking, &more, error);
     }
     if (status == CX_OK)
-        status = cx_pair_ranking_end(ranking, merged, error);
+        status = cx_pair_ranking_end(ranking, &join->statistics->merged, error);
     cx_pair_ranking_destroy(ranking);
     free(runs.items);
     return status;

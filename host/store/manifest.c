@@ -31,6 +31,7 @@ static enum cx_status forget_lost_parts(struct cx_manifest *manifest, const char
         free(path);
     }
     content->complete = content->complete && kept == content->count;
+    content->disordered = content->disordered || kept < content->count;
     content->count = kept;
     return CX_OK;
 }

@@ -74,10 +74,8 @@ enum cx_status cx_manifest_add(struct cx_manifest *manifest, const struct cx_par
         status = begin_journal(manifest, error);
     if (status == CX_OK)
         status = append_line(manifest, line, error);
-    if (status == CX_OK) {
-        manifest->content.complete = false;
+    if (status == CX_OK)
         status = cx_manifest_content_put(&manifest->content, part, error);
-    }
     free(line);
     return status;
 }

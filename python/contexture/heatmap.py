@@ -91,8 +91,10 @@ def _width(text: str) -> int:
 def _panel(heading: str, values: np.ndarray, sequence: Sequence, signed: bool) -> Panel:
     if signed:
         most = float(np.abs(values).max()) or 1.0
+        heading = f"{heading}, from −{most:.2f} to +{most:.2f}"
         colors, scale = colormaps["RdBu_r"], Normalize(-most, most)
     else:
+        heading = f"{heading}, from 0 to 1"
         colors, scale = colormaps["magma_r"], PowerNorm(0.5, 0, 1)
     tokens = sequence.map_labels
     painted = (colors(scale(values))[..., :3] * 255).round().astype(int)

@@ -47,7 +47,7 @@ def map_grid(
     names = _chosen("map", sequence.run.maps, maps)
     numbers = _chosen("layer", sequence.run.layers, layers)
     if not names or not numbers:
-        raise RunError(f"{sequence.run.path} holds no maps to draw")
+        raise RunError(f"{sequence.run.path} holds no maps to draw; run contexture with --stages all, or some of them, into another folder")
     figure = Picture(figsize=(CELL_INCHES * len(numbers) + 1.8, CELL_INCHES * len(names) + 1.0), layout="constrained", dpi=DOTS_PER_INCH)
     axes = figure.subplots(len(names), len(numbers), squeeze=False, sharex=True, sharey=True)
     for row, name in zip(axes, names, strict=True):
@@ -80,6 +80,8 @@ def mixing_ratio(
         raise RunError("there is no sequence to draw mixing ratios of")
     run = chosen[0].run
     names = _chosen("stage", run.stages, stages)
+    if not names:
+        raise RunError(f"{run.path} holds no mixing ratios by token; those of the corpus, if it has them, are in plot_statistics.mixing_ratio(run)")
     kept = [np.ones(len(sequence), bool) if special else ~sequence.special for sequence in chosen]
     figure = Picture(figsize=(6.0, 4.0), layout="constrained", dpi=DOTS_PER_INCH)
     axis = figure.subplots()

@@ -81,6 +81,8 @@ def contextualization_change(
     """1 − Spearman's ρ of the maps before and after each component, by layer: grouped bars, or lines if they are many."""
     table = _of(run.contextualization_change(), "variant", variant)
     table, numbers = _of_layers(table, layers)
+    if not components:
+        raise ValueError("there is nothing to draw: components is empty")
     chosen = [_of(table, "component", component) for component in components]
     figure, (axis,) = _panels(1)
     if len(components) * len(numbers) <= MOST_BARS:
@@ -114,7 +116,12 @@ def mixing_ratio(run: Run, by: str = "class", stage: str = "ff_res_ln", most: in
 
     Whiskers: ± 1.96 standard errors over tokens (token ids), as if these were independent.
     """
-    table = _of(run.mixing_ratio(by), "stage", stage)
+    if by not in ("class", "pos", "entity", "frequency"):
+        raise UnknownName("way to draw mixing ratios", by, ["class", "pos", "entity", "frequency"])
+    table = run.mixing_ratio(by)
+    if table.empty and by in ("pos", "entity"):
+        raise RunError(f"{run.path}: no token has a {'part of speech' if by == 'pos' else 'named entity'}; the corpus was not annotated with any")
+    table = _of(table, "stage", stage)
     figure, (axis,) = _panels(1)
     if by == "frequency":
         table, numbers = _of_layers(table, None)
@@ -179,6 +186,7 @@ def top_pairs(run: Run, component: str = "ff", layer: int | None = None, k: int 
 def categories(run: Run, component: str = "ff", panels: AbstractSequence[AbstractSequence[str]] = CATEGORY_PANELS) -> Figure:
     """Mean change of the map by layer, a line a category of pairs; panels of which no category has a pair are left out."""
     table, numbers = _of_layers(_of(run.categories(), "component", component), None)
+    _check_names("category", [name for names in panels for name in names], table["category"])
     shown = [[name for name in names if (table.loc[table["category"] == name, "count"] > 0).any()] for names in panels]
     shown = [names for names in shown if names] or [["all"]]
     unit = _unit(run)
@@ -199,6 +207,7 @@ def categories(run: Run, component: str = "ff", panels: AbstractSequence[Abstrac
 def categories_by_distance(run: Run, component: str = "ff", names: AbstractSequence[str] = ("same_word", "same_entity", "other_word")) -> Figure:
     """Mean change of the map by distance, mean over layers, a line a category of pairs; those without pairs are left out."""
     table, _ = _of_layers(_of(run.categories("distance"), "component", component), None)
+    _check_names("category", names, run.categories()["category"])
     table = table[table["category"].isin(names)]
     order = run.statistics.distances
     unit = _unit(run)
@@ -272,17 +281,22 @@ def _unit(run: Run) -> _Unit:
     return _Unit(1, "norm") if run.statistics.raw_maps else _Unit(100, "percentage points of the row")
 
 
+def _check_names(kind: str, names: AbstractSequence[str], column: pandas.Series) -> None:
+    known = list(dict.fromkeys(column))
+    for name in names:
+        if known and name not in known:
+            raise UnknownName(kind, name, known)
+
+
 def _of(table: pandas.DataFrame, column: str, name: str) -> pandas.DataFrame:
-    known = list(dict.fromkeys(table[column]))
-    if len(table) and name not in known:
-        raise UnknownName(column, name, known)
+    _check_names(f"{column} component" if column in ("earlier", "later") else column, [name], table[column])
     return table[table[column] == name]
 
 
 def _of_layers(table: pandas.DataFrame, layers: AbstractSequence[int] | None) -> tuple[pandas.DataFrame, list[int]]:
     known = sorted(set(table["layer"].tolist()))
     if not known:
-        raise RunError("there is nothing to draw: the table of these statistics has no rows, since no sequence could be compared")
+        raise RunError("there is nothing to draw: the table of these statistics has no rows")
     for layer in layers or ():
         if layer not in known:
             raise UnknownName("layer", layer, [str(number) for number in known])

@@ -30,6 +30,7 @@ from contexture.statistics import COMPONENTS, NORMS, SINGLE_COMPONENTS
 
 EXAMPLES = 3
 TOP_PAIRS = 10
+POS_PAIRS = 12
 
 
 @dataclass
@@ -78,6 +79,7 @@ def render(run: Run, examples: int = EXAMPLES) -> str:
         facts=facts(run),
         settings=settings(run),
         left_out=run.manifest.left_out if run.manifest else [],
+        stripped=run.manifest.stripped if run.manifest else [],
         version=contexture.__version__,
     )
 
@@ -165,6 +167,19 @@ def fill_categories(run: Run, section: Section) -> None:
         part = table[(table["component"] == component) & (table["count"] > 0)].copy()
         part[["mean", "low", "high"]] *= factor
         section.tables.append(_by_layer(part, "category", ("mean", "low", "high"), CATEGORY_LABELS, f"{COMPONENT_LABELS[component]}: mean and interval"))
+    _add_parts_of_speech(run, section, factor)
+
+
+def _add_parts_of_speech(run: Run, section: Section, factor: float) -> None:
+    table = run.categories("pos")
+    table = table[table["component"] == "ff"].sort_values("count", ascending=False, kind="stable")
+    if table.empty:
+        return
+    table["pair"] = [f"{row.target_pos} ← {row.source_pos} ({row.count:,})" for row in table[["target_pos", "source_pos", "count"]].itertuples(index=False)]
+    table = table[table["pair"].isin(list(dict.fromkeys(table["pair"]))[:POS_PAIRS])].copy()
+    table[["mean", "low", "high"]] *= factor
+    caption = "FF, by part of speech of target ← source, the most frequent ones (pairs in brackets): mean and interval"
+    section.tables.append(_by_layer(table, "pair", ("mean", "low", "high"), {}, caption))
 
 
 def _add_differences_at_distance(run: Run, section: Section, factor: float) -> None:
@@ -188,6 +203,8 @@ def fill_top_pairs(run: Run, section: Section) -> None:
         return
     factor, unit = (1, "norm") if run.statistics.raw_maps else (100, "percentage points")
     section.text.append(f"Target ← source, the mean change ({unit}), and how often the pair stands in the corpus: {least} times at least. The largest first.")
+    if not run.vocabulary:
+        section.text.append("In brackets are numbers of tokens, whose texts the run does not hold; --vocabulary takes them from the model.")
     for component in ("ff", *(name for name in SINGLE_COMPONENTS if name != "ff")):
         for sign, what in (("positive", "amplifies"), ("negative", "weakens")):
             part = table[(table["component"] == component) & (table["sign"] == sign)]

@@ -199,7 +199,7 @@ class Run:
         chosen = list(self) if sequences is None else self[sequences] if isinstance(sequences, slice) else [self[key] for key in sequences]
         return convert.tokens_table(chosen)
 
-    # Statistics of the whole corpus; contexture.statistics says what the columns are.
+    # Statistics of the whole corpus; more of them, and more about them, in run.statistics.
 
     @property
     def statistics(self) -> Statistics:
@@ -211,28 +211,52 @@ class Run:
         return self._statistics
 
     def contextualization_change(self) -> pandas.DataFrame:
-        """How much each component of each layer reorders the map: 1 − Spearman's ρ, mean over sequences."""
+        """How much each component of each layer reorders the map: 1 − Spearman's ρ, mean over sequences.
+
+        Columns layer, before, after, variant ("all", "no_special", "no_diagonal"), mean, std, count, low, high (95 % interval over sequences),
+        component ("res1", "ln1", "ff", "res2", "ln2", "ff_block", "after_attn").
+        """
         return self.statistics.contextualization_change()
 
     def mixing_ratio(self, by: str | None = None) -> pandas.DataFrame:
-        """Mean mixing ratio by layer and stage, and by "class", "pos", "entity" or "frequency" of the token; "correlation" with the frequency."""
+        """Mean mixing ratio by layer and stage, over all tokens, or by="class", "pos", "entity" or "frequency" of the token; "correlation" with the frequency.
+
+        Columns layer, stage, (class or label,) mean, std, count; by="frequency": bin, least, most, types, count, mean, type_mean, type_std;
+        by="correlation": types, spearman.
+        """
         return self.statistics.mixing_ratio(by)
 
     def top_pairs(self, component: str | None = None, layer: int | None = None, k: int | None = 20, sign: str | None = None) -> pandas.DataFrame:
-        """The pairs of token types that a component amplifies and weakens most."""
+        """The k pairs of token types that a component amplifies ("positive") and weakens ("negative") most, of each component and layer unless one is named.
+
+        Columns layer, component, sign, rank (from 0), target_token, source_token, count, mean, std (of the change of the source's share of the
+        target's row), target, source (token ids). k=None: all that are stored.
+        """
         return self.statistics.top_pairs(component, layer, k, sign)
 
     def categories(self, by: str = "category") -> pandas.DataFrame:
-        """Mean change of the map by component and category of the pair: same word, same entity, …; by="pos": by two parts of speech;
-        by="distance": by category and distance."""
+        """Mean change of the map by layer, component and category of the pair: same word, same entity, …; by="pos": by two parts of speech;
+        by="distance": by category and distance.
+
+        Columns layer, component, category (target_pos, source_pos; category, distance), count, sequences, mean, std, low, high (95 % interval over
+        sequences), and by="category" bootstrap_low, bootstrap_high.
+        """
         return self.statistics.categories(by)
 
     def cancellation(self, by: str = "sequence") -> pandas.DataFrame:
-        """How much of an earlier component's change a later one undoes; by="category": by category of the pair."""
+        """How much of an earlier component's change a later one undoes (share −1: all of it); by="category": by category of the pair.
+
+        Columns layer, earlier, later, variant, count, and mean, std, low, high of share, pearson and spearman (share_mean, …); by="category":
+        layer, earlier, later, category, count, sequences, share, low, high, pearson.
+        """
         return self.statistics.cancellation(by)
 
     def norm_dimensions(self, by: str = "change") -> pandas.DataFrame:
-        """How much each layer norm reorders the map, with and without its masked dimensions; by="share": of the squared norms; by="dimension": which."""
+        """How much each layer norm reorders the map, with and without its masked dimensions; by="share": of the squared norms; by="dimension": which.
+
+        Columns layer, norm ("ln1", "ln2"), dimensions ("all", "kept", "difference"), variant, mean, std, count, low, high; by="share": side ("before",
+        "after") in the place of dimensions; by="dimension": layer, norm, dimension.
+        """
         return self.statistics.norm_dimensions(by)
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ Intervals (low, high) are 95 %, over sequences: another corpus of the same kind 
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -54,6 +55,8 @@ class Statistics:
         self._path = path
         if "/stats" not in self._file:
             raise self._missing("all")
+        if "/parts" not in self._file:
+            raise RunError(f"{path} is one part of a run, which holds the sums of its documents alone; open the run's folder, or its run.h5")
         if "/seq/n_tokens" in self._file and run.manifest:
             merged = self._file.length("/seq/n_tokens")
             if merged != len(run):
@@ -85,8 +88,8 @@ class Statistics:
         """Labels of the annotations; label columns of the files are indices into it."""
         return np.char.decode(self._file.rows("/stats/labels"), "utf-8", "replace").astype(object)
 
-    def table(self, name: str) -> pandas.DataFrame:
-        """All columns of /stats/<name>; codes and labels as text."""
+    def table(self, name: str, where: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None) -> pandas.DataFrame:
+        """All columns of /stats/<name>; codes and labels as text. where: tests of columns as they are stored, codes being numbers, that rows must pass."""
         analysis = name.split("/")[0]
         if analysis not in self.analyses:
             options = " --mask-dims gamma:3" if analysis == "norm_dimensions" else ""
@@ -95,10 +98,19 @@ class Statistics:
         columns = self._file.names(group)
         if not columns:
             raise RunError(f"{self._file.path} has no table {group}; was the file written whole? `contexture verify` checks it")
-        return pandas.DataFrame({column: self._column(self._file, group, column) for column in columns})
+        tests = [test(self._file.rows(f"{group}/{column}")) for column, test in (where or {}).items()]
+        rows = np.flatnonzero(np.logical_and.reduce(tests)) if tests else None
+        return pandas.DataFrame({column: self._column(self._file, group, column, rows) for column in columns})
 
-    def _column(self, file: HDF5File, group: str, column: str) -> np.ndarray:
-        values = file.rows(f"{group}/{column}")
+    def _code(self, group: str, column: str, name: str) -> int:
+        """What stands for a name; −1: nothing does."""
+        names = [_text(known) for known in np.atleast_1d(self._file.dataset_attributes(f"{group}/{column}").get("names", ()))]
+        return names.index(name) if name in names else -1
+
+    def _column(self, file: HDF5File, group: str, column: str, rows: np.ndarray | None = None) -> np.ndarray:
+        """The values of rising row numbers, or of all rows, as a reader wants them."""
+        values = file.rows(f"{group}/{column}", _span(rows))
+        values = values if rows is None or not rows.size else values[rows - rows[0]]
         names = file.dataset_attributes(f"{group}/{column}").get("names")
         if names is None and column not in ("label", "target_pos", "source_pos"):
             return values
@@ -149,16 +161,20 @@ class Statistics:
         Columns layer, component, sign, rank (from 0), target_token, source_token, count, mean, std, target, source (token ids).
         mean is the change of the map: the source's share of the target's row, after less before.
         """
-        table = self.table("pair_amplification/top")
+        if k is not None and k < 0:
+            raise ValueError(f"k is a number of pairs, from 0, or None for all that are stored, not {k}")
+        name, where = "pair_amplification/top", {}
+        known = {"component": SINGLE_COMPONENTS, "layer": self.layers, "sign": ("positive", "negative")}
         for column, wanted in (("component", component), ("layer", layer), ("sign", sign)):
-            if wanted is not None:
-                known = {"component": SINGLE_COMPONENTS, "layer": self.layers, "sign": ("positive", "negative")}[column]
-                if wanted not in known:
-                    raise UnknownName(column, wanted, [str(name) for name in known])
-                table = table[table[column] == wanted]
+            if wanted is None:
+                continue
+            if wanted not in known[column]:
+                raise UnknownName(column, wanted, [str(there) for there in known[column]])
+            code = wanted if column == "layer" else self._code(f"/stats/{name}", column, str(wanted))
+            where[column] = partial(np.equal, code)
         if k is not None:
-            table = table[table["rank"] < k]
-        table = table.reset_index(drop=True)
+            where["rank"] = partial(np.greater, k)
+        table = self.table(name, where)
         vocabulary = self._run.vocabulary
         for column in ("target", "source"):
             table[f"{column}_token"] = np.array([vocabulary.get(token, f"[{token}]") for token in table[column].tolist()], dtype=object)
@@ -186,6 +202,8 @@ class Statistics:
         by_layer=False: of the mean over layers, without the column layer.
         """
         others = (others,) if isinstance(others, str) else tuple(others)
+        if not others:
+            raise ValueError("others names no category to compare with")
         table = self.table("categories/category")
         known = list(dict.fromkeys(table["category"]))
         for name in (first, *others):
@@ -206,8 +224,9 @@ class Statistics:
         if drawn is not None and len(result):
             values = drawn.reindex(result.index).to_numpy()
             usable = np.isfinite(values).any(axis=1)
-            ends = np.nanquantile(values[usable], [0.025, 0.975], axis=1)
-            result.loc[usable, "low"], result.loc[usable, "high"], result.loc[usable, "method"] = ends[0], ends[1], "bootstrap"
+            if usable.any():  # some replicate draws pairs of both
+                ends = np.nanquantile(values[usable], [0.025, 0.975], axis=1)
+                result.loc[usable, "low"], result.loc[usable, "high"], result.loc[usable, "method"] = ends[0], ends[1], "bootstrap"
         return result.reset_index()
 
     def difference_at_distance(self, category: str, by_layer: bool = True) -> pandas.DataFrame:
@@ -325,6 +344,11 @@ class Statistics:
     def annotated(self) -> bool:
         """Some token is in an entity mention or has a part of speech."""
         return len(self.labels) > 1
+
+
+def _span(rows: np.ndarray | None) -> slice:
+    """The rows from the first to the last of them, which is what is read."""
+    return slice(None) if rows is None else slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
 
 
 def _text(name: bytes | str) -> str:

@@ -2,7 +2,7 @@
  * The kernels that keep the feed-forward product on chip under any schedule and every sanitizer: few tiles of many shapes, causal and not, against the CPU
  * backend. What they are held to beyond that, with more tiles: tests/test_cuda_fused.c.
  *
- *     test_cuda_fused_schedules KERNEL [short|long]     of wgmma, wgmma-cluster, mma
+ *     test_cuda_fused_schedules KERNEL [short|wide|long]     of wgmma, wgmma-cluster, mma
  */
 #include <math.h>
 #include <setjmp.h>
@@ -17,13 +17,18 @@
 #include "cuda_cases.h"
 #include "emulation.h"
 
-/* Every d and f that kernels are cut for, and heads of one step of an instruction's depth (one of them for the residual alone) and of two. Each case has a
-   ring that comes round or a tile that is packed, ragged, or on the diagonal. */
+/* Every branch of the kernels: one slice of d and several, of both widths; heads of one step of an instruction's depth (one of them for the residual alone) and
+   of two. Each case has a ring that comes round or a tile that is packed, ragged, or on the diagonal. */
 static const struct op_case short_shapes[] = {
-    {"64", OP_RANDOM, 1, 64, 64, CX_GELU, {1, 34}},
-    {"64, causal", OP_RANDOM | OP_CAUSAL, 4, 16, 192, CX_GELU, {3, 18, 1}},
+    {"64", OP_RANDOM, 1, 64, 64, CX_GELU, {1, 33}},
+    {"64, causal", OP_RANDOM | OP_CAUSAL, 4, 16, 64, CX_GELU, {3, 17, 1}},
     {"128", OP_RANDOM, 4, 32, 128, CX_GELU, {9, 2}},
-    {"128, causal", OP_RANDOM | OP_CAUSAL, 16, 8, 128, CX_GELU, {21, 5}},
+    {"128, causal", OP_RANDOM | OP_CAUSAL, 16, 8, 64, CX_GELU, {17, 5}},
+    {"384, narrow slices", OP_RANDOM, 12, 32, 192, CX_GELU, {3}},
+    {"512, wide slices, causal", OP_RANDOM | OP_CAUSAL, 16, 32, 128, CX_GELU, {2, 1}},
+};
+/* The widths of real models: no other branches, but the ring comes round often. */
+static const struct op_case wide_shapes[] = {
     {"384, 1536", OP_RANDOM, 12, 32, 1536, CX_GELU, {3}},
     {"384, 1536, causal", OP_RANDOM | OP_CAUSAL, 16, 24, 1536, CX_GELU, {2, 1}},
     {"768, 3072, causal", OP_RANDOM | OP_CAUSAL, 12, 64, 3072, CX_GELU, {2}},
@@ -33,6 +38,16 @@ static const struct op_case long_shapes[] = {
     {"64, tiles", OP_RANDOM, 4, 16, 64, CX_GELU, {66}},
     {"64, long, causal", OP_RANDOM | OP_CAUSAL, 1, 64, 64, CX_GELU, {200}},
 };
+static const struct {
+    const char *name;
+    const struct op_case *shapes;
+    size_t count;
+} lists[] = {
+    {"short", short_shapes, sizeof short_shapes / sizeof *short_shapes},
+    {"wide", wide_shapes, sizeof wide_shapes / sizeof *wide_shapes},
+    {"long", long_shapes, sizeof long_shapes / sizeof *long_shapes},
+};
+enum { list_count = sizeof lists / sizeof *lists };
 
 static struct {
     enum cx_pair_kernel kind;
@@ -40,9 +55,7 @@ static struct {
 } const kernels[] = {{CX_PAIR_KERNEL_WGMMA, "90"}, {CX_PAIR_KERNEL_WGMMA_CLUSTER, "90"}, {CX_PAIR_KERNEL_MMA, "100"}};
 enum { kernel_count = sizeof kernels / sizeof *kernels };
 
-static size_t kernel;
-static const struct op_case *shapes = short_shapes;
-static size_t shape_count = sizeof short_shapes / sizeof *short_shapes;
+static size_t kernel, list;
 static struct cx_error error;
 
 static void expect_ok(enum cx_status status) {
@@ -111,8 +124,8 @@ static void test_maps(void **state) {
     (void)state;
     assert_int_equal(setenv("EMULATION_ARCHITECTURE", kernels[kernel].architecture, 1), 0);
     emulation_get_statistics(&before);
-    for (size_t s = 0; s < shape_count; s++)
-        check_case(&shapes[s]);
+    for (size_t s = 0; s < lists[list].count; s++)
+        check_case(&lists[list].shapes[s]);
     emulation_get_statistics(&after);
     if (kernels[kernel].kind == CX_PAIR_KERNEL_MMA)
         assert_true(after.matrix_loads > before.matrix_loads);
@@ -129,13 +142,11 @@ int main(int argc, char **argv) {
         if (strcmp(argv[1], cx_pair_kernel_name(kernels[k].kind)) == 0)
             kernel = k;
     }
-    if (kernel == kernel_count) {
-        print_error("usage: test_cuda_fused_schedules wgmma|wgmma-cluster|mma [short|long]\n");
+    while (argc > 2 && list < list_count && strcmp(argv[2], lists[list].name) != 0)
+        list++;
+    if (kernel == kernel_count || list == list_count) {
+        print_error("usage: test_cuda_fused_schedules wgmma|wgmma-cluster|mma [short|wide|long]\n");
         return 2;
-    }
-    if (argc > 2 && strcmp(argv[2], "long") == 0) {
-        shapes = long_shapes;
-        shape_count = sizeof long_shapes / sizeof *long_shapes;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /*
  * Every operation of the CUDA backend on a few small shapes, against the float64 definitions: quick enough for every schedule, every
  * sanitizer and every seeded bug. All of test_backend's cases run beside it where time allows.
+ *
+ *     test_cuda_kernels [KERNEL...]     of wgmma, wgmma-cluster, mma: only their cases
  */
 #include <math.h>
 #include <setjmp.h>
@@ -64,6 +66,9 @@ static const struct word_case word_cases[] = {
     {{"words, many heads", OP_RANDOM, 17, 4, 20, CX_RELU, {many_tokens, 3, 2}}, {2, 1, 7, 1}, 0},
     {{"words, causal", OP_RANDOM | OP_CAUSAL, 3, 5, 31, CX_SILU, {36, 9, 2}}, {1, 20, 1, 2}, 0},
 };
+
+/* NULL: the whole test. */
+static char **wanted_kernels;
 
 static struct cx_backend *open_backend(const struct op_data *data, enum cx_pair_precision precision, enum cx_pair_kernel kernel, size_t pair_chunk) {
     struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = precision, .pair_chunk = pair_chunk, .pair_kernel = kernel};
@@ -153,7 +158,6 @@ static int run_case(const struct op_case *shape, enum cx_pair_precision precisio
 }
 
 static void test_operations(void **state) {
-    struct emulation_statistics before, after;
     int failures = 0;
     (void)state;
     for (size_t index = 0; index < sizeof cases / sizeof *cases; index++) {
@@ -163,7 +167,24 @@ static void test_operations(void **state) {
         failures += run_case(&cases[index].shape, CX_PAIR_F32, CX_PAIR_KERNEL_AUTO, cases[index].pair_chunk);
         failures += run_case(&cases[index].shape, CX_PAIR_F16, CX_PAIR_KERNEL_CHUNKED, cases[index].pair_chunk);
     }
+    assert_int_equal(failures, 0);
+}
+
+static bool is_wanted(enum cx_pair_kernel kind) {
+    bool is_named = false;
+    for (char **name = wanted_kernels; name && *name; name++)
+        is_named = is_named || strcmp(*name, cx_pair_kernel_name(kind)) == 0;
+    return !wanted_kernels || is_named;
+}
+
+static void test_fused_kernels(void **state) {
+    struct emulation_statistics before, after;
+    int failures = 0;
+    (void)state;
     for (size_t k = 0; k < sizeof fused_kernels / sizeof *fused_kernels; k++) {
+        if (!is_wanted(fused_kernels[k].kind)) {
+            continue;
+        }
         assert_int_equal(setenv("EMULATION_ARCHITECTURE", fused_kernels[k].architecture, 1), 0);
         emulation_get_statistics(&before);
         for (size_t index = 0; index < fused_kernels[k].cases; index++) {
@@ -253,7 +274,9 @@ static void test_algorithms_are_kept(void **state) {
     op_data_free(&data);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    const struct CMUnitTest fused_tests[] = {cmocka_unit_test(test_fused_kernels)};
+    /* The fused kernels race, if they do, in test_cuda_fused_schedules, too. */
     const struct CMUnitTest quick_tests[] = {
         cmocka_unit_test(test_operations),
         cmocka_unit_test(test_words),
@@ -261,9 +284,16 @@ int main(void) {
         cmocka_unit_test(test_no_allocation_in_the_loop),
     };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_operations),          cmocka_unit_test(test_words),
-        cmocka_unit_test(test_nothing_is_left),     cmocka_unit_test(test_no_allocation_in_the_loop),
+        cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_fused_kernels),
+        cmocka_unit_test(test_nothing_is_left),
+        cmocka_unit_test(test_no_allocation_in_the_loop),
         cmocka_unit_test(test_algorithms_are_kept),
     };
+    if (argc > 1) {
+        wanted_kernels = argv + 1;
+        return cmocka_run_group_tests(fused_tests, NULL, NULL);
+    }
     return is_slow ? cmocka_run_group_tests(quick_tests, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

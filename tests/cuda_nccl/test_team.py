@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not PROGRAM or not has_mpi(), reason="MPI is not
 def bench():
     os.environ.update(EMULATION_DEVICES="4", EMULATION_MULTIPROCESSORS="2", OMP_NUM_THREADS="1")
     with tempfile.TemporaryDirectory(prefix="contexture-nccl-") as name:
-        made = Bench(Path(name), documents=40, shard_size=2, longest=12, layers=1)
+        made = Bench(Path(name), documents=12, shard_size=2, longest=8, layers=1)
         made.options.remove("--quiet")  # what it says is looked at
         yield made
 

@@ -46,6 +46,21 @@ def mend_manifest(path: Path, place: int, whole: bytes) -> None:
         path.write_bytes(damaged[:begin] + damaged[end:])
 
 
+@pytest.mark.parametrize("lost", ["part", "line"])
+def test_the_last_part_again(bench, lost):
+    """Computed again it stands where it stood, before the line that the run is complete, of which there is one."""
+    out = bench.folder / f"without-{lost}"
+    shutil.copytree(bench.whole, out)
+    if lost == "part":
+        max(out.glob("parts/*.h5")).unlink()
+    else:
+        path = out / "manifest.json"
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:-2] + lines[-1:]))
+    bench.finish(bench.start(out))
+    bench.check(out, f"the last {lost} again")
+
+
 def test_flipped_bits(bench):
     out = bench.folder / "out"
     shutil.copytree(bench.whole, out)

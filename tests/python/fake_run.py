@@ -195,6 +195,7 @@ def join(folder: Path, paths: list[Path]) -> None:
     parts[0].visititems(lambda name, item: names.append(f"/{name}") if isinstance(item, h5py.Dataset) else None)
     with h5py.File(folder / "run.h5", "w", libver="latest") as file:
         write_attributes(file)
+        file["/parts/shard"] = np.arange(len(parts), dtype="i8")
         for name in names:
             if name in OFFSETS:
                 steps = np.concatenate([np.diff(part[name][:]) for part in parts])

@@ -71,6 +71,10 @@ def test_top_pairs(run: contexture.Run) -> None:
     np.testing.assert_allclose(table["mean"], [0.1, 0.09, -0.1, -0.09])
     assert run.top_pairs("ff", 3, sign="positive")["target_token"].tolist() == ["cat", "naïve", "[77]"]
     assert len(run.top_pairs()) == len(LAYERS) * 5 * 2 * 3
+    every = run.top_pairs(k=None)
+    chosen = every[(every["layer"] == 3) & (every["component"] == "ln2") & (every["sign"] == "negative") & (every["rank"] < 2)].reset_index(drop=True)
+    assert len(chosen) == 2 and run.top_pairs("ln2", 3, 2, "negative").equals(chosen)
+    assert run.top_pairs("ff", 3, 0).empty and list(run.top_pairs("ff", 3, 0).columns) == list(table.columns)
     with pytest.raises(contexture.UnknownName, match="no layer 2; there are 1, 3"):
         run.top_pairs("ff", 2)
     with pytest.raises(contexture.UnknownName, match="no component 'fff'; the nearest is 'ff'"):
@@ -111,6 +115,16 @@ def test_difference_of_categories_without_bootstrap(tmp_path: Path) -> None:
         pytest.approx(0.03 + spread),
         "errors added",
     )
+
+
+def test_run_without_annotations_has_no_entities_to_compare(tmp_path: Path) -> None:
+    run = contexture.open_run(fake_statistics.write_run(tmp_path / "out", Options(annotated=False)))
+    difference = run.statistics.category_difference("same_entity", ("both_entities", "no_entity"))
+    assert len(difference) and set(difference["method"]) == {"errors added"}
+    assert run.categories("pos").empty and run.mixing_ratio("entity").empty and run.statistics.difference_at_distance("same_entity").empty
+    for by, what in (("pos", "part of speech"), ("entity", "named entity")):
+        with pytest.raises(contexture.RunError, match=f"no token has a {what}"):
+            plot_statistics.mixing_ratio(run, by)
 
 
 def test_difference_at_distance(run: contexture.Run) -> None:
@@ -181,6 +195,17 @@ def test_analysis_that_was_not_made_is_named(tmp_path: Path) -> None:
         run.norm_dimensions()
 
 
+def test_run_of_statistics_alone_converts_to_what_there_is(tmp_path: Path) -> None:
+    run = contexture.open_run(fake_statistics.write_run(tmp_path / "out", maps=False))
+    assert run.maps == [] and run.stages == [] and len(run.categories())
+    assert run.to_pandas().empty and list(run.to_pandas().columns) == list(run.to_pandas([]).columns) and run[0].to_pandas("maps").empty
+    assert set(run[0].to_xarray().variables) == {"completeness_error", "layer", "token", "token_text", "special"}
+    with pytest.raises(contexture.RunError, match="--stages all"):
+        run[0].plot_maps()
+    with pytest.raises(contexture.RunError, match="holds no mixing ratios by token"):
+        run[0].plot_mixing_ratio()
+
+
 def test_unfinished_and_outdated_runs_ask_for_a_merge(tmp_path: Path) -> None:
     folder = fake_statistics.write_run(tmp_path / "out")
     lines = (folder / "manifest.json").read_bytes().splitlines(keepends=True)
@@ -207,6 +232,8 @@ def test_joined_file_alone_has_the_statistics(folder: Path) -> None:
     assert len(run.categories()) and run.statistics.annotated and not run.statistics.raw_maps
     run.close()
     assert len(run.cancellation())
+    with pytest.raises(contexture.RunError, match="is one part of a run, which holds the sums of its documents alone"):
+        contexture.open_run(next((folder / "parts").iterdir())).categories()
 
 
 def test_statistics_outlive_the_cache_of_open_files(folder: Path) -> None:
@@ -258,6 +285,24 @@ def test_lines_are_the_means(run: contexture.Run) -> None:
 
 
 # The program's own.
+
+
+def test_what_cannot_be_drawn_is_named(run: contexture.Run) -> None:
+    for draw, name in (
+        (lambda: plot_statistics.mixing_ratio(run, "correlation"), "way to draw mixing ratios"),
+        (lambda: plot_statistics.categories(run, panels=[["same_word", "same_wrd"]]), "no category 'same_wrd'; the nearest is 'same_word'"),
+        (lambda: plot_statistics.categories_by_distance(run, names=["near"]), "no category 'near'"),
+        (lambda: plot_statistics.cancellation(run, "ln2"), "no earlier component 'ln2'"),
+    ):
+        with pytest.raises(contexture.UnknownName, match=name):
+            draw()
+    for call in (
+        lambda: plot_statistics.contextualization_change(run, components=[]),
+        lambda: run.statistics.category_difference("same_word", ()),
+        lambda: run.top_pairs("ff", 3, -1),
+    ):
+        with pytest.raises(ValueError, match="empty|no category|not -1"):
+            call()
 
 
 def test_statistics_of_the_program(random_checkpoints: dict[str, Path], tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_whole_report(page: str) -> None:
     assert "At the same distance, FF gives two pieces of one word not clearly more or less than other pairs of words: 1 [0, 17] percentage points" in text
     assert "RES2 and LN2 together undo 20.0 % of FF's change: share −0.20 [−0.30, −0.10], mean over layers; undone in layers 1, 3." in text
     assert len(content.all("img")) == 8 and len(content.all("svg")) == 3 * 3
+    assert "FF, by part of speech of target ← source" in text and " ".join(f"{EVIL} ← {EVIL} (7)".split()) in text and "--vocabulary" not in text
     assert "completeness" in text and "1.0e-07" in text
 
 
@@ -134,6 +135,19 @@ def test_bare_report(tmp_path: Path) -> None:
     assert "For two words of one entity it cannot be tested: no annotations" in text
     assert "stores no maps, so there are no examples" in text and "--stages" in text
     assert "nan" not in text.lower().replace("dominance", "")
+
+
+def test_documents_that_lost_their_annotations_are_listed(tmp_path: Path) -> None:
+    """So does a report of a run without token texts say where they come from."""
+    folder = fake_statistics.write_run(tmp_path / "out")
+    (folder / "tokens.json").unlink()
+    with contexture.open_run(folder) as run:
+        assert run.manifest is not None
+        stripped = tuple({"document": number, "line": number + 1, "source": "a.jsonl", "reason": f"a.jsonl:{number + 1}: <b>"} for number in range(52))
+        run.manifest.parts[0] = replace(run.manifest.parts[0], stripped=stripped)
+        text = " ".join(assert_sound(report.render(run)).text.split())
+    assert "52 documents kept without them" in text and "document 49, line 50: a.jsonl:50: <b> and 2 more" in text and "Documents left out" not in text
+    assert "whose texts the run does not hold; --vocabulary takes them from the model" in text
 
 
 def test_report_of_empty_tables(tmp_path: Path) -> None:
