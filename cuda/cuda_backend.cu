@@ -246,13 +246,13 @@ static void cuda_device_name(const struct cx_backend *backend, char *text, size_
 
 static void cuda_describe(const struct cx_backend *backend, char *text, size_t size) {
     const struct cuda_backend *cuda = reinterpret_cast<const struct cuda_backend *>(backend);
-    char name[256], way[128];
+    char name[256], way[64];
     int driver = 0;
     name_of(cuda->device, name, sizeof name);
     if (cudaDriverGetVersion(&driver) != cudaSuccess)
         driver = 0;
     if (cuda->fused)
-        snprintf(way, sizeof way, "by the fused kernel %s, of words in chunks of %u rows", cx_pair_kernel_name(cuda->fused->kernel->kind), cuda->pair_rows);
+        snprintf(way, sizeof way, "by the fused kernel %s", cx_pair_kernel_name(cuda->fused->kernel->kind));
     else
         snprintf(way, sizeof way, "in chunks of %u rows", cuda->pair_rows);
     snprintf(text, size, "%s, compute capability %d.%d, %d multiprocessors, CUDA %d.%d (driver %d.%d), forward pass %s, pair product %s %s", name,

@@ -195,13 +195,16 @@ static struct cuda_pair_tile with_targets(struct cuda_pair_tile tile, unsigned t
     return tile;
 }
 
-/* The own tiles of a sequence: of the words of several tokens. */
+/* The own tiles of a sequence: of the words of several tokens, each tile with those tokens of its source alone that are its targets. */
 static void deal_own(struct dealer *dealer, const struct cx_batch *batch, size_t sequence, const struct cuda_pair_tile &blank) {
     for (unsigned source = 0; batch->words && source < blank.columns; source++) {
         struct cuda_pair_tile tile = with_sources(batch, sequence, blank, source, 1);
+        const unsigned begin = tile.token, end = tile.token + tile.tokens;
         tile.is_own = 1;
-        for (unsigned target = tile.token; tile.tokens > 1 && target < tile.token + tile.tokens; target += CUDA_PAIR_TARGETS) {
-            tile = with_targets(tile, target, tile.token + tile.tokens);
+        for (unsigned target = begin; end - begin > 1 && target < end; target += CUDA_PAIR_TARGETS) {
+            tile = with_targets(tile, target, end);
+            tile.token = tile.target;
+            tile.tokens = tile.targets;
             append(dealer, chunk_for(dealer, tile), tile);
         }
     }

@@ -61,8 +61,7 @@ struct build_work {
 };
 
 /*
- * sums = Σ_h c_h P_jh of one unit, over a source's tokens. If all heads of a token fit into one product, `source` has been loaded, one token ahead; else it is
- * loaded here, step by step.
+ * sums = Σ_h c_h P_jh of one unit, over a source's tokens. PAIR_ONE_STEP: `source` has been loaded, one source ahead; else it is loaded here, step by step.
  */
 template <enum pair_way way>
 static __device__ __forceinline__ void add_heads(const struct pair_problem &problem, const struct cuda_pair_tile &tile, const struct build_work &work,

@@ -52,7 +52,7 @@ static __device__ void load_sources(const struct pair_problem &problem, const st
         return;
     const unsigned token = tile.first + tile.token + group.first + threadIdx.x;
     unsigned source = 0;
-    while (problem.first_token[tile.word + source + 1] <= token)
+    while (!tile.is_own && problem.first_token[tile.word + source + 1] <= token)
         source++;
     sources[threadIdx.x] = source;
 }
@@ -155,7 +155,7 @@ static __device__ __forceinline__ void write_group(const struct pair_problem &pr
     }
 }
 
-/* Grid: tiles of the chunk. */
+/* Grid: tiles of the chunk. As many blocks a multiprocessor as the registers let be without words, 40 a thread; with them that would spill. */
 template <bool by_words>
 static __global__ void __launch_bounds__(pair_threads, by_words ? 2 : 3) coefficients_kernel(struct pair_problem problem, const struct cuda_pair_tile *tiles) {
     DYNAMIC_SHARED(memory, 16);
@@ -176,10 +176,9 @@ static __global__ void __launch_bounds__(pair_threads, by_words ? 2 : 3) coeffic
         const struct token_group group = group_of(tile, first);
         load_factors(problem, tile, group, shared.factors);
         __syncthreads();
-        for (unsigned k = 0; target < tile.targets && k < tokens.count; k++) {
-            if (!by_words || tokens.first + k - first < group.count)
-                add_token<by_words>(problem, tile, target, group, tokens.first + k - first, inverse_deviation, shared.factors, bounds);
-        }
+        const unsigned begin = tokens.first > first ? tokens.first : first, end = tokens.first + tokens.count, group_end = first + group.count;
+        for (unsigned token = begin; target < tile.targets && token < end && token < group_end; token++)
+            add_token<by_words>(problem, tile, target, group, token - first, inverse_deviation, shared.factors, bounds);
         first += group_tokens;
         if (by_words)
             __syncthreads(); /* for who still reads the factors of these tokens */
@@ -189,10 +188,10 @@ static __global__ void __launch_bounds__(pair_threads, by_words ? 2 : 3) coeffic
     first = 0;
     do {
         const struct token_group group = group_of(tile, first);
-        if (by_words) {
+        if (by_words && tile.tokens > group_tokens)
             load_factors(problem, tile, group, shared.factors);
+        if (by_words)
             load_sources(problem, tile, group, shared.sources);
-        }
         write_group<by_words>(problem, tile, group, shared);
         first += group_tokens;
     } while (by_words && first < tile.tokens);

@@ -83,6 +83,8 @@ template <bool by_words>
 static __device__ __forceinline__ struct pair_tokens pair_tokens_of(const struct pair_problem &problem, const struct cuda_pair_tile &tile, unsigned source) {
     if (!by_words)
         return {source, 1};
+    if (tile.is_own)
+        return {0, tile.tokens};
     const unsigned *first = problem.first_token + tile.word;
     return {first[source] - first[0], first[source + 1] - first[source]};
 }

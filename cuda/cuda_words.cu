@@ -129,7 +129,10 @@ enum cx_status cuda_attention_word_norms(struct cx_backend *backend, const struc
     problem.residual = residual ? residual->values : NULL;
     problem.inverse_deviation = inverse_deviation ? inverse_deviation->values : NULL;
     problem.map = map->values;
-    const unsigned words = batch->longest < most_blocks ? static_cast<unsigned>(batch->longest) : most_blocks;
+    size_t most_words = 0;
+    for (size_t sequence = 0; sequence < batch->sequences; sequence++)
+        most_words = cx_batch_sources(batch, sequence) > most_words ? cx_batch_sources(batch, sequence) : most_words;
+    const unsigned words = most_words < most_blocks ? static_cast<unsigned>(most_words) : most_blocks;
     return CUDA_LAUNCH(cuda, "attention_word_norms", error, attention_word_norms_kernel, dim3(static_cast<unsigned>(cuda->tile_count), words), TILE_THREADS, 0,
                        problem, cuda->tiles);
 }

@@ -83,16 +83,20 @@ static void compute_pairs(struct word_data *of, struct word_result *result) {
     op_outputs_destroy(&of->data);
 }
 
-void word_result_compute(struct word_data *of, const struct cx_backend_options *options, bool by_words, struct word_result *result) {
+void word_result_compute_on(struct word_data *of, struct cx_backend *backend, bool by_words, struct word_result *result) {
     static const char *const operations[WORD_ATTENTION_MAPS] = {"attention_mean", "attention_norms attn", "attention_norms res", "attention_norms res_ln"};
-    struct cx_backend *backend = NULL;
     of->data.batch.words = by_words ? &of->words : NULL;
-    expect_ok(cx_backend_open(options, &of->data.config, &backend, &error));
     expect_ok(op_data_upload(&of->data, backend, &error));
     for (size_t k = 0; k < WORD_ATTENTION_MAPS; k++)
         compute_attention_map(of, operations[k], result, k);
     compute_pairs(of, result);
     op_data_release(&of->data);
+}
+
+void word_result_compute(struct word_data *of, const struct cx_backend_options *options, bool by_words, struct word_result *result) {
+    struct cx_backend *backend = NULL;
+    expect_ok(cx_backend_open(options, &of->data.config, &backend, &error));
+    word_result_compute_on(of, backend, by_words, result);
     cx_backend_close(backend);
 }
 

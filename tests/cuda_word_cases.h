@@ -31,6 +31,7 @@ void word_data_free(struct word_data *freed);
 
 /* Runs the operations, with words or, for comparison, by token. What fails, a checksum too, fails the test. Release with word_result_free(). */
 void word_result_compute(struct word_data *of, const struct cx_backend_options *options, bool by_words, struct word_result *result);
+void word_result_compute_on(struct word_data *of, struct cx_backend *backend, bool by_words, struct word_result *result);
 void word_result_free(struct word_result *freed);
 
 /* The largest difference, over the largest number. */

@@ -27,6 +27,8 @@ static const struct word_case cases[] = {
     {{"sixteen heads, causal", OP_RANDOM | OP_CAUSAL, 16, 2, 24, CX_GELU, {18, 5, 9, 37}}, {2, 1, 5, 1, 1}, 0},
     {{"causal, chunks", OP_RANDOM | OP_CAUSAL, 4, 4, 20, CX_SILU, {45, 35, 3, 20}}, {1, 3, 1, 2, 1, 7}, 1},
     {{"long words, chunks", OP_RANDOM, 1, 8, 40, CX_GELU, {70, 130}}, {34, 1, 17, 2}, 1},
+    {{"two whole steps", OP_RANDOM, 31, 2, 24, CX_GELU, {12, 4}}, {2, 1, 4}, 0},
+    {{"a tile with more units than a chunk has rows", OP_RANDOM | OP_CAUSAL, 1, 8, 16, CX_GELU, {300}}, {100, 1, 60}, 1},
     {{"wide", OP_RANDOM, 6, 48, 520, CX_GELU, {19, 5}}, {2, 1, 1, 3}, 0},
 };
 enum { case_count = sizeof cases / sizeof *cases, causal_case = 3, chunked_case = 4 };
@@ -147,11 +149,42 @@ static void fused_kernels_leave_words_to_chunks(void **state) {
     word_data_free(&data);
 }
 
+/* A batch finds nothing of the one before it, which had words where it has none, or the other way round. */
+static void batches_take_turns(void **state) {
+    static const struct word_case fitting = {{"fitting", OP_RANDOM, 4, 16, 64, CX_GELU, {9, 3, 2, 12}}, {2, 1, 3}, 0};
+    const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F16};
+    struct cx_backend *backend = NULL;
+    struct word_data data;
+    struct word_result alone[2], found;
+    (void)state;
+    word_data_create(&fitting, &data);
+    for (int by_words = 0; by_words < 2; by_words++)
+        word_result_compute(&data, &options, by_words, &alone[by_words]);
+    assert_int_equal(cx_backend_open(&options, &data.data.config, &backend, &error), CX_OK);
+    for (int turn = 0; turn < 4; turn++) {
+        const struct word_result *expected = &alone[turn % 2];
+        word_result_compute_on(&data, backend, turn % 2, &found);
+        for (size_t k = 0; k < WORD_OUTPUTS; k++) {
+            assert_int_equal(found.counts[k], expected->counts[k]);
+            assert_memory_equal(found.values[k], expected->values[k], found.counts[k] * sizeof(float));
+        }
+        word_result_free(&found);
+    }
+    cx_backend_close(backend);
+    word_result_free(&alone[0]);
+    word_result_free(&alone[1]);
+    word_data_free(&data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(float32_is_as_on_the_cpu),      cmocka_unit_test(float16_keeps_its_bounds),
-        cmocka_unit_test(words_of_one_token_are_tokens), cmocka_unit_test(words_behind_the_target_give_nothing),
-        cmocka_unit_test(chunks_do_not_matter),          cmocka_unit_test(fused_kernels_leave_words_to_chunks),
+        cmocka_unit_test(float32_is_as_on_the_cpu),
+        cmocka_unit_test(float16_keeps_its_bounds),
+        cmocka_unit_test(words_of_one_token_are_tokens),
+        cmocka_unit_test(words_behind_the_target_give_nothing),
+        cmocka_unit_test(chunks_do_not_matter),
+        cmocka_unit_test(fused_kernels_leave_words_to_chunks),
+        cmocka_unit_test(batches_take_turns),
     };
     return cuda_is_here() ? cmocka_run_group_tests(tests, NULL, NULL) : 77;
 }
