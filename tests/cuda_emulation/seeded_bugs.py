@@ -212,7 +212,7 @@ BUGS = [
         "if (false)", {"plain": EARLY}),
     Bug("own parts written into a map", "cuda_pair_finish.cu", "cuda_pair_finish.cu", "if (problem.ff && !tile.is_own)", "if (problem.ff)", {"plain": EARLY}),
     Bug("words of more tokens than are loaded", "cuda_pair_coefficients.cu", "cuda_pair_coefficients.cu",
-        "tokens.first + k - first < group.count)", "first == 0)", {"plain": EARLY}),
+        "token < end && token < group_end;", "first == 0 && token < end && token < group_end;", {"plain": EARLY}),
     # statistics of maps
     Bug("ties get the rank of their first", "cuda_ranks.cu", "cuda_ranks.cu", "last = place_of(keys, at, begin + size, key + 1) - 1;", "last = at;", {"plain": EARLY}),
     Bug("no barrier before a row's sums are added", "cuda_ranks.cu", "cuda_ranks.cu", "    __syncthreads();\n    if (threadIdx.x > 0)\n        return;\n",
