@@ -45,6 +45,21 @@ def processor_seconds(command: list[str]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def measure(options: argparse.Namespace, corpus: Path) -> None:
+    command = [options.program, "run", "--model", options.model, "--corpus", str(corpus), "--max-tokens", str(options.tokens)]
+    command += ["--limit", str(options.sequences), "--quiet", "--out"]
+    without, with_statistics, size = [], [], 0
+    for _ in range(options.repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            without.append(processor_seconds([*command, f"{folder}/maps", "--compression", "0"]))
+            with_statistics.append(processor_seconds([*command, f"{folder}/statistics", "--stages", "none", "--analyses", "all"]))
+            size = sum(path.stat().st_size for path in Path(folder, "statistics").rglob("*") if path.is_file())
+    ratios = [b / a - 1 for a, b in zip(without, with_statistics, strict=True)]
+    print(f"{options.sequences} sequences of at most {options.tokens} tokens, {options.repeats} repeats, medians")
+    print(f"maps stored: {statistics.median(without):.2f} s of processor time; statistics instead: {statistics.median(with_statistics):.2f} s")
+    print(f"statistics cost {100 * statistics.median(ratios):.1f} % ({100 * min(ratios):.1f} to {100 * max(ratios):.1f}); output {size / 1e6:.2f} MB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", required=True)
@@ -59,21 +74,6 @@ def main() -> None:
         if not options.corpus:
             write_joined(corpus)
         measure(options, corpus)
-
-
-def measure(options: argparse.Namespace, corpus: Path) -> None:
-    command = [options.program, "run", "--model", options.model, "--corpus", str(corpus), "--max-tokens", str(options.tokens)]
-    command += ["--limit", str(options.sequences), "--quiet", "--out"]
-    without, with_statistics, size = [], [], 0
-    for _ in range(options.repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            without.append(processor_seconds([*command, f"{folder}/maps", "--compression", "0"]))
-            with_statistics.append(processor_seconds([*command, f"{folder}/statistics", "--stages", "none", "--analyses", "all"]))
-            size = sum(path.stat().st_size for path in Path(folder, "statistics").rglob("*") if path.is_file())
-    ratios = [b / a - 1 for a, b in zip(without, with_statistics, strict=True)]
-    print(f"{options.sequences} sequences of at most {options.tokens} tokens, {options.repeats} repeats, medians")
-    print(f"maps stored: {statistics.median(without):.2f} s of processor time; statistics instead: {statistics.median(with_statistics):.2f} s")
-    print(f"statistics cost {100 * statistics.median(ratios):.1f} % ({100 * min(ratios):.1f} to {100 * max(ratios):.1f}); output {size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

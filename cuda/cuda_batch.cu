@@ -114,7 +114,7 @@ static unsigned rows_of(const struct cuda_pair_tile &tile) {
 }
 
 static unsigned units_of(const struct cuda_pair_tile &tile) {
-    return tile.tokens * static_cast<unsigned>(parts(tile.targets, 16));
+    return tile.tokens * static_cast<unsigned>(parts(tile.targets, PAIR_ROWS));
 }
 
 /* What a causal model leaves of a tile: targets that attend to its first source at least. */

@@ -12,8 +12,8 @@
 #include "cuda_tile.cuh"
 
 constexpr unsigned form_threads = 128, form_blocks = 12, form_sources = 16, form_shared = 48 << 10, element_threads = 256;
-/* form_blocks: as many as let a thread have the registers that it needs, 40. */
-/* norm_rows: targets of a tile that a block takes. blocks_each: that a multiprocessor should have of a product. */
+/* form_blocks: as many a multiprocessor as leave a thread the 40 registers that it needs. norm_rows: targets of a tile that a block takes. blocks_each: that a
+   multiprocessor should have of a product. */
 constexpr unsigned norm_rows = 8, blocks_each = 6;
 
 /* c^T G c over the heads, from the upper triangle; `weights` has one number per head, `stride` apart. */

@@ -10,8 +10,8 @@ if(NOT CX_CUDA STREQUAL "EMULATED") # there with the stand-in: cuda_nccl.cmake
   contexture_test(cuda_team contexture_compute)
 endif()
 
-# Minutes of CPU time: two schedules of these; under AddressSanitizer one, and that of the layer sequence, the forward precisions and words alone. test_cuda_kernels, a
-# selection of them, has more schedules and runs under every sanitizer (tests/cuda_emulation/kernels.tests.cmake).
+# Minutes of CPU time: two schedules of these; under AddressSanitizer one, and that of the layer sequence, the forward precisions and words alone.
+# test_cuda_kernels, a selection of them, has more schedules and runs under every sanitizer (tests/cuda_emulation/kernels.tests.cmake).
 set(cuda_seeds 0 5)
 if(CX_SANITIZE)
   set(cuda_seeds 5)

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "batch_words.h"
 #include "cuda_cases.h"
 
 static const char *const names[WORD_OUTPUTS] = {"attn_weight", "attn", "attn_res", "attn_res_ln", "ff", "ff_res", "ff_res_ln", "own", "sum"};
@@ -19,29 +20,30 @@ static void expect_ok(enum cx_status status) {
         fail_msg("%s: %s", cx_status_name(status), error.message);
 }
 
+/* Lengths of a case that come in turn. */
+struct turns {
+    const size_t *lengths; /* WORD_LENGTHS, or ended by 0 */
+    size_t next;
+};
+
+static size_t next_length(void *context, size_t sequence) {
+    struct turns *turns = context;
+    if (sequence == 1 || sequence == 2)
+        return sequence == 1 ? SIZE_MAX : 1;
+    if (turns->next == WORD_LENGTHS || turns->lengths[turns->next] == 0)
+        turns->next = 0;
+    return turns->lengths[turns->next++];
+}
+
 void word_data_create(const struct word_case *of, struct word_data *created) {
     op_data_create(&of->shape, &created->data);
     const struct cx_batch *batch = &created->data.batch;
     const size_t ends = batch->sequences + 1;
-    struct cx_batch_words *words = &created->words;
+    struct turns turns = {of->words, 0};
     created->offsets = calloc(batch->tokens + 1 + 2 * ends, sizeof *created->offsets);
     assert_non_null(created->offsets);
     size_t *first_token = created->offsets, *offset = first_token + batch->tokens + 1, *map_offset = offset + ends;
-    *words = (struct cx_batch_words){.first_token = first_token, .offset = offset, .map_offset = map_offset};
-    for (size_t s = 0, turn = 0; s < batch->sequences; s++) {
-        const size_t end = batch->token_offset[s + 1];
-        for (size_t token = batch->token_offset[s], length; token < end; token += length) {
-            length = s == 1 ? end - token : s == 2 ? 1 : of->words[turn++];
-            turn = turn < WORD_LENGTHS && of->words[turn] > 0 ? turn : 0;
-            length = length < end - token ? length : end - token;
-            first_token[words->count++] = token;
-            words->longest = length > words->longest ? length : words->longest;
-        }
-        offset[s + 1] = words->count;
-        map_offset[s + 1] = map_offset[s] + (end - batch->token_offset[s]) * (words->count - offset[s]);
-    }
-    first_token[words->count] = batch->tokens;
-    words->map_elements = map_offset[batch->sequences];
+    created->words = batch_words_make(batch, next_length, &turns, first_token, offset, map_offset);
 }
 
 void word_data_free(struct word_data *freed) {

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "batch_words.h"
 #include "contexture/memory.h"
 
 const struct cx_model_config case_config = {
@@ -128,22 +129,22 @@ void pack_batch(struct packed *packed, const size_t *lengths, const uint32_t *se
     packed->batch.position_ids = packed->positions;
 }
 
+/* Lengths that come in turn. */
+struct turns {
+    const size_t *lengths;
+    size_t count, next;
+};
+
+static size_t next_in_turn(void *context, size_t sequence) {
+    struct turns *turns = context;
+    (void)sequence;
+    return turns->lengths[turns->next++ % turns->count];
+}
+
 void group_words(struct packed *packed, const size_t *lengths, size_t count) {
-    struct cx_batch_words *words = &packed->words;
-    *words = (struct cx_batch_words){.first_token = packed->first_token, .offset = packed->word_offset, .map_offset = packed->map_offset};
-    for (size_t sequence = 0, k = 0; sequence < packed->batch.sequences; sequence++) {
-        const size_t start = packed->token_offset[sequence], end = packed->token_offset[sequence + 1];
-        for (size_t token = start; token < end; token += lengths[k++ % count]) {
-            const size_t length = lengths[k % count] < end - token ? lengths[k % count] : end - token;
-            packed->first_token[words->count++] = token;
-            words->longest = length > words->longest ? length : words->longest;
-        }
-        packed->word_offset[sequence + 1] = words->count;
-        packed->map_offset[sequence + 1] = packed->map_offset[sequence] + (end - start) * (words->count - packed->word_offset[sequence]);
-    }
-    packed->first_token[words->count] = packed->batch.tokens;
-    words->map_elements = packed->map_offset[packed->batch.sequences];
-    packed->batch.words = words;
+    struct turns turns = {lengths, count, 0};
+    packed->words = batch_words_make(&packed->batch, next_in_turn, &turns, packed->first_token, packed->word_offset, packed->map_offset);
+    packed->batch.words = &packed->words;
 }
 
 struct cx_sequence_result make_result(size_t n, size_t L, size_t V) {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "batch_words.h"
+
 static void *allocate(size_t count, size_t size) {
     void *memory = calloc(count > 0 ? count : 1, size);
     if (!memory) {
@@ -107,24 +109,23 @@ void ff_pair_case_make_causal(struct ff_pair_case *changed, float unused) {
     }
 }
 
+/* What lengths are drawn with. */
+struct lottery {
+    size_t longest;
+    uint32_t seed;
+};
+
+/* Words of every third sequence are tokens. */
+static size_t drawn_length(void *context, size_t sequence) {
+    struct lottery *lottery = context;
+    return sequence % 3 == 2 ? 1 : 1 + (size_t)((draw(&lottery->seed) + 1.0f) / 2.0f * (float)lottery->longest) % lottery->longest;
+}
+
 void ff_pair_case_group(struct ff_pair_case *of, size_t longest, uint32_t seed) {
-    struct cx_batch_words *words = &of->words;
+    struct lottery lottery = {longest, seed};
     of->first_token = allocate(of->batch.tokens + 1, sizeof *of->first_token);
-    *words = (struct cx_batch_words){.longest = 1, .first_token = of->first_token, .offset = of->word_offset, .map_offset = of->map_offset};
-    for (size_t s = 0; s < of->batch.sequences; s++) {
-        const size_t end = of->token_offset[s + 1];
-        for (size_t token = of->token_offset[s], length; token < end; token += length) {
-            length = s % 3 == 2 ? 1 : 1 + (size_t)((draw(&seed) + 1.0f) / 2.0f * (float)longest) % longest;
-            length = length < end - token ? length : end - token;
-            of->first_token[words->count++] = token;
-            words->longest = length > words->longest ? length : words->longest;
-        }
-        of->word_offset[s + 1] = words->count;
-        of->map_offset[s + 1] = of->map_offset[s] + (end - of->token_offset[s]) * (words->count - of->word_offset[s]);
-    }
-    of->first_token[words->count] = of->batch.tokens;
-    words->map_elements = of->map_offset[of->batch.sequences];
-    of->batch.words = words;
+    of->words = batch_words_make(&of->batch, drawn_length, &lottery, of->first_token, of->word_offset, of->map_offset);
+    of->batch.words = &of->words;
 }
 
 void ff_pair_case_destroy(struct ff_pair_case *destroyed) {

@@ -33,6 +33,12 @@ static const struct word_case cases[] = {
 };
 enum { case_count = sizeof cases / sizeof *cases, causal_case = 3, chunked_case = 4 };
 
+/* Widths that the fused kernels take. */
+static const struct word_case fitting = {{"fitting", OP_RANDOM, 4, 16, 64, CX_GELU, {9, 3, 2, 12}}, {2, 1, 3}, 0};
+
+/* Of the largest number: the same sums of float32 in another order, each rounded to 2^-24. */
+static const double by_rounding = 2e-6;
+
 static struct cx_error error;
 
 static void float32_is_as_on_the_cpu(void **state) {
@@ -64,7 +70,7 @@ static void words_of_one_token_are_tokens(void **state) {
         const bool is_map = k < WORD_MAPS;
         const double apart = is_map ? word_error(words + data.words.map_offset[2], tokens + batch->pair_offset[2], n * n)
                                     : word_error(words, tokens, batch->tokens * width); /* own and sum are by token always */
-        if (!(apart <= 2e-6))
+        if (!(apart <= by_rounding))
             fail_msg("output %zu: by words %g of the largest number from what it is by token", k, apart);
     }
     word_result_free(&by_words);
@@ -111,7 +117,7 @@ static void chunks_do_not_matter(void **state) {
     word_result_compute(&data, &parts, true, &again);
     for (size_t k = 0; k < WORD_OUTPUTS; k++) {
         const double apart = word_error(found.values[k], expected.values[k], expected.counts[k]);
-        if (!(apart <= 2e-6))
+        if (!(apart <= by_rounding))
             fail_msg("output %zu: in chunks %g of the largest number from what one chunk gives", k, apart);
         assert_memory_equal(found.values[k], again.values[k], found.counts[k] * sizeof(float));
     }
@@ -123,7 +129,6 @@ static void chunks_do_not_matter(void **state) {
 
 /* Where the device's own choice is a fused kernel, words go in chunks all the same; by name it is an error, before anything is computed. */
 static void fused_kernels_leave_words_to_chunks(void **state) {
-    static const struct word_case fitting = {{"fitting", OP_RANDOM, 4, 16, 64, CX_GELU, {9, 3, 2, 12}}, {2, 1, 3}, 0};
     const struct cx_backend_options kinds[] = {
         {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F16, .pair_kernel = CX_PAIR_KERNEL_CHUNKED},
         {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F16, .pair_kernel = CX_PAIR_KERNEL_AUTO},
@@ -151,7 +156,6 @@ static void fused_kernels_leave_words_to_chunks(void **state) {
 
 /* A batch finds nothing of the one before it, which had words where it has none, or the other way round. */
 static void batches_take_turns(void **state) {
-    static const struct word_case fitting = {{"fitting", OP_RANDOM, 4, 16, 64, CX_GELU, {9, 3, 2, 12}}, {2, 1, 3}, 0};
     const struct cx_backend_options options = {.kind = CX_BACKEND_CUDA, .pair_precision = CX_PAIR_F16};
     struct cx_backend *backend = NULL;
     struct word_data data;

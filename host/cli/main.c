@@ -51,9 +51,6 @@ int main(int count, char **arguments) {
     if (status == CX_OK)
         status = output_flush(&error);
     options_free(&options);
-    /* Of the ranks of a job one tells how it ended, by its exit code, too: with another one's the launcher might end it before it has spoken. */
-    if (status != CX_OK && !error.message[0])
-        return 0;
     if (status != CX_OK) {
         print_sentence("%s", error.message);
         return cx_status_exit_code(status);

@@ -110,7 +110,7 @@ struct cx_run_report {
     bool joined;                                                          /* all shards are finished, and run.h5 and summary.json are there */
     int ranks;                                                            /* of the MPI job; 0: it is none */
     double idle_share;                                                    /* of the job's time: what the rank that was done first waited for the last */
-    bool silent;                                                          /* another rank of the job reports */
+    bool silent;                                                          /* another rank of the job reports; a failure that it tells of has no message here */
     uint64_t earlier_shards, earlier_documents;
     uint64_t computed_tokens, computed_sequences;
     float completeness_error;      /* the largest */

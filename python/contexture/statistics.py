@@ -348,7 +348,9 @@ class Statistics:
 
 def _span(rows: np.ndarray | None) -> slice:
     """The rows from the first to the last of them, which is what is read."""
-    return slice(None) if rows is None else slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
+    if rows is None:
+        return slice(None)
+    return slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0)
 
 
 def _text(name: bytes | str) -> str:

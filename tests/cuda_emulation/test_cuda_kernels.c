@@ -182,9 +182,8 @@ static void test_fused_kernels(void **state) {
     int failures = 0;
     (void)state;
     for (size_t k = 0; k < sizeof fused_kernels / sizeof *fused_kernels; k++) {
-        if (!is_wanted(fused_kernels[k].kind)) {
+        if (!is_wanted(fused_kernels[k].kind))
             continue;
-        }
         assert_int_equal(setenv("EMULATION_ARCHITECTURE", fused_kernels[k].architecture, 1), 0);
         emulation_get_statistics(&before);
         for (size_t index = 0; index < fused_kernels[k].cases; index++) {
@@ -276,7 +275,7 @@ static void test_algorithms_are_kept(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest fused_tests[] = {cmocka_unit_test(test_fused_kernels)};
-    /* The fused kernels race, if they do, in test_cuda_fused_schedules, too. */
+    /* Without the fused kernels, whose races are test_cuda_fused_schedules's to find. */
     const struct CMUnitTest quick_tests[] = {
         cmocka_unit_test(test_operations),
         cmocka_unit_test(test_words),
