@@ -350,6 +350,66 @@ static void one_process_at_a_time(void **state) {
     folder_remove(&folder);
 }
 
+/* What another process noted is seen even if its journal has been folded into manifest.json since the last look. */
+static void folded_journals_are_seen(void **state) {
+    struct folder folder = folder_make();
+    struct cx_manifest *first = NULL, *second = NULL, *alone = NULL;
+    struct cx_error error = {0};
+    bool complete = true;
+    (void)state;
+    must(cx_manifest_prepare(folder.path, sample_identity, &error), &error);
+    must(cx_manifest_open_shared(folder.path, sample_identity, "first", &first, &error), &error);
+    must(cx_manifest_open_shared(folder.path, sample_identity, "second", &second, &error), &error);
+    for (uint64_t shard = 0; shard < 3; shard++) {
+        struct cx_part_summary part = make_part(&folder, shard);
+        must(cx_manifest_add(first, &part, NULL, 0, &error), &error);
+        if (shard == 0)
+            must(cx_manifest_refresh(second, &error), &error);
+    }
+    assert_int_equal(cx_manifest_count(second), 1);
+    must(cx_store_is_complete(folder.path, &complete, &error), &error);
+    assert_false(complete);
+
+    must(cx_manifest_open(folder.path, sample_identity, &alone, &error), &error);
+    must(cx_manifest_complete(alone, 3, &error), &error);
+    cx_manifest_close(alone);
+    assert_false(file_there(folder_file(&folder, "manifest.d")));
+    must(cx_manifest_refresh(second, &error), &error);
+    assert_int_equal(cx_manifest_count(second), 3);
+    assert_int_equal(cx_manifest_shard(second, 2)->bytes, 40);
+    must(cx_store_is_complete(folder.path, &complete, &error), &error);
+    assert_true(complete);
+    cx_manifest_close(second);
+    cx_manifest_close(first);
+    folder_remove(&folder);
+}
+
+/* A process that was held up, and did once more what another had done for it, leaves a journal behind; then the run has to be joined again. */
+static void late_lines_make_it_incomplete(void **state) {
+    struct folder folder = folder_make();
+    struct cx_manifest *late = NULL, *alone = NULL;
+    struct cx_error error = {0};
+    bool complete = true;
+    (void)state;
+    begin(&folder);
+    must(cx_manifest_open_shared(folder.path, sample_identity, "late", &late, &error), &error);
+    for (int round = 0; round < 2; round++) {
+        must(cx_manifest_open(folder.path, sample_identity, &alone, &error), &error);
+        must(cx_manifest_complete(alone, 3, &error), &error);
+        cx_manifest_close(alone);
+        must(cx_store_is_complete(folder.path, &complete, &error), &error);
+        assert_true(complete);
+        if (round > 0)
+            break;
+        struct cx_part_summary part = make_part(&folder, 2);
+        must(cx_manifest_add(late, &part, NULL, 0, &error), &error);
+        must(cx_store_is_complete(folder.path, &complete, &error), &error);
+        assert_false(complete);
+    }
+    cx_manifest_close(late);
+    folder_remove(&folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(goes_on),
@@ -362,6 +422,8 @@ int main(void) {
         cmocka_unit_test(lost_parts_are_forgotten),
         cmocka_unit_test(leftovers_are_removed),
         cmocka_unit_test(one_process_at_a_time),
+        cmocka_unit_test(folded_journals_are_seen),
+        cmocka_unit_test(late_lines_make_it_incomplete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,6 @@
 
 static enum cx_status print_report(const struct options *options, const struct cx_run_report *report, struct cx_error *error) {
     char documents[48], sequences[48], tokens[48], shards[48], bytes[32], seconds[32], memory[32];
-    if (report->silent)
-        return CX_OK;
     if (options->json && report->summary_json)
         return output_print(error, "%s", report->summary_json);
     if (options->json)
@@ -36,6 +34,19 @@ static enum cx_status print_report(const struct options *options, const struct c
     return status;
 }
 
+static enum cx_status tell_end(const struct options *options, const struct cx_run_report *report, struct outcome *outcome, struct cx_error *error) {
+    enum cx_status status = print_report(options, report, error);
+    outcome->skipped = report->skipped;
+    if (status == CX_OK && report->skipped > 0 && !options->quiet)
+        print_sentence("%" PRIu64 " of %" PRIu64 " documents skipped; %s/summary.json says why", report->skipped, report->documents, options->run.output);
+    if (status == CX_OK && report->stripped > 0 && !options->quiet)
+        print_sentence("%" PRIu64 " of %" PRIu64 " documents kept without their annotations, which cannot be used; %s/summary.json says why", report->stripped,
+                       report->documents, options->run.output);
+    if (status == CX_OK && options->run.profile)
+        profile_print(report);
+    return status;
+}
+
 enum cx_status command_run(const struct options *options, struct outcome *outcome, struct cx_error *error) {
     struct progress progress;
     struct cx_run_report report = {0};
@@ -46,19 +57,11 @@ enum cx_status command_run(const struct options *options, struct outcome *outcom
     const struct cx_run_observer observer = progress_observer(&progress);
     status = cx_run(&options->run, &observer, &report, error);
     progress_end(&progress);
-    if (status == CX_OK)
-        status = print_report(options, &report, error);
-    if (status == CX_OK && report.skipped > 0 && !options->quiet)
-        print_sentence("%" PRIu64 " of %" PRIu64 " documents skipped; %s/summary.json says why", report.skipped, report.documents, options->run.output);
-    if (status == CX_OK && report.stripped > 0 && !options->quiet)
-        print_sentence("%" PRIu64 " of %" PRIu64 " documents kept without their annotations, which cannot be used; %s/summary.json says why", report.stripped,
-                       report.documents, options->run.output);
-    if (status == CX_OK && options->run.profile)
-        profile_print(&report);
-    outcome->skipped = report.skipped;
     /* Of the ranks of a job one tells how it ended, by its exit code, too: with another one's the launcher might end it before it has spoken. */
-    if (report.silent && !error->message[0])
+    if (report.silent && (status == CX_OK || !error->message[0]))
         status = CX_OK;
+    else if (status == CX_OK)
+        status = tell_end(options, &report, outcome, error);
     cx_run_report_free(&report);
     return status;
 }

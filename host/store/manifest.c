@@ -1,4 +1,4 @@
-/* The manifest as the running program uses it: opened under a lock, or shared, and asked. manifest_append.c adds to it. */
+/* The manifest as the running program uses it: opened under a lock, and asked. manifest_shared.c opens it beside others; manifest_append.c adds to it. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,7 @@
 #include "manifest_state.h"
 #include "output_folder.h"
 
-static const size_t largest_journal = (size_t)1 << 32;
-
-/* Shards whose files are gone or have another size are forgotten: they will be computed again. */
-static enum cx_status forget_lost_parts(struct cx_manifest *manifest, const char *directory, struct cx_error *error) {
-    struct cx_manifest_content *content = &manifest->content;
+enum cx_status manifest_forget_lost_parts(struct cx_manifest_content *content, const char *directory, struct cx_error *error) {
     size_t kept = 0;
     for (size_t i = 0; i < content->count; i++) {
         char *path = NULL;
@@ -46,7 +42,7 @@ static enum cx_status cut_torn_line(struct cx_manifest *manifest, struct cx_erro
     return CX_OK;
 }
 
-static enum cx_status begin_file(const char *path, json_t *identity, struct cx_error *error) {
+enum cx_status manifest_begin_file(const char *path, json_t *identity, struct cx_error *error) {
     char *line = NULL;
     enum cx_status status = cx_manifest_header_line(identity, &line, error);
     if (status == CX_OK)
@@ -55,7 +51,7 @@ static enum cx_status begin_file(const char *path, json_t *identity, struct cx_e
     return status;
 }
 
-static enum cx_status parse_identity(const char *text, json_t **identity, struct cx_error *error) {
+enum cx_status manifest_parse_identity(const char *text, json_t **identity, struct cx_error *error) {
     enum cx_status status = cx_json_parse(text, strlen(text), "the run's identity", identity, error);
     if (status == CX_OK && !json_is_object(*identity))
         status = cx_fail(error, CX_ERROR_INTERNAL, "the run's identity: expected an object, found %s", cx_json_type(*identity));
@@ -76,8 +72,7 @@ static enum cx_status fold_journals(struct cx_manifest *manifest, struct cx_erro
     return status;
 }
 
-/* Folders that were begun without the names have none in any part. */
-static enum cx_status list_sources(struct cx_manifest *manifest, struct cx_error *error) {
+enum cx_status manifest_list_sources(struct cx_manifest *manifest, struct cx_error *error) {
     const json_t *names = json_object_get(manifest->content.identity, CX_IDENTITY_SOURCES);
     const size_t count = json_array_size(names);
     enum cx_status status = cx_allocate(count, sizeof *manifest->sources, "the names of the corpus' files", &manifest->sources, error);
@@ -99,7 +94,7 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
     if (status != CX_OK)
         return status;
     manifest->descriptor = -1;
-    if ((status = parse_identity(identity_json, &identity, error)) != CX_OK)
+    if ((status = manifest_parse_identity(identity_json, &identity, error)) != CX_OK)
         goto cleanup;
     if ((status = cx_copy_text(directory, strlen(directory), &manifest->directory, error)) != CX_OK)
         goto cleanup;
@@ -111,7 +106,7 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
         goto cleanup;
     if ((status = cx_output_clean(directory, error)) != CX_OK)
         goto cleanup;
-    if (!cx_file_exists(manifest->path) && (status = begin_file(manifest->path, identity, error)) != CX_OK)
+    if (!cx_file_exists(manifest->path) && (status = manifest_begin_file(manifest->path, identity, error)) != CX_OK)
         goto cleanup;
     if ((status = cx_manifest_content_read(manifest->path, NULL, NULL, &manifest->content, error)) != CX_OK)
         goto cleanup;
@@ -125,9 +120,9 @@ enum cx_status cx_manifest_open(const char *directory, const char *identity_json
         goto cleanup;
     }
     if ((status = cut_torn_line(manifest, error)) == CX_OK)
-        status = forget_lost_parts(manifest, directory, error);
+        status = manifest_forget_lost_parts(&manifest->content, directory, error);
     if (status == CX_OK)
-        status = list_sources(manifest, error);
+        status = manifest_list_sources(manifest, error);
 cleanup:
     json_decref(identity);
     if (status != CX_OK)
@@ -153,113 +148,6 @@ void cx_manifest_close(struct cx_manifest *manifest) {
     free(manifest->path);
     free(manifest->directory);
     free(manifest);
-}
-
-enum cx_status cx_manifest_prepare(const char *directory, const char *identity_json, struct cx_error *error) {
-    struct cx_manifest_content content = {0};
-    json_t *identity = NULL;
-    char *path = NULL;
-    enum cx_status status = parse_identity(identity_json, &identity, error);
-    if (status == CX_OK)
-        status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
-    if (status == CX_OK)
-        status = cx_output_create(directory, error);
-    if (status == CX_OK && !cx_file_exists(path))
-        status = begin_file(path, identity, error);
-    else if (status == CX_OK)
-        status = cx_manifest_content_read(path, NULL, NULL, &content, error);
-    if (status == CX_OK && content.identity)
-        status = cx_identity_compare(path, content.identity, identity, error);
-    cx_manifest_content_free(&content);
-    free(path);
-    json_decref(identity);
-    return status;
-}
-
-static enum cx_status journal_path(const char *directory, const char *worker, char **path, struct cx_error *error) {
-    char name[512];
-    if (snprintf(name, sizeof name, CX_JOURNALS_NAME "/%s.jsonl", worker) >= (int)sizeof name)
-        return cx_fail(error, CX_ERROR_INTERNAL, "a worker's name is too long: %.100s…", worker);
-    return cx_path_join(directory, name, path, error);
-}
-
-enum cx_status cx_manifest_open_shared(const char *directory, const char *identity_json, const char *worker, struct cx_manifest **manifest_pointer,
-                                       struct cx_error *error) {
-    struct cx_manifest *manifest = NULL;
-    json_t *identity = NULL;
-    char *path = NULL;
-    *manifest_pointer = NULL;
-    enum cx_status status = cx_allocate(1, sizeof *manifest, "a manifest", &manifest, error);
-    if (status != CX_OK)
-        return status;
-    manifest->descriptor = -1;
-    if ((status = parse_identity(identity_json, &identity, error)) != CX_OK)
-        goto cleanup;
-    if ((status = cx_manifest_header_line(identity, &manifest->header, error)) != CX_OK)
-        goto cleanup;
-    if ((status = cx_copy_text(directory, strlen(directory), &manifest->directory, error)) != CX_OK)
-        goto cleanup;
-    if ((status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error)) != CX_OK)
-        goto cleanup;
-    if ((status = cx_copy_text(worker, strlen(worker), &manifest->worker, error)) != CX_OK)
-        goto cleanup;
-    if ((status = journal_path(directory, worker, &manifest->path, error)) != CX_OK)
-        goto cleanup;
-    if ((status = cx_manifest_content_read(path, NULL, NULL, &manifest->content, error)) != CX_OK)
-        goto cleanup;
-    if ((status = cx_identity_compare(path, manifest->content.identity, identity, error)) != CX_OK)
-        goto cleanup;
-    if ((status = forget_lost_parts(manifest, directory, error)) == CX_OK)
-        status = list_sources(manifest, error);
-    if (status == CX_OK)
-        status = cx_manifest_refresh(manifest, error);
-cleanup:
-    free(path);
-    json_decref(identity);
-    if (status != CX_OK)
-        cx_manifest_close(manifest);
-    else
-        *manifest_pointer = manifest;
-    return status;
-}
-
-static enum cx_status find_journal(struct cx_manifest *manifest, const char *path, struct journal **journal, struct cx_error *error) {
-    for (size_t k = 0; k < manifest->journal_count; k++)
-        if (strcmp(manifest->journals[k].path, path) == 0) {
-            *journal = &manifest->journals[k];
-            return CX_OK;
-        }
-    enum cx_status status =
-        cx_reserve(&manifest->journals, &manifest->journal_capacity, manifest->journal_count + 1, sizeof *manifest->journals, "the manifest's journals", error);
-    if (status != CX_OK)
-        return status;
-    *journal = &manifest->journals[manifest->journal_count];
-    **journal = (struct journal){0};
-    status = cx_copy_text(path, strlen(path), &(*journal)->path, error);
-    manifest->journal_count += status == CX_OK;
-    return status;
-}
-
-enum cx_status cx_manifest_refresh(struct cx_manifest *manifest, struct cx_error *error) {
-    struct cx_journals journals = {0};
-    enum cx_status status = cx_journals_list(manifest->directory, &journals, error);
-    for (size_t k = 0; status == CX_OK && k < journals.count; k++) {
-        struct journal *journal = NULL;
-        struct stat about;
-        char *text = NULL;
-        size_t length = 0;
-        if (stat(journals.paths[k], &about) != 0)
-            continue; /* folded into manifest.json just now */
-        status = find_journal(manifest, journals.paths[k], &journal, error);
-        if (status != CX_OK || (size_t)about.st_size == journal->read)
-            continue;
-        status = cx_file_read(journals.paths[k], largest_journal, &text, &length, error);
-        if (status == CX_OK)
-            status = cx_manifest_journal_read(journals.paths[k], text, length, &journal->read, &manifest->content, error);
-        free(text);
-    }
-    cx_journals_free(&journals);
-    return status;
 }
 
 const struct cx_part_summary *cx_manifest_shard(const struct cx_manifest *manifest, uint64_t shard) {

@@ -231,11 +231,15 @@ enum cx_status cx_manifest_content_put(struct cx_manifest_content *content, cons
 
 enum cx_status cx_store_is_complete(const char *directory, bool *complete, struct cx_error *error) {
     struct cx_manifest_content content = {0};
+    struct cx_journals journals = {0};
     char *path = NULL;
     enum cx_status status = cx_path_join(directory, CX_MANIFEST_NAME, &path, error);
     if (status == CX_OK)
         status = cx_manifest_content_read(path, NULL, NULL, &content, error);
-    *complete = status == CX_OK && content.complete;
+    if (status == CX_OK && content.complete)
+        status = cx_journals_list(directory, &journals, error);
+    *complete = status == CX_OK && content.complete && journals.count == 0;
+    cx_journals_free(&journals);
     cx_manifest_content_free(&content);
     free(path);
     return status;

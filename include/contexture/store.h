@@ -140,7 +140,7 @@ CX_MUST_USE enum cx_status cx_manifest_refresh(struct cx_manifest *manifest, str
  */
 CX_MUST_USE enum cx_status cx_manifest_merge(struct cx_manifest *manifest, uint64_t shards, struct cx_error *error);
 
-/* True if manifest.json says that the run is complete; reads the file. */
+/* True if manifest.json says that the run is complete, and no process has left lines about it since; reads the file. */
 CX_MUST_USE enum cx_status cx_store_is_complete(const char *directory, bool *complete, struct cx_error *error);
 
 /* The finished shard of that number, or NULL; holds until the next cx_manifest_add() or refresh. A shard whose file is gone or has another size is not

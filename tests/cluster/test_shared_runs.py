@@ -68,6 +68,20 @@ def test_ranks_mask_the_dimensions_that_rank_0_chose(bench, out):
     assert len(expected) == 5 and expected == found
 
 
+@needs_mpi
+def test_one_rank_tells_by_its_exit_code(bench, out):
+    """Whichever ranks skipped documents: with another's code the launcher may end rank 0 before it has told how the job ends."""
+    lines = (bench.folder / "text.jsonl").read_text().splitlines()
+    lines[::3] = ['{"text": 7}'] * len(lines[::3])  # one in every shard
+    (bench.folder / "holes.jsonl").write_text("\n".join(lines) + "\n")
+    command = bench.command(out, "--corpus", "holes.jsonl", "--cluster", "mpi")
+    noted = [bench.folder / f"code-{rank}" for rank in range(3)]
+    jobs = [["-n", "1", "sh", "-c", '"$@"; echo $? > "$0"', str(note), *command] for note in noted]
+    job = bench.start_mpi(*jobs[0], ":", *jobs[1], ":", *jobs[2])
+    _, complained = job.communicate(timeout=60 * SLOW)
+    assert [note.read_text().strip() for note in noted] == [str(SKIPPED_DOCUMENTS), "0", "0"], complained
+
+
 def test_processes_in_one_folder_give_the_same_bytes(bench, out):
     for process in [bench.start(out, "--cluster", "folder") for _ in range(3)]:
         said, _ = bench.finish(process)
