@@ -59,7 +59,7 @@ enum cx_status command_run(const struct options *options, struct outcome *outcom
     progress_end(&progress);
     /* Of the ranks of a job one tells how it ended, by its exit code, too: with another one's the launcher might end it before it has spoken. */
     if (report.silent && (status == CX_OK || !error->message[0]))
-        status = CX_OK;
+        status = report.abrupt ? status : CX_OK;
     else if (status == CX_OK)
         status = tell_end(options, &report, outcome, error);
     cx_run_report_free(&report);

@@ -52,7 +52,8 @@ int main(int count, char **arguments) {
         status = output_flush(&error);
     options_free(&options);
     if (status != CX_OK) {
-        print_sentence("%s", error.message);
+        if (error.message[0]) /* of the ranks of a job one speaks */
+            print_sentence("%s", error.message);
         return cx_status_exit_code(status);
     }
     return outcome.skipped > 0 ? some_documents_skipped : 0;

@@ -70,7 +70,8 @@ enum cx_status cx_ranks_open(double patience, struct cx_ranks **ranks_pointer, s
     }
     ranks->lost = true;
     struct cx_error first = error ? *error : (struct cx_error){0};
-    (void)(cx_ranks_close(ranks, status, NULL) == CX_OK);
+    bool abrupt;
+    (void)(cx_ranks_close(ranks, status, &abrupt, NULL) == CX_OK);
     if (error)
         *error = first;
     return status;
@@ -326,7 +327,13 @@ static void wait_for_dispatch(struct cx_ranks *ranks) {
         continue;
 }
 
-enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, struct cx_error *error) {
+/* Launchers end a job when one of its processes ends without leaving MPI; by then rank 0 should have told why. */
+static void let_rank_0_speak(void) {
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+}
+
+enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, bool *abrupt, struct cx_error *error) {
+    *abrupt = false;
     if (!ranks)
         return status;
     if (ranks->office_runs) {
@@ -340,10 +347,13 @@ enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, str
             status = wait_for_dismissal(ranks, status, error);
         }
         ranks->closing = true;
-        const bool lost = ranks->lost;
+        const bool lost = ranks->lost, dismissed = ranks->dismissed;
         pthread_mutex_unlock(&ranks->mutex);
         if (!lost)
             pthread_join(ranks->office, NULL);
+        else if (dismissed && ranks->place.rank > 0)
+            let_rank_0_speak();
+        *abrupt = lost;
     }
     /* With a lost rank the post office may hang: what it uses stays until the process ends, which is soon. The alarm sees to that. */
     if (ranks->lost && ranks->office_runs)

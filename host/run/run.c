@@ -301,7 +301,7 @@ enum cx_status cx_run(const struct cx_run_settings *settings, const struct cx_ru
     cx_decomposer_close(run.computer.decomposer);
     cx_checkpoint_close(run.checkpoint);
     setup_close(&run.setup);
-    status = share_close(&run.share, status, error);
+    status = share_close(&run.share, status, &report->abrupt, error);
     team_close(&run.team, status == CX_OK);
     cx_backend_close(run.backend);
     return status;

@@ -268,11 +268,11 @@ void share_clear(struct share *share) {
     cx_workers_clear(share->worker);
 }
 
-enum cx_status share_close(struct share *share, enum cx_status status, struct cx_error *error) {
+enum cx_status share_close(struct share *share, enum cx_status status, bool *abrupt, struct cx_error *error) {
     if (share->worker && !is_exclusive(share))
         cx_claims_clear(share->worker, CX_CLAIMS_OWN);
     cx_worker_leave(share->worker);
     cx_shard_plan_close(share->plan);
     free(share->order);
-    return cx_ranks_close(share->ranks, status, error);
+    return cx_ranks_close(share->ranks, status, abrupt, error);
 }

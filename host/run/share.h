@@ -66,6 +66,6 @@ CX_MUST_USE enum cx_status share_end(struct share *share, enum cx_status status,
 void share_clear(struct share *share);
 
 /* Leaves the other processes; the status of the whole job, see cx_ranks_close(). */
-CX_MUST_USE enum cx_status share_close(struct share *share, enum cx_status status, struct cx_error *error);
+CX_MUST_USE enum cx_status share_close(struct share *share, enum cx_status status, bool *abrupt, struct cx_error *error);
 
 #endif

@@ -114,8 +114,9 @@ double cx_ranks_idle_share(const struct cx_ranks *ranks);
 
 /*
  * Rank 0 tells the others how the job ended, they wait for it, and all leave MPI together. Returns the status of the job; for other ranks than 0 with an
- * empty sentence, since rank 0 says it. `ranks` is freed; NULL is allowed.
+ * empty sentence, since rank 0 says it. *abrupt: MPI could not be left, for a rank was lost; launchers then count every exit code of 0 as a failure of its own.
+ * `ranks` is freed; NULL is allowed.
  */
-CX_MUST_USE enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, struct cx_error *error);
+CX_MUST_USE enum cx_status cx_ranks_close(struct cx_ranks *ranks, enum cx_status status, bool *abrupt, struct cx_error *error);
 
 #endif

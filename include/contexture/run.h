@@ -111,6 +111,7 @@ struct cx_run_report {
     int ranks;                                                            /* of the MPI job; 0: it is none */
     double idle_share;                                                    /* of the job's time: what the rank that was done first waited for the last */
     bool silent;                                                          /* another rank of the job reports; a failure that it tells of has no message here */
+    bool abrupt;                                                          /* MPI could not be left in order, see cx_ranks_close() */
     uint64_t earlier_shards, earlier_documents;
     uint64_t computed_tokens, computed_sequences;
     float completeness_error;      /* the largest */
