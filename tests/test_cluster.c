@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,58 @@ static void test_silence_is_death(void **state) {
     folder_remove(&folder);
 }
 
+static void write_text(const struct folder *folder, const char *name, const char *text) {
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", folder->path, name);
+    FILE *file = fopen(path, "w");
+    assert_true(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+/* A worker of another host, whose sign changes for as long as the child that this returns is not killed. */
+static pid_t beat_elsewhere(const struct folder *folder) {
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    for (unsigned beat = 0; child == 0; beat++) {
+        char line[128];
+        snprintf(line, sizeof line, "off process 7 host elsewhere start 1 since 2020-01-01T00:00:00Z beat %010u\n", beat);
+        write_text(folder, "workers/elsewhere-7-ab", line);
+        usleep(20 * 1000);
+    }
+    return child;
+}
+
+static void end_child(pid_t child) {
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* Who must be alone gets the claim of one that is dead, sooner or later, and is told of one that lives. */
+static void test_insisting(void **state) {
+    (void)state;
+    const double short_patience = 0.5;
+    struct folder folder = folder_make();
+    struct cx_worker *worker = NULL;
+    struct cx_error error = {0};
+    join_and_die(folder.path, CX_CLUSTER_OFF, "alone");
+    require(cx_worker_join(folder.path, CX_CLUSTER_OFF, short_patience, &worker, &error), &error);
+    require(cx_claim_insist(worker, "alone", &error), &error);
+    assert_int_equal(cx_claim_insist(worker, "alone", &error), CX_ERROR_CONFLICT); /* its own process lives */
+    cx_claim_drop(worker, "alone");
+
+    write_text(&folder, "claims/alone", "elsewhere-7-ab");
+    pid_t child = beat_elsewhere(&folder);
+    while (access(folder_file(&folder, "workers/elsewhere-7-ab"), F_OK) != 0)
+        usleep(1000);
+    assert_int_equal(cx_claim_insist(worker, "alone", &error), CX_ERROR_CONFLICT);
+    assert_non_null(strstr(error.message, "process 7 on host elsewhere"));
+    end_child(child);
+    require(cx_claim_insist(worker, "alone", &error), &error); /* it has fallen silent */
+
+    cx_claims_clear(worker, CX_CLAIMS_OWN);
+    cx_worker_leave(worker);
+    folder_remove(&folder);
+}
+
 static void test_kinds_refuse_each_other(void **state) {
     (void)state;
     struct folder folder = folder_make();
@@ -157,6 +210,7 @@ int main(void) {
         cmocka_unit_test(test_array_places),
         cmocka_unit_test(test_claims),
         cmocka_unit_test(test_silence_is_death),
+        cmocka_unit_test(test_insisting),
         cmocka_unit_test(test_kinds_refuse_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

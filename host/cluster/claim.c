@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "contexture/file.h"
@@ -82,6 +83,22 @@ enum cx_status cx_claim_take(struct cx_worker *worker, const char *name, bool *t
             break;
         if (status == CX_OK)
             status = break_claim(worker, name, path, owner, error);
+    }
+    free(path);
+    return status;
+}
+
+enum cx_status cx_claim_insist(struct cx_worker *worker, const char *name, struct cx_error *error) {
+    const struct timespec pause = {.tv_nsec = 100 * 1000 * 1000};
+    char owner[worker_name_bytes], before[worker_line_bytes] = "", *path = NULL;
+    bool taken = false;
+    enum cx_status status = claim_path(worker, name, "", &path, error);
+    while (status == CX_OK && !taken) {
+        status = cx_claim_take(worker, name, &taken, error);
+        if (status == CX_OK && !taken && read_owner(path, owner) && owner[0])
+            status = worker_refuse_living(worker, owner, before, error);
+        if (status == CX_OK && !taken)
+            nanosleep(&pause, NULL);
     }
     free(path);
     return status;

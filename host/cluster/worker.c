@@ -104,6 +104,8 @@ enum cx_status cx_worker_join(const char *directory, enum cx_cluster_kind kind, 
     status = cx_copy_text(directory, strlen(directory), &worker->directory, error);
     if (status == CX_OK)
         status = file_of(directory, worker->name, &worker->path, error);
+    if (status == CX_OK) /* for its message, if the folder cannot be made */
+        status = make_folder(directory, WORKERS_NAME, error);
     if (status == CX_OK)
         status = write_sign(worker, true, error);
     if (status == CX_OK) {
@@ -232,12 +234,11 @@ static bool is_alone(const char *kind) {
     return strcmp(kind, kind_names[CX_CLUSTER_OFF]) == 0 || strcmp(kind, kind_names[CX_CLUSTER_MPI]) == 0;
 }
 
-/* The ways that share by claims or by number work beside their like. Of those that take the lock it has decided already, where it can: on one host. */
+/* The ways that share by claims or by number work beside their like. Among those that need the folder to themselves a claim decides, see cx_claim_insist(). */
 static bool is_tolerated(const struct cx_worker *worker, const struct facts *facts) {
-    const bool same = strcmp(facts->kind, kind_names[worker->kind]) == 0;
     if (worker->kind == CX_CLUSTER_FOLDER || worker->kind == CX_CLUSTER_ARRAY)
-        return same;
-    return is_alone(facts->kind) && cx_process_is_of_this_host(&facts->process);
+        return strcmp(facts->kind, kind_names[worker->kind]) == 0;
+    return is_alone(facts->kind);
 }
 
 static void remove_sign(const struct cx_worker *worker, const char *name) {
@@ -277,6 +278,17 @@ static enum cx_status judge(struct cx_worker *worker, const char *name, bool *un
         return fail_other(worker, line, error);
     *unsure = true;
     return CX_OK;
+}
+
+enum cx_status worker_refuse_living(const struct cx_worker *worker, const char *name, char before[worker_line_bytes], struct cx_error *error) {
+    char line[worker_line_bytes];
+    struct facts facts;
+    enum cx_status status = read_sign(worker, name, line, error);
+    if (status != CX_OK || line[0] == '\0' || process_is_gone(line))
+        return status;
+    const bool is_here = parse_sign(line, &facts) && cx_process_is_of_this_host(&facts.process), has_changed = before[0] && strcmp(before, line) != 0;
+    memcpy(before, line, sizeof line);
+    return is_here || has_changed ? fail_other(worker, line, error) : CX_OK;
 }
 
 /* `look` is given every other worker of the folder. */

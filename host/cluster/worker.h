@@ -37,6 +37,12 @@ struct cx_worker {
 /* True as long as that worker may be alive. May be asked by one thread. */
 CX_MUST_USE enum cx_status worker_may_live(struct cx_worker *worker, const char *name, bool *lives, struct cx_error *error);
 
+/*
+ * CX_ERROR_CONFLICT, with a sentence that says who it is, if that worker is certainly alive: its process runs on this host, or its sign is another than
+ * `before`, into which the sign is copied. Begin with an empty one, and ask again and again.
+ */
+CX_MUST_USE enum cx_status worker_refuse_living(const struct cx_worker *worker, const char *name, char before[worker_line_bytes], struct cx_error *error);
+
 /* Creates a file that is not there yet, in a folder that is made if need be. Its descriptor for writing, or -1 with errno. */
 int worker_create_file(const struct cx_worker *worker, const char *folder, const char *path);
 

@@ -127,9 +127,9 @@ static enum cx_status claim_alone(struct run *run, struct cx_error *error) {
     if (status == CX_OK && !run->identity_text)
         status = describe_run(run, error);
     if (status == CX_OK)
-        status = open_writer(run, error);
-    if (status == CX_OK)
         status = share_join_alone(&run->share, error);
+    if (status == CX_OK)
+        status = open_writer(run, error);
     if (status == CX_OK && run->share.ranks && !run->share.plan)
         status = make_plan(run, error);
     if (status == CX_OK && run->share.ranks)

@@ -6,10 +6,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "contexture/clock.h"
 #include "contexture/memory.h"
 #include "summary.h"
 
-static const char prepare_claim[] = "prepare", join_claim[] = "join";
+static const char prepare_claim[] = "prepare", join_claim[] = "join", alone_claim[] = "alone";
 
 static bool stop_is_wanted(const struct share *share) {
     return share->observer && share->observer->stop && share->observer->stop(share->observer->context);
@@ -77,7 +78,10 @@ enum cx_status share_prepare(struct share *share, const struct share_preparation
 
 enum cx_status share_join_alone(struct share *share, struct cx_error *error) {
     enum cx_status status = cx_worker_join(share->settings->output, share->kind, share->settings->patience, &share->worker, error);
-    return status == CX_OK && !share_is_told(share) ? cx_worker_refuse_others(share->worker, error) : status;
+    if (status != CX_OK || share_is_told(share))
+        return status;
+    status = cx_worker_refuse_others(share->worker, error);
+    return status == CX_OK ? cx_claim_insist(share->worker, alone_claim, error) : status;
 }
 
 static enum cx_status next_of_array(struct share *share, uint64_t *shard) {
@@ -242,6 +246,29 @@ static enum cx_status end_shared(struct share *share, bool *join, struct cx_run_
     return status;
 }
 
+/*
+ * A view of the folder that lags behind, as caches of network file systems make it, or a long pause: this process took a shard that another had finished, and
+ * who joined the parts removed its unfinished file. Nothing is lost then, and its failure is none. The view gets a moment to catch up.
+ */
+static enum cx_status forgive_if_overtaken(struct share *share, enum cx_status status, struct cx_error *error) {
+    const double longest_lag = 3, lag = share->settings->patience / 3 < longest_lag ? share->settings->patience / 3 : longest_lag;
+    for (const double begin = cx_monotonic_seconds(); cx_monotonic_seconds() - begin < lag;) {
+        if (writer_refresh(share->writer, NULL) == CX_OK && writer_finished_count(share->writer) == cx_shard_plan_count(share->plan)) {
+            if (error)
+                *error = (struct cx_error){0};
+            return CX_OK;
+        }
+        if (pause_or_stop(share, NULL) != CX_OK)
+            break;
+    }
+    return status;
+}
+
+static bool may_be_overtaken(const struct share *share, enum cx_status status) {
+    return (share->kind == CX_CLUSTER_FOLDER || share->kind == CX_CLUSTER_ARRAY) && share->plan && share->writer &&
+           (status == CX_ERROR_IO || status == CX_ERROR_DAMAGED);
+}
+
 enum cx_status share_end(struct share *share, enum cx_status status, bool *join, struct cx_run_report *report, struct cx_error *error) {
     *join = false;
     if (share->ranks) {
@@ -254,6 +281,8 @@ enum cx_status share_end(struct share *share, enum cx_status status, bool *join,
         report->idle_share = cx_ranks_idle_share(share->ranks);
         return writer_refresh(share->writer, error);
     }
+    if (may_be_overtaken(share, status))
+        status = forgive_if_overtaken(share, status, error);
     if (status == CX_OK && share->kind == CX_CLUSTER_OFF)
         *join = true;
     else if (status == CX_OK)
@@ -269,7 +298,7 @@ void share_clear(struct share *share) {
 }
 
 enum cx_status share_close(struct share *share, enum cx_status status, bool *abrupt, struct cx_error *error) {
-    if (share->worker && !is_exclusive(share))
+    if (share->worker)
         cx_claims_clear(share->worker, CX_CLAIMS_OWN);
     cx_worker_leave(share->worker);
     cx_shard_plan_close(share->plan);

@@ -43,7 +43,7 @@ struct share_preparation {
 };
 CX_MUST_USE enum cx_status share_prepare(struct share *share, const struct share_preparation *preparation, struct cx_error *error);
 
-/* After the lock was taken. */
+/* Sees that no other process works in the folder, and that none begins to. */
 CX_MUST_USE enum cx_status share_join_alone(struct share *share, struct cx_error *error);
 
 /* Sets reader->source, when plan and manifest are open. */

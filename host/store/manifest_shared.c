@@ -124,16 +124,18 @@ static enum cx_status find_journal(struct cx_manifest *manifest, const char *pat
 /* A journal that is gone has been folded into manifest.json. */
 static enum cx_status read_journal(struct cx_manifest *manifest, const char *path, struct cx_error *error) {
     struct journal *journal = NULL;
+    struct file_state state = {0};
     struct cx_error fault = {0};
-    struct stat about;
     char *text = NULL;
     size_t length = 0;
-    if (stat(path, &about) != 0)
-        return CX_OK;
     enum cx_status status = find_journal(manifest, path, &journal, &fault);
-    if (status == CX_OK && (size_t)about.st_size == journal->read)
+    if (status == CX_OK)
+        status = look_at(path, &state, &fault);
+    if (status == CX_OK && (size_t)state.size == journal->read)
         return CX_OK;
-    if (status == CX_OK && (status = cx_file_read(path, largest_journal, &text, &length, &fault)) != CX_OK && !cx_file_exists(path))
+    if (status == CX_OK)
+        status = cx_file_read(path, largest_journal, &text, &length, &fault);
+    if (status != CX_OK && !cx_file_exists(path))
         return CX_OK;
     if (status == CX_OK)
         status = cx_manifest_journal_read(path, text, length, &journal->read, &manifest->content, &fault);
@@ -173,7 +175,8 @@ enum cx_status cx_manifest_refresh(struct cx_manifest *manifest, struct cx_error
     struct cx_journals journals = {0};
     enum cx_status status = cx_journals_list(manifest->directory, &journals, error);
     for (size_t k = 0; status == CX_OK && k < journals.count; k++)
-        status = read_journal(manifest, journals.paths[k], error);
+        if (!manifest->failed || strcmp(journals.paths[k], manifest->path) != 0) /* a line that was written, but perhaps not to the disk, is none */
+            status = read_journal(manifest, journals.paths[k], error);
     if (status == CX_OK && manifest->worker)
         status = read_folded(manifest, error);
     cx_journals_free(&journals);

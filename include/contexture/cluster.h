@@ -47,6 +47,12 @@ void cx_workers_clear(struct cx_worker *worker);
 CX_MUST_USE enum cx_status cx_claim_take(struct cx_worker *worker, const char *name, bool *taken, struct cx_error *error);
 void cx_claim_drop(struct cx_worker *worker, const char *name);
 
+/*
+ * The same for who must not go on without it, and so is alone in the folder, whatever locks its file system has: CX_ERROR_CONFLICT says who has it. May take
+ * up to `patience` seconds, if that is a worker of another host.
+ */
+CX_MUST_USE enum cx_status cx_claim_insist(struct cx_worker *worker, const char *name, struct cx_error *error);
+
 /* Removes this worker's claims, or all others: when there is nothing left to claim. */
 enum cx_claim_owner { CX_CLAIMS_OWN, CX_CLAIMS_OF_OTHERS };
 void cx_claims_clear(struct cx_worker *worker, enum cx_claim_owner whose);

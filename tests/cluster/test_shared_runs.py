@@ -195,9 +195,8 @@ def test_a_stopped_worker_loses_its_claims(bench, out):
     stopped.send_signal(signal.SIGSTOP)
     bench.finish(bench.start(out, "--cluster", "folder", "--patience", "1"))
     bench.check(out, "while a worker was stopped")
-    stopped.send_signal(signal.SIGCONT)  # it comes back and finds all done, or that its file is gone
-    stopped.communicate(timeout=60)
-    assert stopped.returncode in (1, SKIPPED_DOCUMENTS), stopped.returncode
+    stopped.send_signal(signal.SIGCONT)  # it comes back and finds all done, or its file gone, which is no failure then
+    bench.finish(stopped)
     done = subprocess.run([PROGRAM, "verify", str(out)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     bench.finish(bench.start(out))
@@ -274,7 +273,7 @@ def test_any_call_may_fail(small_bench, kind):
         at = 1 + place * calls // steps + bench.random.randrange(max(1, calls // steps))
         shutil.rmtree(base)
         base.mkdir()
-        process = bench.start(base / "out", "--cluster", "folder", FAULT_AT=str(at), FAULT_KIND=kind, **shim)
+        process = bench.start(base / "out", "--cluster", "folder", "--patience", "1", FAULT_AT=str(at), FAULT_KIND=kind, **shim)
         try:
             _, complained = process.communicate(timeout=30 * SLOW)
         except subprocess.TimeoutExpired:
@@ -289,7 +288,7 @@ def test_any_call_may_fail(small_bench, kind):
         whole = contents(bench.whole)
         published = {name: data for name, data in (contents(base / "out") if (base / "out").exists() else {}).items() if name.endswith(".h5")}
         assert all(whole[name] == data for name, data in published.items()), f"something wrong was published: {what}"
-        bench.finish(bench.start(base / "out", "--cluster", "folder"))
+        bench.finish(bench.start(base / "out", "--cluster", "folder", "--patience", "1"))
         bench.check(base / "out", what)
     shutil.rmtree(base)
     print(f"{kind}: {failed} of {steps} runs, of {calls} calls each, failed; the next ones ended well")
