@@ -177,9 +177,9 @@ enum cx_status command_slurm_script(const struct options *options, struct outcom
         return status;
     return output_print(
         error,
-        "# 75: stopped by a signal. 0: done; 3: done, but documents were left out. 137: a process was killed, which may happen once, or every time, for want\n"
-        "# of memory; so that is tried again as long as the job has not come back %d times. Anything else is an error that would come again.\n"
-        "if [ \"$code\" -eq 75 ] || { [ \"$code\" -eq 137 ] && [ \"${SLURM_RESTART_COUNT:-0}\" -lt %d ]; }; then\n"
+        "# 75: stopped by a signal. 0: done; 3: done, but documents were left out. Above 128: a process was killed, or MPI fell at its start, which may happen\n"
+        "# once, or every time, for want of memory; so that is tried again as long as the job has not come back %d times. Anything else would come again.\n"
+        "if [ \"$code\" -eq 75 ] || { [ \"$code\" -gt 128 ] && [ \"${SLURM_RESTART_COUNT:-0}\" -lt %d ]; }; then\n"
         "    echo \"contexture was stopped (exit code $code); job $SLURM_JOB_ID goes back into the queue\"\n"
         "    scontrol requeue \"$SLURM_JOB_ID\"\n"
         "fi\n"
