@@ -223,10 +223,33 @@ static enum cx_status is_joined(const struct share *share, bool *joined, struct 
     return status;
 }
 
+/* How late a process may see what another wrote, where a network file system keeps a cache. */
+static double longest_lag(const struct share *share) {
+    const double seconds = 3;
+    return share->settings->patience / 3 < seconds ? share->settings->patience / 3 : seconds;
+}
+
+/* Looks again and again, for so many seconds at most. */
+static bool sees_all_finished(struct share *share, double seconds) {
+    const double begin = cx_monotonic_seconds();
+    do {
+        if (writer_refresh(share->writer, NULL) == CX_OK && writer_finished_count(share->writer) == cx_shard_plan_count(share->plan))
+            return true;
+    } while (cx_monotonic_seconds() - begin < seconds && pause_or_stop(share, NULL) == CX_OK);
+    return false;
+}
+
+/* Tasks of an array that end at the same time may each be the last, and not see it yet. */
+static bool may_be_last(const struct share *share) {
+    const uint64_t shards_at_work = 2; /* of a task: one is computed, and one written */
+    const uint64_t unfinished = cx_shard_plan_count(share->plan) - writer_finished_count(share->writer);
+    return share->kind == CX_CLUSTER_ARRAY && unfinished <= shards_at_work * share->array_count;
+}
+
 /* After the last shard: one process joins the parts, the others see that it is done. */
 static enum cx_status end_shared(struct share *share, bool *join, struct cx_run_report *report, struct cx_error *error) {
     enum cx_status status = writer_refresh(share->writer, error);
-    if (status == CX_OK && writer_finished_count(share->writer) < cx_shard_plan_count(share->plan))
+    if (status == CX_OK && !sees_all_finished(share, may_be_last(share) ? longest_lag(share) : 0))
         return CX_OK;
     while (status == CX_OK) {
         status = is_joined(share, &report->joined, error);
@@ -247,23 +270,9 @@ static enum cx_status end_shared(struct share *share, bool *join, struct cx_run_
 }
 
 /*
- * A view of the folder that lags behind, as caches of network file systems make it, or a long pause: this process took a shard that another had finished, and
- * who joined the parts removed its unfinished file. Nothing is lost then, and its failure is none. The view gets a moment to catch up.
+ * Where the view of the folder lags, or after a long pause, a process may have taken a shard that another had finished; and who joined the parts may have
+ * removed its unfinished file. Nothing is lost then, and its failure is none.
  */
-static enum cx_status forgive_if_overtaken(struct share *share, enum cx_status status, struct cx_error *error) {
-    const double longest_lag = 3, lag = share->settings->patience / 3 < longest_lag ? share->settings->patience / 3 : longest_lag;
-    for (const double begin = cx_monotonic_seconds(); cx_monotonic_seconds() - begin < lag;) {
-        if (writer_refresh(share->writer, NULL) == CX_OK && writer_finished_count(share->writer) == cx_shard_plan_count(share->plan)) {
-            if (error)
-                *error = (struct cx_error){0};
-            return CX_OK;
-        }
-        if (pause_or_stop(share, NULL) != CX_OK)
-            break;
-    }
-    return status;
-}
-
 static bool may_be_overtaken(const struct share *share, enum cx_status status) {
     return (share->kind == CX_CLUSTER_FOLDER || share->kind == CX_CLUSTER_ARRAY) && share->plan && share->writer &&
            (status == CX_ERROR_IO || status == CX_ERROR_DAMAGED);
@@ -281,8 +290,11 @@ enum cx_status share_end(struct share *share, enum cx_status status, bool *join,
         report->idle_share = cx_ranks_idle_share(share->ranks);
         return writer_refresh(share->writer, error);
     }
-    if (may_be_overtaken(share, status))
-        status = forgive_if_overtaken(share, status, error);
+    if (may_be_overtaken(share, status) && sees_all_finished(share, longest_lag(share))) {
+        status = CX_OK;
+        if (error)
+            *error = (struct cx_error){0};
+    }
     if (status == CX_OK && share->kind == CX_CLUSTER_OFF)
         *join = true;
     else if (status == CX_OK)

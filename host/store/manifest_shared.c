@@ -1,5 +1,4 @@
 /* A manifest in a folder that several processes share: each adds to a journal of its own, and reads what the others add to theirs. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
