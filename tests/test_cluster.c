@@ -141,9 +141,12 @@ static pid_t beat_elsewhere(const struct folder *folder) {
     const pid_t child = fork();
     assert_true(child >= 0);
     for (unsigned beat = 0; child == 0; beat++) {
-        char line[128];
+        char line[128], from[128], to[128];
         snprintf(line, sizeof line, "off process 7 host elsewhere start 1 since 2020-01-01T00:00:00Z beat %010u\n", beat);
-        write_text(folder, "workers/elsewhere-7-ab", line);
+        write_text(folder, "sign", line);
+        snprintf(from, sizeof from, "%s/sign", folder->path);
+        snprintf(to, sizeof to, "%s/workers/elsewhere-7-ab", folder->path);
+        assert_int_equal(rename(from, to), 0); /* whole at any moment */
         usleep(20 * 1000);
     }
     return child;
